@@ -1,0 +1,142 @@
+"""What the two implementations of the framing core share: limits, checks and the words of errors.
+
+Everything here is off the hot path. It is written once so that the compiled and the Python decoder
+cannot disagree about the text or the place of an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from operator import index
+from typing import NoReturn
+
+from hisock.exceptions import FramingError
+
+DEFAULT_HEADER_LEN = 16
+MAX_HEADER_LEN = 20
+DEFAULT_MAX_FRAME_SIZE = 16 * 1024 * 1024
+
+DEFAULT_SCRATCH_SIZE = 65536
+#: A message at least this long (bytes) is kept by reference in an outbox instead of being copied.
+BY_REFERENCE = 32768
+#: A command at most this long (bytes) is remembered, so that equal commands are one ``str``.
+CACHED_COMMAND = 64
+
+_SHOWN = 64  # bytes of a peer's command that an error repeats
+
+
+def checked_header_len(header_len: int) -> int:
+    """Return ``header_len``; :class:`ValueError` unless it is 1 to 20."""
+    length = index(header_len)
+    if not 1 <= length <= MAX_HEADER_LEN:
+        raise ValueError(f"header_len must be 1 to {MAX_HEADER_LEN}, not {length}")
+    return length
+
+
+def checked_frame_limit(max_frame_size: int) -> int:
+    """Return ``max_frame_size``, at most ``sys.maxsize``; :class:`ValueError` if below 1."""
+    limit = index(max_frame_size)
+    if limit < 1:
+        raise ValueError(f"max_frame_size must be at least 1, not {limit}")
+    return min(limit, sys.maxsize)
+
+
+def checked_scratch_size(size: int) -> int:
+    """Return ``size``; :class:`ValueError` if below 1."""
+    wanted = index(size)
+    if wanted < 1:
+        raise ValueError(f"the size of a scratch must be at least 1, not {wanted}")
+    return wanted
+
+
+def build_header(length: int, header_len: int = DEFAULT_HEADER_LEN) -> bytes:
+    """Build the header of a payload of ``length`` bytes."""
+    header_len = checked_header_len(header_len)
+    length = index(length)
+    if length < 0:
+        raise ValueError(f"a payload cannot be {length} bytes long")
+    header = b"%-*d" % (header_len, length)
+    if len(header) > header_len:
+        raise ValueError(
+            f"a payload of {length} bytes does not fit in a header of {header_len} digits"
+        )
+    return header
+
+
+def check_command(command: str) -> None:
+    """Raise unless ``command`` can be sent and read back as what it is."""
+    if not isinstance(command, str):
+        raise TypeError(f"a command must be str, not {type(command).__name__}")
+    if not command:
+        raise ValueError("a command must not be empty")
+    if command.rfind("$") - command.find("$") > 1:
+        raise ValueError(
+            f"the command {command!r} holds a $...$ pair, which only reserved names may"
+        )
+    if command.endswith("$MSG"):
+        # With "$MSG$" after it, the first "$MSG$" would be found four characters too early.
+        raise ValueError(f"the command {command!r} ends with $MSG, which would be read as its end")
+    try:
+        command.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the command {command!r} is not valid Unicode text: {error.reason}"
+        ) from None
+
+
+def reject_message(message: object) -> NoReturn:
+    """Raise the error for a message that is neither bytes nor None."""
+    raise TypeError(f"a message must be bytes or None, not {type(message).__name__}")
+
+
+def reject_frame(frame: object, what: str = "frame") -> NoReturn:
+    """Raise the error for a frame or payload that is not bytes."""
+    raise TypeError(f"a {what} must be bytes, not {type(frame).__name__}")
+
+
+def reject_count(nbytes: int, room: int) -> NoReturn:
+    """Raise the error for a count that the buffer handed out cannot have received (-1: none)."""
+    if room < 0:
+        raise ValueError("buffer_updated() needs a get_buffer() before it")
+    raise ValueError(f"{nbytes} bytes cannot have come into a buffer of {room} bytes")
+
+
+def bad_header(header: bytes, start: int) -> FramingError:
+    """Describe a header (at byte ``start``) that is not digits and then only spaces."""
+    bad = len(header) - len(header.lstrip(b"0123456789"))
+    if bad:
+        rest = header[bad:]
+        bad += len(rest) - len(rest.lstrip(b" "))
+    return FramingError(
+        f"bad header {header!r}: expected one or more digits and then only spaces, "
+        f"found {header[bad : bad + 1]!r}",
+        start + bad,
+    )
+
+
+def too_long(header: bytes, start: int, limit: int) -> FramingError:
+    """Describe a header (at byte ``start``) that claims more than ``limit`` bytes."""
+    return FramingError(
+        f"a frame of {int(header)} bytes is announced, the limit is {limit} bytes", start
+    )
+
+
+def bad_command(command: bytes, start: int) -> FramingError:
+    """Describe the bytes of a command (at byte ``start``) that the wire format does not allow."""
+    if not command:
+        return FramingError("the command of a $CMD$ frame is empty", start)
+    shown = repr(command[:_SHOWN]) + ("..." if len(command) > _SHOWN else "")
+    try:
+        command.decode()
+    except UnicodeDecodeError as error:
+        return FramingError(
+            f"the command {shown} is not UTF-8: {error.reason}", start + error.start
+        )
+    return FramingError(f"the command {shown} holds a $...$ pair, which is reserved", start)
+
+
+def cut_short(received: int, expected: int, part: str, end: int) -> FramingError:
+    """Describe a stream that ended (at byte ``end``) inside a header or payload."""
+    return FramingError(
+        f"the stream ended inside a {part}: {received} of {expected} bytes came", end
+    )

@@ -1,0 +1,491 @@
+"""The framing core in Python: what runs where the extension module is not built.
+
+Same names, results and errors as ``_framing.pyx``; ``tests/framing`` compares the two. Whole
+headers and commands are looked up in dictionaries, the rest is slicing, so the cost is per frame
+and not per byte. The wire format is described in :mod:`hisock.framing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+from hisock._framing_common import (
+    BY_REFERENCE,
+    CACHED_COMMAND,
+    DEFAULT_HEADER_LEN,
+    DEFAULT_MAX_FRAME_SIZE,
+    DEFAULT_SCRATCH_SIZE,
+    bad_command,
+    bad_header,
+    build_header,
+    check_command,
+    checked_frame_limit,
+    checked_header_len,
+    checked_scratch_size,
+    cut_short,
+    reject_count,
+    reject_frame,
+    reject_message,
+    too_long,
+)
+from hisock.exceptions import FramingError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Frame = tuple[str | None, bytes | None]
+
+_CMD = b"$CMD$"
+_MSG = b"$MSG$"
+_MOST_COMMANDS = 256  # remembered, for each direction
+_MOST_HEADERS = 4096
+
+_header = lru_cache(maxsize=_MOST_HEADERS)(build_header)
+_prefixes: dict[str, bytes] = {}
+
+
+def _prefix(command: str) -> bytes:
+    """Return ``$CMD$`` and the command as bytes; raises if the command is not allowed."""
+    known = _prefixes.get(command) if type(command) is str else None
+    if known is not None:
+        return known
+    check_command(command)
+    prefix = _CMD + command.encode()
+    if type(command) is str and len(prefix) <= len(_CMD) + CACHED_COMMAND:
+        if len(_prefixes) >= _MOST_COMMANDS:
+            _prefixes.clear()
+        _prefixes[command] = prefix
+    return prefix
+
+
+def build_command(
+    command: str, message: bytes | None = None, header_len: int = DEFAULT_HEADER_LEN
+) -> bytes:
+    """Build the whole frame of a command, header included."""
+    prefix = _prefix(command)
+    if message is None:
+        return _header(len(prefix), checked_header_len(header_len)) + prefix
+    if not isinstance(message, bytes):
+        reject_message(message)
+    length = len(prefix) + len(_MSG) + len(message)
+    return b"".join((_header(length, checked_header_len(header_len)), prefix, _MSG, message))
+
+
+def build_raw(payload: bytes, header_len: int = DEFAULT_HEADER_LEN) -> bytes:
+    """Build the whole frame of a payload that is sent as it is, header included."""
+    if not isinstance(payload, bytes):
+        reject_frame(payload, "payload")
+    return _header(len(payload), checked_header_len(header_len)) + payload
+
+
+class Scratch:
+    """What decoders that never run at the same time share: a receive buffer and command names.
+
+    Never use one from two threads at once.
+
+    :param size: size of the receive buffer in bytes; it is made when first asked for.
+    """
+
+    __slots__ = ("_buffer", "_commands", "_lengths", "_view", "size")
+
+    def __init__(self, size: int = DEFAULT_SCRATCH_SIZE) -> None:
+        self.size = checked_scratch_size(size)
+        self._buffer: bytearray | None = None
+        self._view: memoryview | None = None
+        self._commands: dict[bytes, str] = {}
+        self._lengths: dict[bytes, int] = {}
+
+    def _writable(self) -> memoryview:
+        view = self._view
+        if view is not None:
+            try:
+                len(view)
+            except ValueError:  # somebody released it
+                view = None
+        if view is None:
+            if self._buffer is None or len(self._buffer) != self.size:
+                self._buffer = bytearray(self.size)
+            self._view = view = memoryview(self._buffer)
+        return view
+
+    def _received(self, nbytes: int) -> bytes:
+        with memoryview(self._buffer or b"") as view:
+            return bytes(view[:nbytes])
+
+    def _length(self, header: bytes, start: int) -> int:
+        """Read a header that is not among the remembered ones."""
+        digits = header.rstrip(b" ")
+        if not digits.isdigit():
+            raise bad_header(header, start)
+        length = int(digits)
+        if len(self._lengths) >= _MOST_HEADERS:
+            self._lengths.clear()
+        self._lengths[header] = length
+        return length
+
+    def _command(self, raw: bytes, start: int) -> str:
+        """Read a command, remembering short ones."""
+        known = self._commands.get(raw)
+        if known is not None:
+            return known
+        if not raw or raw.rfind(b"$") - raw.find(b"$") > 1:
+            raise bad_command(raw, start)
+        try:
+            command = raw.decode()
+        except UnicodeDecodeError:
+            raise bad_command(raw, start) from None
+        if len(raw) <= CACHED_COMMAND:
+            if len(self._commands) >= _MOST_COMMANDS:
+                self._commands.clear()
+            self._commands[raw] = command
+        return command
+
+
+class Decoder:
+    """Turns a stream of bytes, however it was split, into frames.
+
+    :param header_len: length of a header in bytes, 1 to 20.
+    :param max_frame_size: the longest payload accepted, in bytes.
+    :param scratch: shared with other decoders that run in the same thread; own one by default.
+
+    Either :meth:`feed` it, or receive into :meth:`get_buffer` and tell :meth:`buffer_updated`.
+    """
+
+    __slots__ = (
+        "_block",
+        "_direct",
+        "_handed",
+        "_have",
+        "_head",
+        "_header_len",
+        "_limit",
+        "_need",
+        "_scratch",
+        "error",
+        "position",
+    )
+
+    def __init__(
+        self,
+        header_len: int = DEFAULT_HEADER_LEN,
+        max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+        scratch: Scratch | None = None,
+    ) -> None:
+        self._header_len = checked_header_len(header_len)
+        self._limit = checked_frame_limit(max_frame_size)
+        if scratch is not None and not isinstance(scratch, Scratch):
+            raise TypeError(f"scratch must be a Scratch, not {type(scratch).__name__}")
+        self._scratch = scratch
+        self._head = b""  # the incomplete header
+        self._need = -1  # length of the payload under way; -1: its header is not complete
+        self._have = 0  # bytes of it in _block
+        self._block: bytearray | None = None
+        self._handed = -1  # length of the buffer handed out; -1: none
+        self._direct = False  # that buffer is part of _block
+        self.error: FramingError | None = None
+        self.position = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes held of a frame that is not complete yet."""
+        if self._need < 0:
+            return len(self._head)
+        return self._header_len + self._have
+
+    def feed(self, data: Buffer, /) -> list[Frame]:
+        """Take the next bytes of the stream; return the frames that they complete."""
+        self._handed = -1
+        if self.error is not None:
+            raise self._again(self.error)
+        if type(data) is not bytes:
+            with memoryview(data) as view:
+                if not view.c_contiguous:
+                    raise BufferError("the data to feed must be contiguous")
+                data = view.tobytes()
+        return self._split(data)
+
+    def get_buffer(self, sizehint: int = -1, /) -> memoryview:
+        """Return a writable buffer, never empty, to receive the next bytes into."""
+        scratch = self._shared()
+        need, have = self._need, self._have
+        half = (scratch.size + 1) // 2
+        self._direct = have >= half and need - have >= half
+        if not self._direct:
+            view = scratch._writable()
+        else:
+            # As much again as has come, so that memory follows what was received.
+            end = min(need, 2 * have)
+            self._reserve(end)
+            view = memoryview(self._block or b"")[have:end]
+        self._handed = len(view)
+        return view
+
+    def buffer_updated(self, nbytes: int, /) -> list[Frame]:
+        """Like :meth:`feed`, for ``nbytes`` received into the buffer handed out last."""
+        if self.error is not None:
+            raise self._again(self.error)
+        nbytes = index(nbytes)
+        if not 0 <= nbytes <= self._handed:
+            reject_count(nbytes, self._handed)
+        self._handed = -1
+        if not self._direct:
+            return self._split(self._shared()._received(nbytes))
+        self._have += nbytes
+        return self._split(b"")
+
+    def eof(self) -> None:
+        """Raise :class:`FramingError` if the stream, ending here, ends inside a frame."""
+        if self.error is not None:
+            raise self._again(self.error)
+        end = self.position + self.pending
+        if self._need >= 0:
+            raise cut_short(self._have, self._need, "payload", end)
+        if self._head:
+            raise cut_short(len(self._head), self._header_len, "header", end)
+
+    @staticmethod
+    def _again(error: FramingError) -> FramingError:
+        return FramingError(error.reason, error.position)
+
+    def _shared(self) -> Scratch:
+        if self._scratch is None:
+            self._scratch = Scratch()
+        return self._scratch
+
+    def _reserve(self, size: int) -> None:
+        """Make the block at least ``size`` long; a view that somebody keeps stays valid."""
+        block = self._block
+        if block is None:
+            self._block = bytearray(size)
+        elif len(block) < size:
+            try:
+                block += bytes(size - len(block))
+            except BufferError:
+                self._block = block[: self._have] + bytes(size - self._have)
+
+    def _store(self, data: bytes) -> None:
+        """Append to the incomplete payload."""
+        have = self._have
+        block = self._block
+        if block is None:
+            self._block = block = bytearray()
+        self._have = end = have + len(data)
+        try:
+            block[have:end] = data
+        except BufferError:
+            self._block = block[:have] + data
+
+    def _stored(self) -> Frame:
+        """Return the frame whose payload is complete in the block, and free the block."""
+        block = self._block or bytearray()
+        start = self.position + self._header_len
+        with memoryview(block) as view:
+            if not block.startswith(_CMD):
+                frame: Frame = (None, bytes(view))
+            else:
+                mark = block.find(_MSG, len(_CMD))
+                end = len(block) if mark < 0 else mark
+                name = bytes(view[len(_CMD) : end])
+                command = self._shared()._command(name, start + len(_CMD))
+                frame = (command, None if mark < 0 else bytes(view[mark + len(_MSG) :]))
+        self.position = start + self._need
+        self._forget()
+        return frame
+
+    def _forget(self) -> None:
+        self._head, self._need, self._have, self._block = b"", -1, 0, None
+
+    def _split(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        try:
+            self._frames(data, frames)
+        except FramingError as error:
+            self.error = error.with_traceback(None)
+            self._forget()
+            if not frames:
+                raise self._again(error) from None
+        return frames
+
+    def _frames(self, data: bytes, frames: list[Frame]) -> None:
+        """Append the frames that ``data`` completes; keep the rest."""
+        at = 0
+        if self._need >= 0:
+            at = self._need - self._have
+            self._store(data[:at])
+            if self._have < self._need:
+                return
+            frames.append(self._stored())
+        elif self._head:
+            data = self._head + data
+            self._head = b""
+
+        scratch = self._shared()
+        lengths, commands = scratch._lengths, scratch._commands
+        header_len, limit = self._header_len, self._limit
+        base = self.position - at  # where data begins in the stream
+        end = len(data)
+        length = -1
+        try:
+            while (body := at + header_len) <= end:
+                header = data[at:body]
+                known = lengths.get(header)
+                length = scratch._length(header, base + at) if known is None else known
+                if length > limit:
+                    raise too_long(header, base + at, limit)
+                stop = body + length
+                if stop > end:
+                    break
+                if data.startswith(_CMD, body, stop):
+                    start = body + 5
+                    mark = data.find(_MSG, start, stop)
+                    raw = data[start:stop] if mark < 0 else data[start:mark]
+                    command = commands.get(raw) or scratch._command(raw, base + start)
+                    frames.append((command, None if mark < 0 else data[mark + 5 : stop]))
+                else:
+                    frames.append((None, data[body:stop]))
+                at = stop
+        finally:
+            self.position = base + at
+        if body <= end:
+            self._need = length
+            if body < end:
+                self._store(data[body:])
+        else:
+            self._head = data[at:]
+
+
+class Outbox:
+    """The frames that wait to be written to one peer, in order.
+
+    :param queue: list that ``owner`` is appended to when the first frame comes after a take.
+    :param owner: whatever finds this outbox again; it is only passed on.
+    :param schedule: called when ``owner`` became the first in ``queue``.
+    :param header_len: length of a header in bytes, 1 to 20.
+
+    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes.
+    """
+
+    __slots__ = (
+        "_dirty",
+        "_header_len",
+        "_owner",
+        "_pieces",
+        "_queue",
+        "_schedule",
+        "closed",
+        "size",
+    )
+
+    def __init__(
+        self,
+        queue: list[Any],
+        owner: object,
+        schedule: Callable[[], object],
+        header_len: int = DEFAULT_HEADER_LEN,
+    ) -> None:
+        if not isinstance(queue, list):
+            raise TypeError(f"queue must be a list, not {type(queue).__name__}")
+        self._header_len = checked_header_len(header_len)
+        self._queue = queue
+        self._owner = owner
+        self._schedule = schedule
+        # A piece is bytes to be joined, or a tuple of those and what is not to be copied.
+        self._pieces: list[Any] = []
+        self._dirty = False
+        self.closed = False
+        self.size = 0
+
+    def send(self, command: str, message: bytes | None = None) -> bool:
+        """Queue the frame of a command; ``False`` if the outbox is closed."""
+        prefix = _prefix(command)
+        if message is None:
+            frame = _header(len(prefix), self._header_len) + prefix
+            return self._put(frame, len(frame))
+        if not isinstance(message, bytes):
+            reject_message(message)
+        length = len(prefix) + len(_MSG) + len(message)
+        header = _header(length, self._header_len)
+        if len(message) >= BY_REFERENCE and type(message) is bytes:
+            return self._put((header + prefix + _MSG, message), len(header) + length)
+        return self._put(b"".join((header, prefix, _MSG, message)), len(header) + length)
+
+    def write(self, frame: bytes, /) -> bool:
+        """Queue a frame built before; ``False`` if the outbox is closed."""
+        if not isinstance(frame, bytes):
+            reject_frame(frame)
+        if len(frame) >= BY_REFERENCE and type(frame) is bytes:
+            return self._put((b"", frame), len(frame))
+        return self._put(frame, len(frame))
+
+    def take(self) -> list[bytes]:
+        """Return all that waits, mostly as one ``bytes``, and start afresh."""
+        # The flag first: what another thread appends from here on is announced again.
+        self._dirty = False
+        pieces = self._pieces[:]
+        del self._pieces[: len(pieces)]
+        self.size = 0
+        if not pieces:
+            return pieces
+        try:
+            return [b"".join(pieces)]
+        except TypeError:
+            return _joined(pieces)
+
+    def close(self) -> None:
+        """Drop what waits and accept nothing more."""
+        self.closed = True
+        self._pieces.clear()
+        self.size = 0
+
+    def _put(self, piece: bytes | tuple[bytes, bytes], size: int) -> bool:
+        if self.closed:
+            return False
+        # Appended before the flag is looked at, so that no frame falls between two takes.
+        self._pieces.append(piece)
+        self.size += size
+        if self.closed:
+            self.close()  # by another thread, meanwhile
+        if not self._dirty:
+            self._dirty = True
+            queue = self._queue
+            queue.append(self._owner)
+            # Not "the length is 1": another thread may append between the two steps.
+            first = queue[:1]
+            if first and first[0] is self._owner:
+                self._schedule()
+        return True
+
+
+def _joined(pieces: list[Any]) -> list[bytes]:
+    """Join the pieces but for those kept by reference."""
+    chunks: list[bytes] = []
+    run: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            run.append(piece)
+            continue
+        before, kept = piece
+        if before:
+            run.append(before)
+        if run:
+            chunks.append(b"".join(run))
+            run = []
+        chunks.append(kept)
+    if run:
+        chunks.append(b"".join(run))
+    return chunks
+
+
+def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
+    """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
+    if not isinstance(frame, bytes):
+        reject_frame(frame)
+    accepted = 0
+    for outbox in list(outboxes):
+        if not isinstance(outbox, Outbox):
+            raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
+        accepted += outbox.write(frame)
+    return accepted

@@ -1,0 +1,101 @@
+"""Bytes to frames and back: the wire format, and the choice between two implementations of it.
+
+A connection is a stream of frames, both ways::
+
+    frame   = header payload
+    header  = length of the payload in bytes: decimal ASCII digits, then spaces up to header_len
+    payload = "$CMD$" command [ "$MSG$" message ]     a command
+            | anything else                           raw; the reserved frames are of this kind
+
+- The command ends at the first ``$MSG$``; what follows is the message, whatever bytes it holds.
+  A command is UTF-8, is not empty and holds no ``$...$`` pair (two dollar signs with something
+  between them).
+- A header is one or more digits and then only spaces. ``header_len`` is 1 to 20, 16 unless both
+  ends agree on something else.
+
+A :class:`Decoder` returns each frame as a tuple:
+
+=========================== =====================
+payload                     frame
+=========================== =====================
+``$CMD$move$MSG$north``     ``("move", b"north")``
+``$CMD$move$MSG$``          ``("move", b"")``
+``$CMD$move``               ``("move", None)``
+``$KEEPALIVE$``, ``hello``  ``(None, <payload>)``
+an empty payload            ``(None, b"")``
+=========================== =====================
+
+**Errors.** Whether a header is one is decided when all of it has come, whether a command is
+allowed when its frame is complete. Frames complete before the fault are never lost: the call that
+completes some returns them, the error stands in ``Decoder.error``, and the next call raises it; a
+call that completes none raises at once. From then on every call raises that error. How the stream
+was split changes only which call returns a frame, never the frames, the error or its position.
+
+**Memory.** A length that a peer claims allocates nothing. What a decoder holds of an incomplete
+frame is at most twice what has come of it, and nothing between frames.
+
+**Two implementations** behave alike, byte for byte: a compiled one, and one in Python that is used
+where the extension module was not built or the environment has ``HISOCK_PURE_PYTHON=1``.
+:data:`IMPLEMENTATION` tells which is in use: ``"compiled"`` or ``"python"``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hisock._framing_common import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, MAX_HEADER_LEN
+from hisock.exceptions import FramingError
+
+if TYPE_CHECKING:
+    from hisock._framing_py import (
+        Decoder,
+        Frame,
+        Outbox,
+        Scratch,
+        build_command,
+        build_header,
+        build_raw,
+        check_command,
+        fan_out,
+    )
+
+    IMPLEMENTATION: str
+else:
+    Frame = tuple[str | None, bytes | None]
+    IMPLEMENTATION = "compiled"
+    if os.environ.get("HISOCK_PURE_PYTHON", "") not in ("", "0"):
+        IMPLEMENTATION = "python"
+    else:
+        try:
+            from hisock import _framing as _chosen
+        except ImportError:
+            IMPLEMENTATION = "python"
+    if IMPLEMENTATION == "python":
+        from hisock import _framing_py as _chosen
+
+    Decoder = _chosen.Decoder
+    Outbox = _chosen.Outbox
+    Scratch = _chosen.Scratch
+    build_command = _chosen.build_command
+    build_header = _chosen.build_header
+    build_raw = _chosen.build_raw
+    check_command = _chosen.check_command
+    fan_out = _chosen.fan_out
+
+__all__ = [
+    "DEFAULT_HEADER_LEN",
+    "DEFAULT_MAX_FRAME_SIZE",
+    "IMPLEMENTATION",
+    "MAX_HEADER_LEN",
+    "Decoder",
+    "Frame",
+    "FramingError",
+    "Outbox",
+    "Scratch",
+    "build_command",
+    "build_header",
+    "build_raw",
+    "check_command",
+    "fan_out",
+]
