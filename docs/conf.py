@@ -1,0 +1,23 @@
+"""Sphinx configuration; ``make docs`` builds with warnings as errors."""
+
+from __future__ import annotations
+
+from hisock.constants import __version__
+
+project = "hisock"
+author = "The hisock contributors"
+project_copyright = "2026, The hisock contributors"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"hisock {release}"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
