@@ -1,0 +1,10 @@
+"""``python -m hisock``, the same as the ``hisock`` command."""
+
+from __future__ import annotations
+
+import sys
+
+from hisock.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The programs in the README and the quickstart, and the examples, run as they are written.
+
+Only the port is another one, so that tests can run beside whatever uses 5000.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from support.process import Program, environment, free_port
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+EXAMPLES = ROOT / "examples"
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def programs(page: Path) -> dict[str, str]:
+    """The Python blocks of a page that begin with the name of a file."""
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    found = {}
+    for block in blocks:
+        name = re.match(r"# (\w+\.py)\n", block)
+        if name:
+            found[name[1]] = block
+    return found
+
+
+def run(folder: Path, name: str, source: str, port: int) -> Program:
+    script = folder / name
+    script.write_text(source.replace("5000", str(port)), "utf-8")
+    return Program([sys.executable, script], environment(), cwd=folder)
+
+
+def test_the_programs_of_the_readme_talk_to_each_other(tmp_path: Path) -> None:
+    source = programs(ROOT / "README.md")
+    port = free_port()
+    with run(tmp_path, "server.py", source["server.py"], port) as server:
+        server.wait_line("Listening")
+        with run(tmp_path, "client.py", source["client.py"], port) as client:
+            assert client.finish(30) == ["Ada said: Hello, lobby!"]
+        server.interrupt()
+        server.finish(30)
+
+
+def test_the_programs_of_the_readme_take_twenty_lines() -> None:
+    source = programs(ROOT / "README.md")
+    lines = [line for text in source.values() for line in text.splitlines()]
+    assert sum(bool(line.strip()) for line in lines) <= 20
+
+
+def test_the_programs_of_the_quickstart_talk_to_each_other(tmp_path: Path) -> None:
+    source = programs(ROOT / "docs" / "quickstart.md")
+    port = free_port()
+    with run(tmp_path, "server.py", source["server.py"], port) as server:
+        server.wait_line("Listening")
+        with run(tmp_path, "client.py", source["client.py"], port) as client:
+            assert client.finish(30) == ["Good morning, Ada"]
+        server.wait_line("Ada joined from 127.0.0.1:")
+        server.wait_line("Ada left")
+        with run(tmp_path, "ask.py", source["ask.py"], port) as asking:
+            assert asking.finish(30) == ["Hello, Bob"]
+    with run(tmp_path, "both.py", source["both.py"], port) as both:
+        assert both.finish(30) == ["42"]
+
+
+def example(name: str, *arguments: str) -> Program:
+    return Program([sys.executable, EXAMPLES / name, *arguments])
+
+
+def test_the_chat_passes_lines_on() -> None:
+    port = str(free_port())
+    with example("chat.py", "serve", port) as server:
+        server.wait_line("Listening")
+        with example("chat.py", "join", "Ada", port) as ada:
+            ada.wait_line("Ada joined, 1 here")
+            with example("chat.py", "join", "Bob", port) as bob:
+                ada.wait_line("Bob joined, 2 here")
+                ada.tell("Good evening")
+                assert bob.wait_line("Ada: Good evening")
+                bob.tell("")
+                bob.finish(30)
+            ada.wait_line("Bob left")
+            ada.tell("")
+            ada.finish(30)
+
+
+def test_the_rooms_example_shows_who_hears_what() -> None:
+    with example("rooms.py") as program:
+        assert program.finish(30) == [
+            "{'kitchen': ['Ada', 'Bob']}",
+            "Bob hears: Bob: Tea, anyone?",
+            "Bob hears: Bob came from the kitchen",
+            "Bob hears: Bob: Lovely out here.",
+            "{'kitchen': ['Ada'], 'garden': ['Bob']}",
+            "Ada hears: Bob: Tea, anyone?",
+            "Ada hears: Bob went to the garden",
+        ]
+
+
+def test_the_game_loop_sees_the_ball_move() -> None:
+    with example("game_loop.py") as program:
+        text = "\n".join(program.finish(30))
+    assert len(set(re.findall(r"ball at +(\d+) +\d+", text))) > 1
+
+
+def test_the_typed_example_takes_what_fits_and_refuses_the_rest() -> None:
+    with example("typed_messages.py") as program:
+        first, refusal, second = program.finish(30)
+    assert first == "Place(x=0, y=3)"
+    assert refusal.startswith("refused:")
+    assert "'up'" in refusal
+    assert second == "Place(x=-1, y=3)"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
