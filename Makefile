@@ -12,6 +12,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+# Programs in texts are laid out by hand, to stay short.
+FORMAT := $(PY) -m ruff format --config 'format.exclude = ["*.md"]'
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
 # The interpreter is part of the stamp's name, so that another PYTHON makes the environment anew.
@@ -48,12 +50,12 @@ test: $(READY)  ## the test suite
 
 lint: $(READY)  ## ruff (rules and format) and mypy --strict
 	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+	$(FORMAT) --check .
 	$(PY) -m mypy --strict hisock tests bench
 
 format: $(READY)  ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix .
-	$(PY) -m ruff format .
+	$(FORMAT) .
 
 bench: $(READY)  ## the quick benchmark, peers included
 	$(PY) -m bench.e2e quick $(ARGS)
@@ -82,10 +84,10 @@ $(MADE):
 	touch $@
 
 $(READY): $(MADE) $(SOURCES)
-	$(BUILD_ENV) $(PIP) install --editable '.[fast,cli,test,dev]'
+	$(BUILD_ENV) $(PIP) install --editable '.[dev]'
 	$(BUILD_ENV) $(PY) -c "from hisock.framing import IMPLEMENTATION as core; assert core == '$(CORE)', core"
 	touch $@
 
 $(DOCS_READY): $(READY)
-	$(BUILD_ENV) $(PIP) install --editable '.[docs]'
+	$(BUILD_ENV) $(PIP) install --editable '.[dev,docs]'
 	touch $@
