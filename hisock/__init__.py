@@ -1,0 +1,62 @@
+"""Commands with messages over TCP: a server, clients, and functions that handle what they send."""
+
+from __future__ import annotations
+
+from hisock import client, constants, server, utils
+from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
+from hisock.clients import ClientInfo
+from hisock.constants import __version__
+from hisock.exceptions import (
+    ClientDisconnected,
+    ClientException,
+    ClientNotFound,
+    ConnectionLost,
+    FramingError,
+    GroupNotFound,
+    HiSockError,
+    InvalidTypeCast,
+    ProtocolError,
+    ServerException,
+    ServerNotRunning,
+)
+from hisock.server import HiSockServer, ThreadedHiSockServer, start_server, start_threaded_server
+from hisock.utils import (
+    get_local_ip,
+    input_client_config,
+    input_server_config,
+    ipstr_to_tup,
+    iptup_to_str,
+)
+
+__all__ = [
+    "ClientDisconnected",
+    "ClientException",
+    "ClientInfo",
+    "ClientNotFound",
+    "ConnectionLost",
+    "FramingError",
+    "GroupNotFound",
+    "HiSockClient",
+    "HiSockError",
+    "HiSockServer",
+    "InvalidTypeCast",
+    "ProtocolError",
+    "ServerException",
+    "ServerNotRunning",
+    "ThreadedHiSockClient",
+    "ThreadedHiSockServer",
+    "__version__",
+    "client",
+    "connect",
+    "constants",
+    "get_local_ip",
+    "input_client_config",
+    "input_server_config",
+    "ipstr_to_tup",
+    "iptup_to_str",
+    "server",
+    "start_server",
+    "start_threaded_server",
+    "threaded_connect",
+    "utils",
+]

@@ -1,0 +1,270 @@
+"""Who is connected: :class:`ClientInfo`, and the registry that finds clients.
+
+The registry is the one place that decides whom a broadcast reaches. Every look-up is one or two
+dict accesses, however many clients there are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from hisock.addresses import Addr, format_addr, parse_addr
+from hisock.exceptions import ClientNotFound, GroupNotFound
+from hisock.framing import Outbox
+
+
+class ClientInfo:
+    """One client as handlers see it: an immutable value.
+
+    A client that renames itself gets a new one. Two are equal, and hash alike, when address, name
+    and group are.
+
+    :param ip: the address, as ``"ip:port"`` or as ``(ip, port)``.
+    :param name: the name it goes by, or ``None``.
+    :param group: the group it is in, or ``None``.
+    :ivar ip: the address as text, ``"ip:port"``; :attr:`ipstr` and :attr:`ip_as_str` equal it.
+    :ivar addr: the address as ``(ip, port)``.
+    """
+
+    __slots__ = ("_peer", "addr", "group", "ip", "name")
+
+    ip: str
+    addr: Addr
+    name: str | None
+    group: str | None
+    # The live connection behind it, so that a reply needs no look-up; not part of the value.
+    _peer: Any
+
+    def __init__(
+        self,
+        ip: str | tuple[str, int] | list[Any],
+        name: str | None = None,
+        group: str | None = None,
+    ) -> None:
+        addr = parse_addr(ip) if isinstance(ip, str) else (ip[0], ip[1])
+        fill = object.__setattr__
+        fill(self, "addr", addr)
+        fill(self, "ip", format_addr(addr))
+        fill(self, "name", name)
+        fill(self, "group", group)
+        fill(self, "_peer", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"ClientInfo is immutable, {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"ClientInfo is immutable, {name!r} cannot be deleted")
+
+    @property
+    def ipstr(self) -> str:
+        return self.ip
+
+    @property
+    def ip_as_str(self) -> str:
+        return self.ip
+
+    @property
+    def client_dict(self) -> dict[str, Any]:
+        return self.as_dict()
+
+    def as_dict(self) -> dict[str, Any]:
+        """``{"ip": "ip:port", "name": ..., "group": ...}``, a new dict."""
+        return {"ip": self.ip, "name": self.name, "group": self.group}
+
+    def __getitem__(self, key: str) -> Any:
+        if key in ("ip", "name", "group", "addr"):
+            return getattr(self, key)
+        raise KeyError(key)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClientInfo):
+            return NotImplemented
+        return (self.addr, self.name, self.group) == (other.addr, other.name, other.group)
+
+    def __hash__(self) -> int:
+        return hash((self.addr, self.name, self.group))
+
+    def __repr__(self) -> str:
+        return f"ClientInfo(ip={self.ip!r}, name={self.name!r}, group={self.group!r})"
+
+    def __str__(self) -> str:
+        return f"<ClientInfo: IP: {self.ip}, Name: {self.name}, Group: {self.group}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClientInfo, (self.addr, self.name, self.group)
+
+    def __json__(self) -> dict[str, Any]:
+        # The shape that 2.0.2 peers build their own ClientInfo from.
+        return {"ip": self.addr, "name": self.name, "group": self.group}
+
+    @classmethod
+    def __from_json__(cls, value: Any) -> ClientInfo:
+        if not isinstance(value, dict) or "ip" not in value:
+            raise ValueError("expected an object with the keys ip, name and group")
+        return cls(value["ip"], value.get("name"), value.get("group"))
+
+
+#: How a client can be named in a call.
+ClientRef = ClientInfo | tuple[str, int] | str
+
+
+class Peer(Protocol):
+    """What the registry needs to know of a connection."""
+
+    info: ClientInfo
+    outbox: Outbox
+    joined: int
+
+
+P = TypeVar("P", bound=Peer)
+
+
+class Registry(Generic[P]):
+    """The clients that have joined, by address, by name and by group, in order of joining."""
+
+    def __init__(self) -> None:
+        self._by_ip: dict[str, P] = {}
+        self._by_name: dict[str, dict[P, None]] = {}
+        # Keyed by outbox, since that is what fan_out() walks over.
+        self._by_group: dict[str, dict[Outbox, P]] = {}
+        self.everyone: dict[Outbox, P] = {}
+        self._joins = 0
+
+    def __len__(self) -> int:
+        return len(self.everyone)
+
+    def __iter__(self) -> Iterator[P]:
+        return iter(list(self.everyone.values()))
+
+    def __contains__(self, peer: P) -> bool:
+        return peer.outbox in self.everyone
+
+    def add(self, peer: P) -> None:
+        self._joins += 1
+        peer.joined = self._joins
+        self._by_ip[peer.info.ip] = peer
+        self.everyone[peer.outbox] = peer
+        self._index(peer)
+
+    def remove(self, peer: P) -> None:
+        self._unindex(peer)
+        del self.everyone[peer.outbox]
+        del self._by_ip[peer.info.ip]
+
+    def change(self, peer: P, info: ClientInfo) -> None:
+        """Give a peer another name or group."""
+        self._unindex(peer)
+        peer.info = info
+        self._index(peer)
+
+    def _index(self, peer: P) -> None:
+        info = peer.info
+        object.__setattr__(info, "_peer", peer)
+        if info.name is not None:
+            same_name = self._by_name.setdefault(info.name, {})
+            same_name[peer] = None
+            self._keep_join_order(same_name, peer)
+        if info.group is not None:
+            self._by_group.setdefault(info.group, {})[peer.outbox] = peer
+
+    def _keep_join_order(self, same_name: dict[P, None], newest: P) -> None:
+        if newest.joined != self._joins and len(same_name) > 1:
+            in_order = sorted(same_name, key=lambda peer: peer.joined)
+            same_name.clear()
+            same_name.update(dict.fromkeys(in_order))
+
+    def _unindex(self, peer: P) -> None:
+        info = peer.info
+        object.__setattr__(info, "_peer", None)
+        if info.name is not None:
+            same_name = self._by_name[info.name]
+            del same_name[peer]
+            if not same_name:
+                del self._by_name[info.name]
+        if info.group is not None:
+            members = self._by_group[info.group]
+            del members[peer.outbox]
+            if not members:
+                del self._by_group[info.group]
+
+    def find(self, client: ClientRef | Any) -> P:
+        """The connection of a client.
+
+        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name. Where
+            several have that name it is the one that joined first, and a warning.
+        :raises ClientNotFound: nobody like that is connected.
+        :raises TypeError: that is no way to name a client.
+        """
+        if isinstance(client, str):
+            peer = self._by_ip.get(client)
+            return peer if peer is not None else self._find_by_name(client)
+        if isinstance(client, ClientInfo):
+            ip = client.ip
+        elif isinstance(client, dict) and "ip" in client:
+            return self.find(client["ip"])
+        elif isinstance(client, (tuple, list)) and len(client) >= 2:
+            ip = format_addr(client)
+        else:
+            raise TypeError(
+                f"{client!r} does not name a client; give a ClientInfo, (ip, port), "
+                "'ip:port' or a name"
+            )
+        peer = self._by_ip.get(ip)
+        if peer is None:
+            raise ClientNotFound(f"no client with the address {ip} is connected")
+        return peer
+
+    def _find_by_name(self, name: str) -> P:
+        same_name = self._by_name.get(name)
+        if not same_name:
+            raise ClientNotFound(f"no client with the name or address {name!r} is connected")
+        peer = next(iter(same_name))
+        if len(same_name) > 1:
+            warnings.warn(
+                f"{len(same_name)} clients have the name {name!r}; "
+                f"taking the one that joined first, {peer.info.ip}",
+                UserWarning,
+                stacklevel=4,
+            )
+        return peer
+
+    def group(self, name: str) -> dict[Outbox, P]:
+        """The members of a group; empty when it has none. Not to be changed by the caller."""
+        return self._by_group.get(name, {})
+
+    def require_group(self, name: str) -> list[P]:
+        """The members of a group.
+
+        :raises GroupNotFound: nobody is in it.
+        """
+        members = list(self.group(name).values())
+        if not members:
+            raise GroupNotFound(f"no connected client is in the group {name!r}")
+        return members
+
+
+class ClientsView(Mapping[Addr, ClientInfo]):
+    """The connected clients by address, a live read-only mapping in order of joining."""
+
+    __slots__ = ("_registry",)
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self._registry = registry
+
+    def __getitem__(self, client: ClientRef) -> ClientInfo:
+        try:
+            info: ClientInfo = self._registry.find(client).info
+        except ClientNotFound:
+            raise KeyError(client) from None
+        return info
+
+    def __iter__(self) -> Iterator[Addr]:
+        return (peer.info.addr for peer in self._registry)
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    def __repr__(self) -> str:
+        return f"ClientsView({[peer.info for peer in self._registry]!r})"

@@ -1,0 +1,97 @@
+"""Every error that hisock raises, in one tree.
+
+Catch :class:`HiSockError` for all of them. Where a built-in exception says the same thing, the
+class here is that built-in as well (a :class:`ConnectionLost` is a :class:`ConnectionError`), so
+that code which does not know hisock still catches it. The names that a 2.0.2 program imports are
+kept; ``hisock.utils`` re-exports them.
+"""
+
+from __future__ import annotations
+
+
+class HiSockError(Exception):
+    """Base of every error of hisock."""
+
+
+class FramingError(HiSockError, ValueError):
+    """Bytes that are not a frame.
+
+    :ivar reason: what was wrong and what was expected.
+    :ivar position: offset in the stream, in bytes, of the first byte that is wrong.
+    """
+
+    def __init__(self, reason: str, position: int) -> None:
+        super().__init__(reason, position)
+        self.reason = reason
+        self.position = position
+
+    def __str__(self) -> str:
+        return f"{self.reason} (at byte {self.position} of the stream)"
+
+
+class ProtocolError(HiSockError):
+    """A frame that is well-formed but makes no sense at that point of the conversation."""
+
+
+class ClientException(HiSockError):
+    """Something is wrong with a client, or was asked of one that cannot do it."""
+
+
+class ServerException(HiSockError):
+    """Something is wrong on the server's side."""
+
+
+class ServerNotRunning(ServerException, ConnectionError):
+    """Nobody listens at the address, or the server has stopped running."""
+
+
+class ConnectionLost(ServerNotRunning):
+    """The connection ended without a goodbye while somebody relied on it."""
+
+
+class ClientDisconnected(ClientException, ConnectionError):
+    """The client is closed; it can neither send nor receive."""
+
+
+class ClientNotFound(ClientException, LookupError):
+    """No client of that name or address is connected."""
+
+
+class GroupNotFound(ServerException, LookupError):
+    """No connected client is in that group."""
+
+
+class InvalidTypeCast(HiSockError, ValueError):
+    """A message that does not fit the type it is asked for as.
+
+    :ivar command: the command it came with, ``None`` for a frame without a command.
+    :ivar type: the type asked for.
+    :ivar reason: why it does not fit; names the path of the wrong value in a structure.
+    """
+
+    def __init__(self, command: str | None, wanted: object, reason: str) -> None:
+        super().__init__(command, wanted, reason)
+        self.command = command
+        self.type = wanted
+        self.reason = reason
+
+    def __str__(self) -> str:
+        wanted = getattr(self.type, "__name__", None) or str(self.type)
+        what = "a frame without a command" if self.command is None else f"command {self.command!r}"
+        return f"the message of {what} is not {wanted}: {self.reason}"
+
+
+class FunctionNotFoundException(HiSockError):
+    """Kept because 2.0.2 programs import it; nothing raises it."""
+
+
+class NoMessageException(HiSockError):
+    """Kept because 2.0.2 programs import it; nothing raises it."""
+
+
+class NoHeaderWarning(UserWarning):
+    """Kept because 2.0.2 programs import it; nothing warns with it."""
+
+
+class FunctionNotFoundWarning(UserWarning):
+    """Kept because 2.0.2 programs import it; nothing warns with it."""

@@ -1,0 +1,90 @@
+"""Which event loop a server runs on, and how signals end it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Literal
+
+LoopName = Literal["auto", "asyncio", "uvloop"]
+
+
+def fast_loop_module() -> Any | None:
+    """The module of the faster loop for this platform (uvloop, winloop), if it is installed."""
+    try:
+        return importlib.import_module("winloop" if sys.platform == "win32" else "uvloop")
+    except ImportError:
+        return None
+
+
+def loop_name(choice: LoopName = "auto") -> str:
+    """The name of the loop that :func:`new_loop` would make."""
+    module = None if choice == "asyncio" else fast_loop_module()
+    return "asyncio" if module is None else str(module.__name__)
+
+
+def new_loop(choice: LoopName) -> asyncio.AbstractEventLoop:
+    """A new event loop.
+
+    :param choice: ``"auto"`` takes uvloop or winloop when it is installed, else asyncio's own.
+    :raises ValueError: there is no such choice.
+    :raises ImportError: ``"uvloop"`` was asked for and is not installed.
+    """
+    if choice not in ("auto", "asyncio", "uvloop"):
+        raise ValueError(f"loop is 'auto', 'asyncio' or 'uvloop', not {choice!r}")
+    module = None if choice == "asyncio" else fast_loop_module()
+    if module is None and choice == "uvloop":
+        raise ImportError("uvloop is not installed; pip install hisock[fast]")
+    loop: asyncio.AbstractEventLoop
+    loop = asyncio.new_event_loop() if module is None else module.new_event_loop()
+    return loop
+
+
+@contextlib.contextmanager
+def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call ``stop``; a second SIGINT interrupts whatever runs.
+
+    Only in the main thread, and only where the program has no handler of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+        stop()
+
+    ours: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    replaced = [number for number, default in ours.items() if signal.getsignal(number) == default]
+    for number in replaced:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, ours[number])
+
+
+def raise_descriptor_limit() -> None:
+    """Let the process have as many descriptors, and so connections, as the system allows it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,71 @@
+"""``recv`` for threads: waiting, with a time-out, for a frame that another thread delivers."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import Any
+
+from hisock.binding import cast_message
+from hisock.casting import Codec
+from hisock.waiting import Frame, Waiting
+
+
+class ThreadWaiter:
+    """One thread that waits for one frame."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self) -> None:
+        self._future: concurrent.futures.Future[Frame] = concurrent.futures.Future()
+
+    def deliver(self, frame: Frame) -> bool:
+        if not self._future.set_running_or_notify_cancel():
+            return False
+        self._future.set_result(frame)
+        return True
+
+    def fail(self, exc: BaseException) -> None:
+        if self._future.set_running_or_notify_cancel():
+            self._future.set_exception(exc)
+
+    @property
+    def served(self) -> bool:
+        return self._future.done()
+
+    def wait(self, timeout: float | None) -> Frame:
+        """The frame, once it is there.
+
+        :raises TimeoutError: it did not come within ``timeout`` seconds.
+        """
+        try:
+            return self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            if self._future.cancel():
+                raise TimeoutError from None
+            # It came while we were giving up.
+            return self._future.result()
+
+
+def wait_for_frame(
+    waiting: Waiting, codec: Codec, recv_on: str | None, recv_as: Any, timeout: float | None
+) -> Any:
+    """Block until another thread delivers a frame that nobody handles, and cast its message.
+
+    :raises TimeoutError: none came within ``timeout`` seconds.
+    :raises InvalidTypeCast: the message does not fit ``recv_as``.
+    """
+    cast = codec.cast_for(recv_as)
+    waiter = ThreadWaiter()
+    waiting.add(recv_on, waiter)
+    try:
+        frame = waiter.wait(timeout)
+    except TimeoutError:
+        raise timed_out(recv_on, timeout) from None
+    finally:
+        waiting.remove(recv_on, waiter)
+    return cast_message(frame.command, cast, frame.message)
+
+
+def timed_out(recv_on: str | None, timeout: float | None) -> TimeoutError:
+    what = "no frame" if recv_on is None else f"no frame with the command {recv_on!r}"
+    return TimeoutError(f"{what} came within {timeout} seconds")
