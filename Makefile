@@ -36,7 +36,7 @@ READY := $(VENV)/.ready-$(CORE)
 DOCS_READY := $(VENV)/.ready-docs
 SOURCES := pyproject.toml setup.py hisock/_framing.pyx
 
-.PHONY: help demo test lint format bench bench-full docs wheel venv clean
+.PHONY: rebuild help demo test lint format bench bench-full docs wheel venv clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -87,6 +87,11 @@ $(READY): $(MADE) $(SOURCES)
 	$(BUILD_ENV) $(PIP) install --editable '.[dev]'
 	$(BUILD_ENV) $(PY) -c "from hisock.framing import IMPLEMENTATION as core; assert core == '$(CORE)', core"
 	touch $@
+
+# Somebody removed the extension: build it again rather than test the wrong core.
+ifeq ($(CORE)$(wildcard hisock/_framing.*.so),compiled)
+$(READY): rebuild
+endif
 
 $(DOCS_READY): $(READY)
 	$(BUILD_ENV) $(PIP) install --editable '.[dev,docs]'

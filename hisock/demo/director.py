@@ -72,6 +72,7 @@ class Result:
     :ivar heard: copies that did arrive, in order.
     :ivar disordered: copies that came twice or late.
     :ivar misdirected: copies that came to the wrong room.
+    :ivar cut_off: players whose connection ended before the game did.
     :ivar framing: the framing core of the server, ``"compiled"`` or ``"python"``.
     """
 
@@ -82,6 +83,7 @@ class Result:
     heard: int = 0
     disordered: int = 0
     misdirected: int = 0
+    cut_off: int = 0
     framing: str = ""
     latency: Histogram = field(default_factory=Histogram)
 
@@ -91,7 +93,8 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        return self.sent > 0 and not (self.lost or self.disordered or self.misdirected)
+        wrong = self.lost or self.disordered or self.misdirected or self.cut_off
+        return self.sent > 0 and not wrong
 
 
 class Screen(Protocol):
@@ -210,6 +213,7 @@ class _Game:
             self.result.heard += done["heard"]
             self.result.disordered += done["disordered"]
             self.result.misdirected += done["misdirected"]
+            self.result.cut_off += done["cut_off"]
             self.result.latency.merge(done["latencies"])
         self._tell_all("leave")
         return self.result

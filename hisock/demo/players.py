@@ -6,6 +6,7 @@ have something to read, and :meth:`~hisock.HiSockClient.update` handles just tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import selectors
@@ -14,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter, perf_counter_ns
 
-from hisock import HiSockClient
+from hisock import ConnectionLost, HiSockClient
 from hisock.demo.control import allow_open_files, listen, say
 from hisock.demo.moves import LAST, MOVE, Histogram, Ledger, Move
 
@@ -106,7 +107,8 @@ class Crowd:
         ready = self._selector.select(timeout)
         for key, _events in ready:
             player: Player = key.data
-            player.client.update()
+            with contextlib.suppress(ConnectionLost):
+                player.client.update()
             if player.client.closed:
                 self._selector.unregister(player.client)
         return len(ready)
@@ -140,8 +142,10 @@ class Crowd:
                 return
 
     def _let_move(self, player: Player, flags: int = 0) -> None:
+        # One that was cut off does not end the game; it is counted at the end.
         if not player.client.closed:
-            player.move(flags)
+            with contextlib.suppress(ConnectionLost):
+                player.move(flags)
 
     def _next_word(self, words: queue.SimpleQueue[str]) -> str | None:
         """The next word of the director; ``counts`` is answered at once."""
@@ -169,6 +173,7 @@ class Crowd:
             heard=sum(ledger.heard for ledger in ledgers),
             disordered=sum(ledger.disordered for ledger in ledgers),
             misdirected=sum(ledger.misdirected for ledger in ledgers),
+            cut_off=sum(player.client.closed for player in self.players),
             latencies=latencies.pairs(),
         )
 

@@ -103,6 +103,8 @@ def summary(result: Result) -> str:
         lines.append(f"out of order  {result.disordered:,}")
     if result.misdirected:
         lines.append(f"wrong room    {result.misdirected:,}")
+    if result.cut_off:
+        lines.append(f"cut off       {result.cut_off:,} of the players")
     planned = result.settings.players * result.settings.rate * result.seconds
     if result.sent < 0.95 * planned:
         lines.append(

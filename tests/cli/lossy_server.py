@@ -1,7 +1,8 @@
 """A game server with a fault, run by the demo in place of the real one.
 
 ``HISOCK_DEMO_FAULT`` says which: the tenth move is lost (``drop``), sent twice (``repeat``) or sent
-to another room (``stray``), or the server gives up at it (``crash``).
+to another room (``stray``), the player who makes it is disconnected (``kick``), or the server gives
+up at it (``crash``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def main(settings: dict[str, int], fault: str) -> None:
                 sys.stderr.flush()
                 os._exit(3)
             if fault == "drop":
+                return
+            if fault == "kick":
+                server.disconnect_client(player, force=True)
                 return
             if fault == "repeat":
                 server.send_group(player, "move", move)

@@ -75,7 +75,12 @@ def play_with_fault(fault: str) -> Program:
 
 @pytest.mark.parametrize(
     ("fault", "line"),
-    [("drop", "lost +4$"), ("repeat", "out of order +4$"), ("stray", "wrong room +4$")],
+    [
+        ("drop", "lost +4$"),
+        ("repeat", "out of order +4$"),
+        ("stray", "wrong room +4$"),
+        ("kick", "cut off +1 of"),
+    ],
 )
 def test_a_server_that_mistreats_one_move_is_found_out(fault: str, line: str) -> None:
     with play_with_fault(fault) as program:
