@@ -1,0 +1,133 @@
+"""Who takes part: name, server program, wire format, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["ours", "peer", "floor"]
+Role = Literal["echo", "all", "move"]
+"""What a server is asked to do: send back, to everybody, to the sender's room."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    title: str
+    kind: Kind
+    wire: Literal["raw", "hisock", "ws", "sio"]
+    server: str
+    """File in servers/; one that ends in .c is compiled first."""
+    environment: str
+    """Whose Python runs it: a name in environments.REQUIREMENTS, or "hisock"."""
+    arguments: tuple[str, ...] = ()
+    """Passed to the server; "{role}" stands for the role."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    inflight: int = 64
+    """Joins the generator may have under way at once."""
+    players: int = 200
+    """Where the search for the number of players begins; it goes up or down from there."""
+    writes: str = ""
+    """When replies go to the socket: what makes or breaks a pipelined workload."""
+
+
+def _hisock(name: str, title: str, loop: str, core: str, players: int) -> Contender:
+    return Contender(
+        name=name,
+        title=title,
+        kind="ours",
+        wire="hisock",
+        server="serve_hisock.py",
+        environment="hisock",
+        arguments=(loop, core),
+        variables={"HISOCK_PURE_PYTHON": "1"} if core == "python" else {},
+        players=players,
+        writes="one write per peer and loop iteration",
+    )
+
+
+CONTENDERS: tuple[Contender, ...] = (
+    _hisock("hisock", "hisock, uvloop", "uvloop", "compiled", 2400),
+    _hisock("hisock-asyncio", "hisock, asyncio", "asyncio", "compiled", 2000),
+    _hisock("hisock-python", "hisock, uvloop, Python core", "uvloop", "python", 1200),
+    Contender(
+        name="hisock202",
+        title="hisock 2.0.2",
+        kind="peer",
+        wire="hisock",
+        server="serve_hisock202.py",
+        environment="hisock202",
+        inflight=1,  # its listen backlog is 0: a SYN too many is dropped, and sent again after 1 s
+        players=100,
+        writes="one blocking send per message, Nagle's algorithm on",
+    ),
+    Contender(
+        name="picows",
+        title="picows, uvloop",
+        kind="peer",
+        wire="ws",
+        server="serve_picows.py",
+        environment="picows",
+        arguments=("{role}",),
+        players=320,
+        writes="one send per message, at once",
+    ),
+    Contender(
+        name="websockets",
+        title="websockets, uvloop",
+        kind="peer",
+        wire="ws",
+        server="serve_websockets.py",
+        environment="websockets",
+        arguments=("{role}",),
+        players=200,
+        writes="one transport.write per message; uvloop joins those of an iteration",
+    ),
+    Contender(
+        name="socketio",
+        title="python-socketio, uvicorn",
+        kind="peer",
+        wire="sio",
+        server="serve_socketio.py",
+        environment="socketio",
+        players=60,
+        writes="one queue and one transport.write per message",
+    ),
+    Contender(
+        name="floor-c",
+        title="floor: C epoll echo",
+        kind="floor",
+        wire="raw",
+        server="floor_epoll.c",
+        environment="",
+        writes="one send per recv; bytes, not messages",
+    ),
+    Contender(
+        name="floor-uvloop",
+        title="floor: bytes echo, uvloop",
+        kind="floor",
+        wire="raw",
+        server="floor_asyncio.py",
+        environment="floors",
+        arguments=("uvloop",),
+        writes="one write per recv; bytes, not messages",
+    ),
+    Contender(
+        name="floor-asyncio",
+        title="floor: bytes echo, asyncio",
+        kind="floor",
+        wire="raw",
+        server="floor_asyncio.py",
+        environment="floors",
+        arguments=("asyncio",),
+        writes="one write per recv; bytes, not messages",
+    ),
+)
+
+BY_NAME = {contender.name: contender for contender in CONTENDERS}
+OURS = tuple(c.name for c in CONTENDERS if c.kind == "ours")
+FLOORS = tuple(c.name for c in CONTENDERS if c.kind == "floor")
+MODERN_PEERS = ("picows", "websockets", "socketio")
+PEERS = (*MODERN_PEERS, "hisock202")
+EVERYBODY = tuple(BY_NAME)

@@ -1,0 +1,65 @@
+/* One connection sends messages that the server hands to every connection, the sender included. A bounded number is on
+ * its way: the next one goes out as soon as one has reached everybody. Ends only when all have arrived. */
+#define _GNU_SOURCE
+#include "crowd.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+
+static void count(struct conn *conn, const struct frame *frame, void *size) {
+    if (frame->body_size != *(const size_t *)size) fail("a message of %zu bytes came", frame->body_size);
+    conn->got++;
+}
+
+int main(int argc, char **argv) {
+    struct options options = options_read(argc, argv);
+    struct crowd crowd = crowd_make(&options, options.conns);
+    /* Those without a handshake that is answered need an echo to know that they are in. */
+    crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK, 0);
+
+    uint8_t *message = must_alloc(options.size), *requests = must_alloc((options.size + WIRE_OVERHEAD) * (size_t)options.outstanding);
+    memset(message, 'x', options.size);
+    size_t request_size = 0;
+    for (int i = 0; i < options.outstanding; i++)
+        request_size = wire_request(options.wire, requests + (size_t)i * request_size, "all", message, options.size);
+
+    struct window window = {0};
+    struct epoll_event events[256];
+    uint64_t sent = 0, done = 0, done_at_start = 0;
+    int64_t warm = now_ns() + (int64_t)(options.warmup * 1e9), end = warm + (int64_t)(options.seconds * 1e9);
+    double elapsed = 0, deliveries = 0;
+    for (bool more = true; more || done < sent * (uint64_t)options.conns;) {
+        int64_t now = now_ns();
+        if (!window.start_ns && now >= warm) {
+            window = window_open(options.server_pid);
+            done_at_start = done;
+        }
+        if (more && now >= end) {
+            more = false;
+            elapsed = (double)(now - window.start_ns) / 1e9;
+            deliveries = (double)(done - done_at_start);
+        }
+        uint64_t reached_all = done / (uint64_t)options.conns;
+        uint64_t free_slots = (uint64_t)options.outstanding - (sent - reached_all);
+        if (more && free_slots) {
+            crowd_send(&crowd, &crowd.conns[0], requests, request_size * free_slots);
+            sent += free_slots;
+        }
+        int n = epoll_wait(crowd.epoll, events, 256, 1000);
+        for (int i = 0; i < n; i++) {
+            struct conn *conn = events[i].data.ptr;
+            if (events[i].events & EPOLLOUT) crowd_flush(&crowd, conn);
+            uint64_t before = conn->got;
+            if (events[i].events & ~(uint32_t)EPOLLOUT) crowd_receive(&crowd, conn, count, &options.size);
+            done += conn->got - before;
+        }
+    }
+    for (int i = 0; i < options.conns; i++)
+        if (crowd.conns[i].got != sent)
+            fail("connection %d got %llu of %llu", i, (unsigned long long)crowd.conns[i].got, (unsigned long long)sent);
+    json_open();
+    json_number("deliveries", deliveries);
+    json_number("rate", deliveries / elapsed);
+    json_window(&window);
+    json_close();
+}

@@ -1,0 +1,81 @@
+/* One connection: send a batch of messages, await all replies, again. Every byte that comes back is compared. */
+#define _GNU_SOURCE
+#include "crowd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define CHUNK (256 * 1024)
+
+struct stream {
+    int fd;
+    uint8_t *request, *reply, *chunk;
+    size_t request_size, reply_size;
+};
+
+static bool try_again(ssize_t n) { return n < 0 && errno == EAGAIN; }
+
+static void batch(const struct stream *stream) {
+    size_t sent = 0, got = 0;
+    while (got < stream->reply_size) {
+        bool idle = true;
+        if (sent < stream->request_size) {
+            ssize_t n = send(stream->fd, stream->request + sent, stream->request_size - sent, MSG_DONTWAIT);
+            if (n < 0 && !try_again(n)) fail("send: %s", strerror(errno));
+            if (n > 0) {
+                sent += (size_t)n;
+                idle = false;
+            }
+        }
+        ssize_t n = recv(stream->fd, stream->chunk, CHUNK, MSG_DONTWAIT);
+        if (n == 0) fail("the server closed the connection");
+        if (n < 0 && !try_again(n)) fail("recv: %s", strerror(errno));
+        if (n > 0) {
+            if ((size_t)n > stream->reply_size - got) fail("more came back than was sent");
+            if (memcmp(stream->chunk, stream->reply + got, (size_t)n) != 0) fail("a reply differs from its request");
+            got += (size_t)n;
+            idle = false;
+        }
+        if (idle) {
+            struct pollfd poller = {.fd = stream->fd, .events = POLLIN | (sent < stream->request_size ? POLLOUT : 0)};
+            poll(&poller, 1, 1000);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    struct options options = options_read(argc, argv);
+    struct crowd crowd = crowd_make(&options, 1);
+    crowd_join(&crowd, 0, 1, true, 0);
+
+    size_t room = options.size + WIRE_OVERHEAD;
+    uint8_t *message = must_alloc(options.size);
+    memset(message, 'x', options.size);
+    struct stream stream = {.fd = crowd.conns[0].fd, .chunk = must_alloc(CHUNK)};
+    stream.request = must_alloc(room * (size_t)options.batch);
+    stream.reply = must_alloc(room * (size_t)options.batch);
+    for (int i = 0; i < options.batch; i++) {
+        stream.request_size +=
+            wire_request(options.wire, stream.request + stream.request_size, "echo", message, options.size);
+        stream.reply_size += wire_reply(options.wire, stream.reply + stream.reply_size, "echo", message, options.size);
+    }
+
+    int64_t end = now_ns() + (int64_t)(options.warmup * 1e9);
+    while (now_ns() < end) batch(&stream);
+    struct window window = window_open(options.server_pid);
+    end = window.start_ns + (int64_t)(options.seconds * 1e9);
+    uint64_t batches = 0;
+    do {
+        batch(&stream);
+        batches++;
+    } while (now_ns() < end);
+    double elapsed = (double)(now_ns() - window.start_ns) / 1e9, messages = (double)batches * options.batch;
+    json_open();
+    json_number("messages", messages);
+    json_number("rate", messages / elapsed);
+    json_number("megabytes", messages * (double)options.size / elapsed / 1e6);
+    json_window(&window);
+    json_close();
+}

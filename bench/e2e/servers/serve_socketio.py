@@ -1,0 +1,71 @@
+# mypy: disable-error-code="import-not-found", disallow-subclassing-any=False
+# mypy: disallow-untyped-decorators=False
+"""python-socketio on uvicorn: uvloop, httptools, its default WebSocket implementation.
+
+Messages are text, as its users send. Clients connect over WebSocket from the start; the room is in
+the connect request.
+"""
+
+import json
+import socket
+from importlib.metadata import version
+from typing import Any
+
+import socketio
+import uvicorn
+
+sio = socketio.AsyncServer(
+    async_mode="asgi", ping_interval=3600, max_http_buffer_size=16 * 1024 * 1024
+)
+room_of: dict[str, str] = {}
+
+
+@sio.event
+async def connect(sid: str, environ: dict[str, Any], auth: dict[str, str] | None) -> None:
+    if auth:
+        room_of[sid] = auth["room"]
+        await sio.enter_room(sid, auth["room"])
+
+
+@sio.event
+async def disconnect(sid: str, reason: str) -> None:
+    room_of.pop(sid, None)
+
+
+@sio.event
+async def echo(sid: str, message: str) -> None:
+    await sio.emit("echo", message, to=sid)
+
+
+@sio.on("all")
+async def broadcast(sid: str, message: str) -> None:
+    await sio.emit("all", message)
+
+
+@sio.event
+async def move(sid: str, message: str) -> None:
+    await sio.emit("move", message, room=room_of[sid])
+
+
+class Server(uvicorn.Server):
+    """Tells the port once connections are accepted."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        names = ("python-socketio", "python-engineio", "uvicorn", "websockets", "uvloop")
+        port = self.servers[0].sockets[0].getsockname()[1]
+        print(json.dumps({"port": port, "versions": {n: version(n) for n in names}}), flush=True)
+
+
+config = uvicorn.Config(
+    socketio.ASGIApp(sio),
+    host="127.0.0.1",
+    port=0,
+    loop="uvloop",
+    http="httptools",
+    log_level="warning",
+    ws_ping_interval=None,
+    ws_max_size=16 * 1024 * 1024,
+    ws_per_message_deflate=False,
+)
+Server(config).run()

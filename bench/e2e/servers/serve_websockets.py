@@ -1,0 +1,55 @@
+# mypy: disable-error-code="import-not-found"
+"""websockets, its asyncio server, on uvloop; no compression, no pings (as everywhere here).
+
+Usage: serve_websockets.py echo|all|move
+
+One role a process: its clients need no command in their messages, which spares it the routing that
+hisock does.
+Fan-out is its own `broadcast`, which builds a frame for each connection but awaits none.
+"""
+
+import json
+import sys
+from importlib.metadata import version
+
+import uvloop
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+role = sys.argv[1]
+everybody: set[ServerConnection] = set()
+rooms: dict[str, set[ServerConnection]] = {}
+
+
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+async def relay(connection: ServerConnection) -> None:
+    assert connection.request is not None
+    peers = everybody if role == "all" else rooms.setdefault(connection.request.path, set())
+    peers.add(connection)
+    try:
+        async for message in connection:
+            broadcast(peers, message)
+    finally:
+        peers.discard(connection)
+
+
+async def main() -> None:
+    handler = echo if role == "echo" else relay
+    async with serve(
+        handler,
+        "127.0.0.1",
+        0,
+        compression=None,
+        ping_interval=None,
+        max_size=16 * 1024 * 1024,
+    ) as server:
+        versions = {name: version(name) for name in ("websockets", "uvloop")}
+        port = next(iter(server.sockets)).getsockname()[1]
+        print(json.dumps({"port": port, "versions": versions}), flush=True)
+        await server.serve_forever()
+
+
+uvloop.run(main())

@@ -1,0 +1,21 @@
+"""The workloads, in the order of the report."""
+
+from __future__ import annotations
+
+from . import broadcast, echo, fairness, joins, memory, players, roundtrip, scale
+from .base import Workload
+
+WORKLOADS: tuple[Workload, ...] = (
+    echo.PIPELINED,
+    roundtrip.ONE_CORE,
+    roundtrip.TWO_CORES,
+    broadcast.BROADCAST,
+    players.PLAYERS,
+    echo.LARGE,
+    memory.MEMORY,
+    joins.JOINS,
+    scale.SCALE,
+    fairness.FAIRNESS,
+)
+
+BY_NAME = {workload.name: workload for workload in WORKLOADS}

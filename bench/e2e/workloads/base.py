@@ -1,0 +1,123 @@
+"""What a workload is, and what it gets to measure with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .. import compiling, processes
+from ..contenders import Contender, Role
+from ..machine import Machine
+from ..places import ROOT, SERVERS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often; "quick" and "full" are two of these."""
+
+    seconds: float
+    """Measured part of one run of a throughput or latency workload."""
+    warmup: float
+    rounds: int
+    search_rounds: int
+    """Rounds of the search for the number of players, which takes longest."""
+    player_seconds: float
+    clients: int
+    """Idle clients for memory and joins."""
+    crowd: int
+    """Connections of the larger of the two crowds in "scale"."""
+
+
+QUICK = Settings(0.6, 0.15, 3, 1, 1.5, 2000, 5000)
+FULL = Settings(3.0, 0.5, 7, 3, 5.0, 2000, 5000)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    value: float
+    details: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """Starts servers and generators, and remembers the versions that the servers told."""
+
+    machine: Machine
+    settings: Settings
+    pythons: Mapping[str, Path]
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=dict)
+    """Number of players that a contender held last: where its next search begins."""
+    shared_core: bool = False
+    """Put the load generator on the server's core."""
+
+    @contextmanager
+    def serving(self, contender: Contender, role: Role = "echo") -> Iterator[processes.Server]:
+        script = SERVERS / contender.server
+        if script.suffix == ".c":
+            command = [str(compiling.server(contender.server))]
+        else:
+            command = [str(self.pythons[contender.environment]), str(script)]
+        command += [argument.replace("{role}", role) for argument in contender.arguments]
+        variables = dict(contender.variables)
+        if contender.environment == "hisock" and str(self.pythons["hisock"]) == sys.executable:
+            variables["PYTHONPATH"] = str(ROOT)  # this tree, whatever else is installed
+        name, core = contender.name, self.machine.server_core
+        with processes.serving(name, command, variables, core) as server:
+            self.versions[contender.name] = server.versions
+            yield server
+
+    def generate(
+        self, contender: Contender, server: processes.Server, program: str, **options: object
+    ) -> dict[str, float]:
+        """Runs a load generator against the server; options become --name value."""
+        settings = self.settings
+        options = {"seconds": settings.seconds, "warmup": settings.warmup, **options}
+        limit = 20.0 + 2 * settings.seconds
+        command = compiling.generator(program)
+        return processes.generate(
+            command, self._options(contender, server, options), self._core(), limit
+        )
+
+    def holding(
+        self, contender: Contender, server: processes.Server, program: str, **options: object
+    ) -> AbstractContextManager[Callable[[], dict[str, float]]]:
+        """A load generator that pauses; see processes.holding."""
+        command = compiling.generator(program)
+        return processes.holding(
+            command, self._options(contender, server, options), self._core(), 60
+        )
+
+    def _core(self) -> int | None:
+        return self.machine.server_core if self.shared_core else self.machine.generator_core
+
+    def _options(
+        self, contender: Contender, server: processes.Server, options: Mapping[str, object]
+    ) -> dict[str, object]:
+        return {
+            "wire": contender.wire,
+            "port": server.port,
+            "server-pid": server.pid,
+            "inflight": contender.inflight,
+            **{key.replace("_", "-"): value for key, value in options.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    title: str
+    unit: str
+    better: Literal["more", "less"]
+    references: tuple[str, ...]
+    """Contenders that all others are divided by."""
+    contenders: tuple[str, ...]
+    measure: Callable[[Bench, Contender], Measurement]
+    columns: tuple[tuple[str, str], ...] = ()
+    """Details worth a column: key in Measurement.details, heading."""
+    search: bool = False
+    """Takes the number of rounds from Settings.search_rounds."""

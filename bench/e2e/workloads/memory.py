@@ -1,0 +1,31 @@
+"""Resident memory that a server takes for an idle client that joined and exchanged one message."""
+
+from __future__ import annotations
+
+from ..contenders import MODERN_PEERS, OURS, Contender
+from .base import Bench, Measurement, Workload
+
+
+def _memory(bench: Bench, contender: Contender) -> Measurement:
+    clients = bench.settings.clients
+    with bench.serving(contender) as server:
+        holding = bench.holding(contender, server, "joins", conns=clients, hold=True)
+        with holding as next_line:
+            next_line()  # the first hundred are in: code is loaded, pools are warm
+            before = server.resident()
+            next_line()
+            after = server.resident()
+    growth = (after - before) / clients / 1024
+    return Measurement(growth, {"server_mib": after / 2**20})
+
+
+MEMORY = Workload(
+    name="memory",
+    title="Memory of an idle joined client: growth of the server's RSS over 2,000 of them",
+    unit="KiB/client",
+    better="less",
+    references=("websockets", "picows"),
+    contenders=(*OURS, *MODERN_PEERS),
+    measure=_memory,
+    columns=(("server_mib", "server MiB at the end"),),
+)

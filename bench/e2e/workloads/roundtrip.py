@@ -1,0 +1,47 @@
+"""Round trip of one 64-byte message at a time.
+
+Nothing runs at the same time here: while one side works the other waits. So on one core the figure
+is what the two sides compute; on two cores it is that plus waking the other core twice, which on
+many virtual machines costs several times more than any server does. Both are measured; the first
+one tells servers apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..contenders import EVERYBODY, Contender
+from .base import Bench, Measurement, Workload
+
+
+def _two_cores(bench: Bench, contender: Contender) -> Measurement:
+    with bench.serving(contender) as server:
+        result = bench.generate(contender, server, "roundtrip", size=64)
+    return Measurement(result["median_us"], result)
+
+
+def _one_core(bench: Bench, contender: Contender) -> Measurement:
+    return _two_cores(replace(bench, shared_core=True), contender)
+
+
+ONE_CORE = Workload(
+    name="roundtrip",
+    title="Round trip: 64 B, one at a time, median; server and generator on the same core",
+    unit="µs",
+    better="less",
+    references=("floor-uvloop", "picows"),
+    contenders=EVERYBODY,
+    measure=_one_core,
+    columns=(("p99_us", "p99 µs"),),
+)
+
+TWO_CORES = Workload(
+    name="roundtrip-apart",
+    title="Round trip: 64 B, one at a time, median; server and generator on two cores",
+    unit="µs",
+    better="less",
+    references=("floor-uvloop", "picows"),
+    contenders=EVERYBODY,
+    measure=_two_cores,
+    columns=(("p99_us", "p99 µs"), ("server_cpu", "server CPU")),
+)
