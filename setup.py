@@ -1,9 +1,9 @@
-"""Builds the compiled framing core, which a failing compiler does not turn into a failed install.
+"""Builds the compiled framing core; a compiler that fails does not fail the install.
 
 All metadata is in ``pyproject.toml``. Two environment variables steer the build:
 
-- ``HISOCK_PURE_PYTHON=1`` leaves the extension out;
-- ``HISOCK_REQUIRE_EXTENSION=1`` makes a failure to build it fatal.
+- ``HISOCK_PURE_PYTHON=1`` leaves the extension modules out;
+- ``HISOCK_REQUIRE_EXTENSION=1`` makes a failure to build them fatal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REQUIRED = wanted("HISOCK_REQUIRE_EXTENSION")
 
 
 def fall_back(error: BaseException) -> None:
-    """Say that the install goes on without the extension, or end it if that is not allowed."""
+    """Say that the install goes on without the extension modules, or end it if they are a must."""
     if REQUIRED:
         raise error
     print(
@@ -42,7 +42,7 @@ def fall_back(error: BaseException) -> None:
 
 
 class OptionalBuildExt(build_ext):
-    """Builds the extension, or leaves a distribution without one."""
+    """Builds the extension modules, or leaves a distribution without them."""
 
     def run(self) -> None:
         try:
@@ -82,7 +82,10 @@ def extensions() -> list[Any]:
         fall_back(error)
         return []
     flags = [] if sys.platform == "win32" else ["-O3"]
-    modules = [Extension("hisock._framing", ["hisock/_framing.pyx"], extra_compile_args=flags)]
+    modules = [
+        Extension(f"hisock.{name}", [f"hisock/{name}.pyx"], extra_compile_args=flags)
+        for name in ("_framing", "_outbox")
+    ]
     try:
         built: list[Any] = cythonize(modules, build_dir="build/cython")
     except (CompileError, OSError) as error:

@@ -84,6 +84,12 @@ def check_command(command: str) -> None:
         ) from None
 
 
+def reject_command(command: str) -> NoReturn:
+    """Raise the error for a command that :func:`check_command` does not let pass."""
+    check_command(command)
+    raise ValueError(f"the command {command!r} cannot be sent")
+
+
 def reject_message(message: object) -> NoReturn:
     """Raise the error for a message that is neither bytes nor None."""
     raise TypeError(f"a message must be bytes or None, not {type(message).__name__}")

@@ -1,4 +1,4 @@
-"""The framing core in Python: what runs where the extension module is not built.
+"""The framing core in Python: what runs where the extension modules are not built.
 
 Same names, results and errors as ``_framing.pyx``; ``tests/framing`` compares the two. Whole
 headers and commands are looked up in dictionaries, the rest is slicing, so the cost is per frame
@@ -7,13 +7,11 @@ and not per byte. The wire format is described in :mod:`hisock.framing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hisock._framing_common import (
-    BY_REFERENCE,
     CACHED_COMMAND,
     DEFAULT_HEADER_LEN,
     DEFAULT_MAX_FRAME_SIZE,
@@ -38,23 +36,23 @@ if TYPE_CHECKING:
 
 Frame = tuple[str | None, bytes | None]
 
-_CMD = b"$CMD$"
-_MSG = b"$MSG$"
+CMD = b"$CMD$"
+MSG = b"$MSG$"
 _MOST_COMMANDS = 256  # remembered, for each direction
 _MOST_HEADERS = 4096
 
-_header = lru_cache(maxsize=_MOST_HEADERS)(build_header)
+cached_header = lru_cache(maxsize=_MOST_HEADERS)(build_header)
 _prefixes: dict[str, bytes] = {}
 
 
-def _prefix(command: str) -> bytes:
+def command_prefix(command: str) -> bytes:
     """Return ``$CMD$`` and the command as bytes; raises if the command is not allowed."""
     known = _prefixes.get(command) if type(command) is str else None
     if known is not None:
         return known
     check_command(command)
-    prefix = _CMD + command.encode()
-    if type(command) is str and len(prefix) <= len(_CMD) + CACHED_COMMAND:
+    prefix = CMD + command.encode()
+    if type(command) is str and len(prefix) <= len(CMD) + CACHED_COMMAND:
         if len(_prefixes) >= _MOST_COMMANDS:
             _prefixes.clear()
         _prefixes[command] = prefix
@@ -65,20 +63,20 @@ def build_command(
     command: str, message: bytes | None = None, header_len: int = DEFAULT_HEADER_LEN
 ) -> bytes:
     """Build the whole frame of a command, header included."""
-    prefix = _prefix(command)
+    prefix = command_prefix(command)
     if message is None:
-        return _header(len(prefix), checked_header_len(header_len)) + prefix
+        return cached_header(len(prefix), checked_header_len(header_len)) + prefix
     if not isinstance(message, bytes):
         reject_message(message)
-    length = len(prefix) + len(_MSG) + len(message)
-    return b"".join((_header(length, checked_header_len(header_len)), prefix, _MSG, message))
+    length = len(prefix) + len(MSG) + len(message)
+    return b"".join((cached_header(length, checked_header_len(header_len)), prefix, MSG, message))
 
 
 def build_raw(payload: bytes, header_len: int = DEFAULT_HEADER_LEN) -> bytes:
     """Build the whole frame of a payload that is sent as it is, header included."""
     if not isinstance(payload, bytes):
         reject_frame(payload, "payload")
-    return _header(len(payload), checked_header_len(header_len)) + payload
+    return cached_header(len(payload), checked_header_len(header_len)) + payload
 
 
 class Scratch:
@@ -283,14 +281,14 @@ class Decoder:
         block = self._block or bytearray()
         start = self.position + self._header_len
         with memoryview(block) as view:
-            if not block.startswith(_CMD):
+            if not block.startswith(CMD):
                 frame: Frame = (None, bytes(view))
             else:
-                mark = block.find(_MSG, len(_CMD))
+                mark = block.find(MSG, len(CMD))
                 end = len(block) if mark < 0 else mark
-                name = bytes(view[len(_CMD) : end])
-                command = self._shared()._command(name, start + len(_CMD))
-                frame = (command, None if mark < 0 else bytes(view[mark + len(_MSG) :]))
+                name = bytes(view[len(CMD) : end])
+                command = self._shared()._command(name, start + len(CMD))
+                frame = (command, None if mark < 0 else bytes(view[mark + len(MSG) :]))
         self.position = start + self._need
         self._forget()
         return frame
@@ -338,9 +336,9 @@ class Decoder:
                 stop = body + length
                 if stop > end:
                     break
-                if data.startswith(_CMD, body, stop):
+                if data.startswith(CMD, body, stop):
                     start = body + 5
-                    mark = data.find(_MSG, start, stop)
+                    mark = data.find(MSG, start, stop)
                     raw = data[start:stop] if mark < 0 else data[start:mark]
                     command = commands.get(raw) or scratch._command(raw, base + start)
                     frames.append((command, None if mark < 0 else data[mark + 5 : stop]))
@@ -355,137 +353,3 @@ class Decoder:
                 self._store(data[body:])
         else:
             self._head = data[at:]
-
-
-class Outbox:
-    """The frames that wait to be written to one peer, in order.
-
-    :param queue: list that ``owner`` is appended to when the first frame comes after a take.
-    :param owner: whatever finds this outbox again; it is only passed on.
-    :param schedule: called when ``owner`` became the first in ``queue``.
-    :param header_len: length of a header in bytes, 1 to 20.
-
-    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes.
-    """
-
-    __slots__ = (
-        "_dirty",
-        "_header_len",
-        "_owner",
-        "_pieces",
-        "_queue",
-        "_schedule",
-        "closed",
-        "size",
-    )
-
-    def __init__(
-        self,
-        queue: list[Any],
-        owner: object,
-        schedule: Callable[[], object],
-        header_len: int = DEFAULT_HEADER_LEN,
-    ) -> None:
-        if not isinstance(queue, list):
-            raise TypeError(f"queue must be a list, not {type(queue).__name__}")
-        self._header_len = checked_header_len(header_len)
-        self._queue = queue
-        self._owner = owner
-        self._schedule = schedule
-        # A piece is bytes to be joined, or a tuple of those and what is not to be copied.
-        self._pieces: list[Any] = []
-        self._dirty = False
-        self.closed = False
-        self.size = 0
-
-    def send(self, command: str, message: bytes | None = None) -> bool:
-        """Queue the frame of a command; ``False`` if the outbox is closed."""
-        prefix = _prefix(command)
-        if message is None:
-            frame = _header(len(prefix), self._header_len) + prefix
-            return self._put(frame, len(frame))
-        if not isinstance(message, bytes):
-            reject_message(message)
-        length = len(prefix) + len(_MSG) + len(message)
-        header = _header(length, self._header_len)
-        if len(message) >= BY_REFERENCE and type(message) is bytes:
-            return self._put((header + prefix + _MSG, message), len(header) + length)
-        return self._put(b"".join((header, prefix, _MSG, message)), len(header) + length)
-
-    def write(self, frame: bytes, /) -> bool:
-        """Queue a frame built before; ``False`` if the outbox is closed."""
-        if not isinstance(frame, bytes):
-            reject_frame(frame)
-        if len(frame) >= BY_REFERENCE and type(frame) is bytes:
-            return self._put((b"", frame), len(frame))
-        return self._put(frame, len(frame))
-
-    def take(self) -> list[bytes]:
-        """Return all that waits, mostly as one ``bytes``, and start afresh."""
-        # The flag first: what another thread appends from here on is announced again.
-        self._dirty = False
-        pieces = self._pieces[:]
-        del self._pieces[: len(pieces)]
-        self.size = 0
-        if not pieces:
-            return pieces
-        try:
-            return [b"".join(pieces)]
-        except TypeError:
-            return _joined(pieces)
-
-    def close(self) -> None:
-        """Drop what waits and accept nothing more."""
-        self.closed = True
-        self._pieces.clear()
-        self.size = 0
-
-    def _put(self, piece: bytes | tuple[bytes, bytes], size: int) -> bool:
-        if self.closed:
-            return False
-        # Appended before the flag is looked at, so that no frame falls between two takes.
-        self._pieces.append(piece)
-        self.size += size
-        if self.closed:
-            self.close()  # by another thread, meanwhile
-        if not self._dirty:
-            self._dirty = True
-            queue = self._queue
-            queue.append(self._owner)
-            # Not "the length is 1": another thread may append between the two steps.
-            first = queue[:1]
-            if first and first[0] is self._owner:
-                self._schedule()
-        return True
-
-
-def _joined(pieces: list[Any]) -> list[bytes]:
-    """Join the pieces but for those kept by reference."""
-    chunks: list[bytes] = []
-    run: list[bytes] = []
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            run.append(piece)
-            continue
-        before, kept = piece
-        if before:
-            run.append(before)
-        if run:
-            chunks.append(b"".join(run))
-            run = []
-        chunks.append(kept)
-    if run:
-        chunks.append(b"".join(run))
-    return chunks
-
-
-def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
-    """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
-    if not isinstance(frame, bytes):
-        reject_frame(frame)
-    accepted = 0
-    for outbox in list(outboxes):
-        if not isinstance(outbox, Outbox):
-            raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
-        accepted += outbox.write(frame)
-    return accepted

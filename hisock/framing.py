@@ -35,7 +35,7 @@ was split changes only which call returns a frame, never the frames, the error o
 frame is at most twice what has come of it, and nothing between frames.
 
 **Two implementations** behave alike, byte for byte: a compiled one, and one in Python that is used
-where the extension module was not built or the environment has ``HISOCK_PURE_PYTHON=1``.
+where the extension modules were not built or the environment has ``HISOCK_PURE_PYTHON=1``.
 :data:`IMPLEMENTATION` tells which is in use: ``"compiled"`` or ``"python"``.
 """
 
@@ -48,17 +48,9 @@ from hisock._framing_common import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, M
 from hisock.exceptions import FramingError
 
 if TYPE_CHECKING:
-    from hisock._framing_py import (
-        Decoder,
-        Frame,
-        Outbox,
-        Scratch,
-        build_command,
-        build_header,
-        build_raw,
-        check_command,
-        fan_out,
-    )
+    from hisock._framing_common import build_header, check_command
+    from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
+    from hisock._outbox_py import Outbox, fan_out
 
     IMPLEMENTATION: str
 else:
@@ -68,20 +60,22 @@ else:
         IMPLEMENTATION = "python"
     else:
         try:
-            from hisock import _framing as _chosen
+            from hisock import _framing as _core
+            from hisock import _outbox as _out
         except ImportError:
             IMPLEMENTATION = "python"
     if IMPLEMENTATION == "python":
-        from hisock import _framing_py as _chosen
+        from hisock import _framing_py as _core
+        from hisock import _outbox_py as _out
 
-    Decoder = _chosen.Decoder
-    Outbox = _chosen.Outbox
-    Scratch = _chosen.Scratch
-    build_command = _chosen.build_command
-    build_header = _chosen.build_header
-    build_raw = _chosen.build_raw
-    check_command = _chosen.check_command
-    fan_out = _chosen.fan_out
+    Decoder = _core.Decoder
+    Outbox = _out.Outbox
+    Scratch = _core.Scratch
+    build_command = _core.build_command
+    build_header = _core.build_header
+    build_raw = _core.build_raw
+    check_command = _core.check_command
+    fan_out = _out.fan_out
 
 __all__ = [
     "DEFAULT_HEADER_LEN",

@@ -1,0 +1,265 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
+# cython: cdivision=True, embedsignature=True, embedsignature.format=clinic, binding=False
+"""The writing side of the framing core, compiled: a peer's outbox, and one frame to many of them.
+
+``_outbox_py.py`` is its twin in Python; ``tests/framing`` compares the two.
+"""
+
+cimport cython
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_Check, PyBytes_CheckExact, PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE, _PyBytes_Resize
+)
+from cpython.dict cimport PyDict_CheckExact, PyDict_Next
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.string cimport memcpy
+
+from hisock._wire cimport (
+    command_utf8, digits_of, payload_length, write_command, write_header
+)
+
+from hisock._framing_common import (
+    DEFAULT_HEADER_LEN, build_header, checked_header_len, reject_command, reject_frame,
+    reject_message
+)
+
+cdef extern from "Python.h":
+    """
+    #ifdef Py_GIL_DISABLED
+    #define HISOCK_FREE_THREADED 1
+    #else
+    #define HISOCK_FREE_THREADED 0
+    #endif
+    """
+    const bint HISOCK_FREE_THREADED
+
+cdef enum:
+    BY_REFERENCE = 32768  # as in _framing_common
+    LEAST_TAIL = 512
+    REFUSED = 0  # what became of a frame that was put into an outbox
+    QUEUED = 1
+    DUE = 2  # queued, and schedule() is to be called
+
+
+cdef class Outbox:
+    """The frames that wait to be written to one peer, in order.
+
+    :param queue: list that ``owner`` is appended to when the first frame comes after a take.
+    :param owner: whatever finds this outbox again; it is only passed on.
+    :param schedule: called when ``owner`` became the first in ``queue``.
+    :param header_len: length of a header in bytes, 1 to 20.
+
+    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes.
+
+    No Python code runs between the first and the last change that a method makes, which makes
+    each of them atomic where there is a GIL; where there is none they lock the outbox.
+    """
+
+    cdef list _queue
+    cdef object _owner
+    cdef object _schedule
+    cdef list _chunks  # what comes before the tail; None while there is nothing
+    cdef PyObject* _tail  # bytes, the first _used of which are written; owned
+    cdef Py_ssize_t _used
+    cdef Py_ssize_t _room  # how many more bytes may be written into the tail
+    cdef readonly Py_ssize_t size
+    cdef readonly bint closed
+    cdef bint _dirty
+    cdef unsigned char _header_len
+
+    def __cinit__(self, list queue not None, owner, schedule, header_len=DEFAULT_HEADER_LEN):
+        self._header_len = checked_header_len(header_len)
+        self._queue = queue
+        self._owner = owner
+        self._schedule = schedule
+
+    def __dealloc__(self):
+        Py_XDECREF(self._tail)
+
+    def send(self, command, message=None):
+        """Queue the frame of a command; ``False`` if the outbox is closed."""
+        cdef Py_ssize_t n
+        cdef const char* name = command_utf8(command, &n)
+        cdef Py_ssize_t length, copied
+        cdef int digits
+        cdef list chunks = None
+        cdef bint due
+        cdef char* p
+        if name is NULL:
+            reject_command(command)
+        length = payload_length(n, message)
+        if length < 0:
+            reject_message(message)
+        digits = digits_of(length)
+        if digits > self._header_len:
+            build_header(length, self._header_len)  # raises
+        copied = self._header_len + length
+        if message is not None and by_reference(message):
+            copied -= PyBytes_GET_SIZE(message)
+            chunks = []
+        with cython.critical_section(self):
+            if self.closed:
+                return False
+            p = self.space(copied)
+            p = write_header(p, length, digits, self._header_len)
+            p = write_command(p, name, n, message)
+            if chunks is not None:
+                self.keep(message, chunks)
+            elif message is not None:
+                memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+            due = self.mark()
+        if due:
+            self._schedule()
+        return True
+
+    def write(self, frame, /):
+        """Queue a frame built before; ``False`` if the outbox is closed."""
+        cdef int outcome
+        if not PyBytes_Check(frame):
+            reject_frame(frame)
+        outcome = self.put(frame)
+        if outcome == DUE:
+            self._schedule()
+        return outcome != REFUSED
+
+    def take(self):
+        """Return all that waits, mostly as one ``bytes``, and start afresh."""
+        cdef list chunks = []  # made first: it may start the collector, which runs anything
+        with cython.critical_section(self):
+            if self._chunks is not None:
+                chunks = self._chunks
+                self._chunks = None
+            self.seal(chunks)
+            self.size = 0
+            self._dirty = False
+        return chunks
+
+    def close(self):
+        """Drop what waits and accept nothing more."""
+        cdef list chunks = None
+        with cython.critical_section(self):
+            chunks = self._chunks
+            self._chunks = None
+            self.closed = True
+            self.size = 0
+            self._used = 0
+            self._room = 0
+            Py_XDECREF(self._tail)
+            self._tail = NULL
+
+    @cython.final
+    cdef char* space(self, Py_ssize_t n) except NULL:
+        """Count ``n`` more bytes as written; return where they go."""
+        cdef PyObject* tail = self._tail
+        cdef bytes fresh
+        cdef Py_ssize_t room
+        cdef char* p
+        if n > self._room:
+            # The first frame mostly stays the only one and gets just what it needs.
+            room = n if tail is NULL else max(LEAST_TAIL, self._used + 2 * n, 2 * self._used)
+            fresh = PyBytes_FromStringAndSize(NULL, room)
+            if tail is not NULL:
+                memcpy(PyBytes_AS_STRING(fresh), PyBytes_AS_STRING(<object>tail), self._used)
+                Py_DECREF(<object>tail)
+            Py_INCREF(fresh)
+            self._tail = <PyObject*>fresh
+            self._room = room - self._used
+        p = PyBytes_AS_STRING(<object>self._tail) + self._used
+        self._used += n
+        self._room -= n
+        self.size += n
+        return p
+
+    @cython.final
+    cdef int seal(self, list chunks) except -1:
+        """Append the tail, if there is one, to ``chunks``."""
+        cdef object chunk
+        if self._tail is NULL:
+            return 0
+        if self._room:
+            _PyBytes_Resize(&self._tail, self._used)
+        chunk = <object>self._tail
+        Py_DECREF(chunk)
+        self._tail = NULL
+        self._used = 0
+        self._room = 0
+        chunks.append(chunk)
+        return 0
+
+    @cython.final
+    cdef int keep(self, bytes chunk, list chunks) except -1:
+        """Append bytes by reference, as a chunk of their own; ``chunks`` is a list to start."""
+        if self._chunks is None:
+            self._chunks = chunks
+        self.seal(self._chunks)
+        self._chunks.append(chunk)
+        self.size += PyBytes_GET_SIZE(chunk)
+        return 0
+
+    @cython.final
+    cdef int put(self, frame) except -1:
+        """Queue a frame; return what became of it. No Python code runs."""
+        cdef list chunks = [] if by_reference(frame) else None
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
+        cdef bint due
+        with cython.critical_section(self):
+            if self.closed:
+                return REFUSED
+            if chunks is not None:
+                self.keep(frame, chunks)
+            elif self._tail is NULL and PyBytes_CheckExact(frame):
+                # Shared until a second one comes, which does not fit and makes a copy.
+                Py_INCREF(frame)
+                self._tail = <PyObject*>frame
+                self._used = n
+                self.size += n
+            else:
+                memcpy(self.space(n), PyBytes_AS_STRING(frame), n)
+            due = self.mark()
+        return DUE if due else QUEUED
+
+    @cython.final
+    cdef bint mark(self) except -1:
+        """Announce the first frame after a take; return whether to call schedule()."""
+        if self._dirty:
+            return False
+        self._dirty = True
+        with cython.critical_section(self._queue):
+            self._queue.append(self._owner)
+            return len(self._queue) == 1
+
+
+cdef inline bint by_reference(message) noexcept:
+    return PyBytes_GET_SIZE(message) >= BY_REFERENCE and PyBytes_CheckExact(message)
+
+
+def fan_out(outboxes, frame, /):
+    """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
+    cdef list due = []
+    cdef Py_ssize_t accepted = 0
+    cdef Py_ssize_t at = 0
+    cdef PyObject* key
+    if not PyBytes_Check(frame):
+        reject_frame(frame)
+    try:
+        if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
+            while PyDict_Next(outboxes, &at, &key, NULL):
+                accepted += put_one(<object>key, frame, due)
+        else:
+            for outbox in list(outboxes):
+                accepted += put_one(outbox, frame, due)
+    finally:
+        for box in due:
+            (<Outbox>box)._schedule()
+    return accepted
+
+
+cdef inline int put_one(outbox, frame, list due) except -1:
+    cdef int outcome
+    if not isinstance(outbox, Outbox):
+        raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
+    outcome = (<Outbox>outbox).put(frame)
+    if outcome == DUE:
+        due.append(outbox)
+    return outcome != REFUSED
