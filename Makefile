@@ -64,7 +64,8 @@ bench-full: $(READY)  ## the long benchmark
 	$(PY) -m bench.e2e full $(ARGS)
 
 docs: $(DOCS_READY)  ## the documentation, in docs/_build/html
-	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "The pages are in docs/_build/html"
 
 wheel: $(READY)  ## sdist and wheel, in dist/
 	rm -rf dist
