@@ -1,0 +1,58 @@
+"""Drives the programs that run on 2.0.2."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from support import OldHiSock, Program, free_port
+from support.events import PATIENCE
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+class Agent:
+    """A 2.0.2 process that takes orders and reports what its handlers saw.
+
+    :ivar addr: where a server listens, or where a client is connected from.
+    """
+
+    def __init__(self, program: Program, addr: tuple[str, int] | None = None) -> None:
+        self.program = program
+        ready = self.wait("ready")
+        self.addr: tuple[str, int] = addr or tuple(ready[0])
+
+    def order(self, order: str, *arguments: Any) -> None:
+        self.program.tell(json.dumps([order, *arguments]))
+
+    def wait(self, event: str, *start: Any, timeout: float = PATIENCE) -> list[Any]:
+        """The values of the next report of that event which begins with ``start``.
+
+        Reports before it are skipped for good.
+        """
+        prefix = json.dumps([event, *start])[:-1]
+        line = self.program.wait_line("^" + re.escape(prefix) + r"(,|\])", timeout)
+        values: list[Any] = json.loads(line)
+        return values[1:]
+
+    @property
+    def reports(self) -> list[list[Any]]:
+        """Everything reported so far."""
+        return [json.loads(line) for line in self.program.lines]
+
+
+def old_client(
+    old: OldHiSock, addr: tuple[str, int], name: str | None = None, group: str | None = None
+) -> Agent:
+    """A 2.0.2 client, connected."""
+    script = PROGRAMS / "agent_client.py"
+    return Agent(old.start(script, str(addr[1]), name or "-", group or "-"))
+
+
+def old_server(old: OldHiSock, *options: str) -> Agent:
+    """A 2.0.2 server, listening."""
+    port = free_port()
+    program = old.start(PROGRAMS / "agent_server.py", str(port), *options)
+    return Agent(program, ("127.0.0.1", port))
