@@ -1,0 +1,424 @@
+"""Starting, closing, signals, keepalive, ``update``."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Events, Peer, Program
+from support.events import PATIENCE
+from support.wire import listening
+
+import hisock
+from hisock.utils import ClientDisconnected, ServerNotRunning
+
+MakeServer = Callable[..., hisock.ThreadedHiSockServer]
+MakeClient = Callable[..., hisock.ThreadedHiSockClient]
+MakePeer = Callable[..., Peer]
+LOOPBACK = ("127.0.0.1", 0)
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+# Addresses
+
+
+def test_port_0_takes_a_free_port_and_addr_tells_it() -> None:
+    with hisock.HiSockServer(LOOPBACK) as first, hisock.HiSockServer(LOOPBACK) as second:
+        assert first.addr[0] == "127.0.0.1"
+        assert first.addr[1] > 0
+        assert first.addr != second.addr
+        assert first.get_addr() == first.addr
+
+
+def test_an_address_in_use_raises_in_the_constructor(make_server: MakeServer) -> None:
+    server = make_server()
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        hisock.HiSockServer(server.addr)
+    server.start()
+    with pytest.raises(OSError):  # noqa: PT011
+        hisock.ThreadedHiSockServer(server.addr)
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1:5000", ("127.0.0.1",), 5000, None])
+def test_an_address_that_is_no_pair_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError):
+        hisock.HiSockServer(wrong)
+
+
+def test_nobody_listening_is_server_not_running() -> None:
+    with listening() as listener:
+        addr = listener.getsockname()
+    for connect in (hisock.connect, hisock.threaded_connect, hisock.HiSockClient):
+        with pytest.raises(ServerNotRunning):
+            connect(addr)
+
+
+def test_a_server_accepts_from_its_constructor_on() -> None:
+    """Clients connect and send before ``start``; nothing of it is lost."""
+    events = Events()
+    server = hisock.ThreadedHiSockServer(LOOPBACK)
+    server.on("early")(lambda client, message: events.add(client.name, message))
+    with server, hisock.connect(server.addr, name="ann") as client:
+        client.send("early", "bird")
+        server.start()
+        events.wait_for("ann", b"bird")
+
+
+def test_the_port_is_free_again_at_once(make_peer: MakePeer) -> None:
+    server = hisock.ThreadedHiSockServer(LOOPBACK)
+    server.start()
+    make_peer(server)
+    for _ in range(3):
+        addr = server.addr
+        server.close()
+        server = hisock.ThreadedHiSockServer(addr)
+        server.start()
+        with Peer.joined(addr):
+            pass
+    server.close()
+
+
+# Closing
+
+
+def test_the_factories_make_what_they_say(make_server: MakeServer) -> None:
+    with (
+        hisock.start_server(LOOPBACK) as server,
+        hisock.start_threaded_server(LOOPBACK) as threaded,
+    ):
+        threaded.start()
+        with (
+            hisock.connect(threaded.addr, "ann", "red") as client,
+            hisock.threaded_connect(threaded.addr) as other,
+        ):
+            assert type(server) is hisock.HiSockServer
+            assert type(threaded) is hisock.ThreadedHiSockServer
+            assert type(client) is hisock.HiSockClient
+            assert type(other) is hisock.ThreadedHiSockClient
+            assert (client.name, client.group) == ("ann", "red")
+
+
+def test_close_says_goodbye_to_everybody_and_ends_start(make_client: MakeClient) -> None:
+    server = hisock.HiSockServer(LOOPBACK)
+    thread = threading.Thread(target=server.start, daemon=True)
+    thread.start()
+    events = Events()
+    client = make_client(server.addr)
+    client.on("force_disconnect")(lambda: events.add("forced"))
+    client.start()
+    with Peer.joined(server.addr) as peer:
+        server.close()
+        assert peer.rest()[-1].reserved == "DISCONN"
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    events.wait_for("forced")
+
+
+def test_closing_twice_does_nothing(make_server: MakeServer, make_client: MakeClient) -> None:
+    server = make_server()
+    server.start()
+    client = make_client(server)
+    client.start()
+    client.close()
+    client.close()
+    server.close()
+    server.close()
+    with hisock.HiSockServer(LOOPBACK) as never_started:
+        pass
+    never_started.close()
+    never_started.start()  # returns at once
+
+
+def test_close_flushes_what_was_sent(make_server: MakeServer, make_peer: MakePeer) -> None:
+    server = make_server()
+    server.start()
+    peer = make_peer(server)
+    content = bytes(range(256)) * 4096
+    for _ in range(8):
+        server.send_all_clients("large", content)
+    closing = threading.Thread(target=server.close, daemon=True)
+    closing.start()
+    got = peer.rest()
+    closing.join(PATIENCE)
+    assert [frame.message == content for frame in got[:-1]] == [True] * 8
+    assert got[-1].reserved == "DISCONN"
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_server_is_closed_by_its_handler(make_peer: MakePeer, threaded: bool) -> None:
+    server = hisock.HiSockServer(LOOPBACK)
+    server.on("stop", threaded=threaded)(server.close)
+    thread = threading.Thread(target=server.start, daemon=True)
+    thread.start()
+    with Peer.joined(server.addr) as peer:
+        peer.send("stop")
+        assert peer.rest()[-1].reserved == "DISCONN"
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_threaded_server_is_closed_by_its_handler(
+    make_server: MakeServer, threaded: bool
+) -> None:
+    server = make_server()
+    server.on("stop", threaded=threaded)(server.close)
+    server.start()
+    with Peer.joined(server.addr) as peer:
+        peer.send("stop")
+        assert peer.rest()[-1].reserved == "DISCONN"
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.addr)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_client_is_closed_by_its_handler(
+    make_server: MakeServer, events: Events, threaded: bool
+) -> None:
+    server = make_server()
+    server.on("join")(lambda client: server.send_client(client, "stop"))
+    server.on("leave")(lambda client: events.add("leave", client.name))
+    server.start()
+    client = hisock.connect(server.addr, name="ann")
+    client.on("stop", threaded=threaded)(lambda: client.close())
+    thread = threading.Thread(target=client.start, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    events.wait_for("leave", "ann")
+    with pytest.raises(ClientDisconnected):
+        client.send("x")
+
+
+def test_what_a_client_sent_before_close_reaches_the_server(
+    make_server: MakeServer, events: Events
+) -> None:
+    server = make_server()
+    server.on("last")(lambda client, message: events.add(len(message)))
+    server.start()
+    with hisock.connect(server.addr) as client:
+        client.send("last", b"x" * 3_000_000)
+    events.wait_for(3_000_000)
+
+
+@pytest.mark.parametrize("emit_leave", [True, False])
+def test_a_client_that_closes_leaves(
+    make_server: MakeServer, events: Events, emit_leave: bool
+) -> None:
+    server = make_server()
+    server.on("leave")(lambda client: events.add("leave", client.name))
+    server.start()
+    client = hisock.threaded_connect(server.addr, name="ann")
+    client.start()
+    client.close(emit_leave=emit_leave)
+    events.wait_for("leave", "ann")
+    assert events.seen == [("leave", "ann")]
+
+
+def test_a_client_ends_when_its_server_vanishes(events: Events) -> None:
+    with listening() as listener:
+        client = hisock.HiSockClient(listener.getsockname())
+        Peer(("", 0), sock=listener.accept()[0]).close()
+        with pytest.raises(ServerNotRunning):
+            client.start()
+        assert client.closed
+
+
+def test_context_managers_close_on_an_error() -> None:
+    opened: list[Any] = []
+
+    def fail() -> None:
+        with hisock.ThreadedHiSockServer(LOOPBACK) as server:
+            server.start()
+            with hisock.ThreadedHiSockClient(server.addr) as client:
+                client.start()
+                opened.extend((server, client))
+                raise KeyError("user error")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert [each.closed for each in opened] == [True, True]
+
+
+def test_no_thread_outlives_close() -> None:
+    before = set(threading.enumerate())
+    with hisock.ThreadedHiSockServer(LOOPBACK) as server:
+        done = threading.Event()
+        server.on("work", threaded=True)(lambda: done.set())
+        server.start()
+        with hisock.ThreadedHiSockClient(server.addr) as client:
+            client.start()
+            client.send("work")
+            assert done.wait(PATIENCE)
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(PATIENCE)
+    assert not [thread for thread in left if thread.is_alive()]
+
+
+def test_starting_twice_is_an_error(make_server: MakeServer, make_client: MakeClient) -> None:
+    server = make_server()
+    server.start()
+    with pytest.raises(RuntimeError):
+        server.start()
+    client = make_client(server)
+    client.start()
+    with pytest.raises(RuntimeError):
+        client.start()
+
+
+def test_run_is_start(make_peer: MakePeer) -> None:
+    server = hisock.HiSockServer(LOOPBACK)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    with Peer.joined(server.addr):
+        pass
+    server.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_either_event_loop_serves(make_server: MakeServer, loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    server = make_server(loop=loop)
+    server.on("echo")(lambda client, message: server.send_client(client, "echo", message))
+    server.start()
+    with Peer.joined(server.addr) as peer:
+        assert peer.ask("echo", "x" * 100_000).message == b"x" * 100_000
+        peer.reserved("USRCLOSE")
+        assert peer.rest()[-1].reserved == "DISCONN"
+
+
+# Signals
+
+
+@pytest.mark.parametrize("how", ["interrupt", "terminate"])
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminated process gets no signal there")
+def test_a_signal_ends_start_cleanly_and_frees_the_port(
+    run_on_ours: Callable[..., Program], how: str
+) -> None:
+    port = "0"
+    for _ in range(2):
+        with run_on_ours(PROGRAMS / "signalled_server.py", port) as program:
+            port = program.wait_line("port").split()[1]
+            with Peer.joined(("127.0.0.1", int(port)), "ann") as peer:
+                peer.ask("send me a lot", answer="ready")
+                getattr(program, how)()
+                got = peer.rest()
+            assert got[-1].reserved == "DISCONN"
+            # What was sent before the signal is flushed.
+            assert [frame.message for frame in got[:-1]] == [b"x" * 100_000] * 20
+            assert program.finish() == [f"port {port}", "after start"]
+            assert program.errors == ""
+
+
+# Keepalive
+
+
+def test_keepalive_ends_a_silent_client_and_keeps_one_that_answers(
+    make_server: MakeServer, make_client: MakeClient, events: Events
+) -> None:
+    server = make_server(keepalive_interval=0.1, keepalive_timeout=1.0)
+    server.on("leave")(lambda client: events.add("leave", client.name))
+    server.on("ping")(lambda client: server.send_client(client, "pong"))
+    server.start()
+    client = make_client(server, "client")
+    client.start()
+    with Peer.joined(server.addr, "silent") as silent, Peer.joined(server.addr, "dutiful") as d:
+        for _ in range(2):
+            d.wait_for(lambda frame: frame.reserved == "KEEPALIVE")
+            d.reserved("KEEPACK")
+        assert "KEEPALIVE" in [frame.reserved for frame in silent.rest()]
+        events.wait_for("leave", "silent")
+        d.ask("ping", answer="pong")
+        client.send("ping")
+        client.recv("pong", timeout=PATIENCE)
+        assert sorted(server.get_all_clients("name")) == ["client", "dutiful"]
+
+
+def test_whoever_talks_is_alive(make_server: MakeServer) -> None:
+    """A client that is busy sending does not have to answer first."""
+    server = make_server(keepalive_interval=0.1, keepalive_timeout=0.5)
+    server.on("ping")(lambda client: server.send_client(client, "pong"))
+    server.start()
+    with Peer.joined(server.addr, "busy") as busy:
+        asked = 0
+        while asked < 3:
+            busy.send("ping")
+            while (frame := busy.read()).command != "pong":
+                asked += frame.reserved == "KEEPALIVE"
+
+
+def test_keepalive_can_be_turned_off(make_server: MakeServer) -> None:
+    server = make_server(keepalive=False, keepalive_interval=0.01, keepalive_timeout=0.01)
+    server.on("ping")(lambda client: server.send_client(client, "pong"))
+    server.start()
+    with Peer.joined(server.addr) as peer:
+        for _ in range(200):
+            peer.send("ping")
+            assert peer.read().command == "pong"
+
+
+# update()
+
+
+def test_update_returns_when_nothing_has_come(make_server: MakeServer) -> None:
+    server = make_server(announce="none")
+    server.start()
+    with hisock.connect(server.addr) as client:
+        for _ in range(1000):
+            client.update()
+
+
+def test_update_handles_what_has_come(make_server: MakeServer, events: Events) -> None:
+    server = make_server()
+
+    @server.on("ask")
+    def ask(client: hisock.ClientInfo, count: int) -> None:
+        for number in range(count):
+            server.send_client(client, "n", number)
+
+    server.start()
+    with hisock.connect(server.addr) as client:
+        client.on("n")(lambda number: events.add(int(number)))
+        client.send("ask", 100)
+        while len(events.seen) < 100:  # the test's time-out ends this if update() handles nothing
+            client.update()
+    assert events.seen == [(number,) for number in range(100)]
+
+
+def test_update_may_be_called_by_a_handler_and_after_close(make_server: MakeServer) -> None:
+    server = make_server()
+    server.on("join")(lambda client: server.send_client(client, "again"))
+    server.start()
+    with hisock.connect(server.addr) as client:
+        called = []
+
+        @client.on("again")
+        def again() -> None:
+            called.append(True)
+            client.update()
+
+        while not called:
+            client.update()
+    client.update()
+
+
+def test_update_sees_the_end(make_server: MakeServer, events: Events) -> None:
+    server = make_server()
+    server.start()
+    with hisock.connect(server.addr, name="ann") as client:
+        client.on("force_disconnect")(lambda: events.add("forced"))
+        with Peer.joined(server.addr):
+            server.disconnect_client("ann")
+        while not client.closed:
+            client.update()
+    assert events.seen == [("forced",)]
