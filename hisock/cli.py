@@ -151,8 +151,9 @@ def play(plain: bool = False, server_module: str = "hisock.demo.server", **setti
             raise KeyboardInterrupt
         interrupted.set()
 
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one is Ctrl-Break on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
     try:
         with screen:
             result = run(Settings(**settings), screen, interrupted, server_module)
