@@ -303,8 +303,8 @@ class Decoder:
         except FramingError as error:
             self.error = error.with_traceback(None)
             self._forget()
-            if not frames:
-                raise self._again(error) from None
+        if self.error is not None and not frames:
+            raise self._again(self.error)
         return frames
 
     def _frames(self, data: bytes, frames: list[Frame]) -> None:

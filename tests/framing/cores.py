@@ -1,0 +1,136 @@
+"""The two implementations, side by side, and what the tests ask of both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
+
+from hisock.framing import Decoder, Frame, FramingError, Outbox, Scratch
+
+HEADER_LEN = 16
+
+
+@dataclass(frozen=True)
+class Core:
+    """One implementation; typed as the Python one, whose surface both have."""
+
+    name: str
+    Decoder: type[Decoder]
+    Outbox: type[Outbox]
+    Scratch: type[Scratch]
+    build_command: Callable[..., bytes]
+    build_header: Callable[..., bytes]
+    build_raw: Callable[..., bytes]
+    check_command: Callable[..., None]
+    fan_out: Callable[..., int]
+
+
+def load(name: str, reading: str, writing: str) -> Core:
+    """Import one implementation."""
+    read = import_module(reading)
+    write = import_module(writing)
+    return Core(
+        name,
+        read.Decoder,
+        write.Outbox,
+        read.Scratch,
+        read.build_command,
+        read.build_header,
+        read.build_raw,
+        read.check_command,
+        write.fan_out,
+    )
+
+
+def load_all() -> list[Core]:
+    """Import both; the compiled one may be missing only where Python was asked for."""
+    cores = [load("python", "hisock._framing_py", "hisock._outbox_py")]
+    try:
+        cores.insert(0, load("compiled", "hisock._framing", "hisock._outbox"))
+    except ImportError:
+        if os.environ.get("HISOCK_PURE_PYTHON", "") in ("", "0"):
+            raise
+    return cores
+
+
+CORES = load_all()
+PYTHON = CORES[-1]
+COMPILED = CORES[0] if len(CORES) == 2 else None
+
+
+def frame(payload: bytes, header_len: int = HEADER_LEN) -> bytes:
+    """Build a frame by the words of the wire format, whatever it holds."""
+    return str(len(payload)).encode().ljust(header_len) + payload
+
+
+@dataclass
+class Outcome:
+    """What a stream came to."""
+
+    frames: list[Frame]
+    error: tuple[str, int] | None
+    position: int
+    pending: int
+    end: tuple[str, int] | None  # what eof() raised
+
+
+Take = Callable[[Decoder, bytes], Iterator[list[Frame]]]
+
+
+def outcome(decoder: Decoder, take: Take, chunks: Iterable[bytes]) -> Outcome:
+    """Give a decoder the chunks until it refuses."""
+    frames: list[Frame] = []
+    try:
+        for chunk in chunks:
+            for batch in take(decoder, chunk):
+                frames += batch
+    except FramingError:
+        pass
+    error = decoder.error
+    end = None
+    try:
+        decoder.eof()
+    except FramingError as raised:
+        end = (raised.reason, raised.position)
+    return Outcome(
+        frames,
+        None if error is None else (error.reason, error.position),
+        decoder.position,
+        decoder.pending,
+        end,
+    )
+
+
+def feeding(decoder: Decoder, chunk: bytes) -> Iterator[list[Frame]]:
+    """Hand in a chunk through feed()."""
+    yield decoder.feed(chunk)
+
+
+def receiving(decoder: Decoder, chunk: bytes) -> Iterator[list[Frame]]:
+    """Hand in a chunk through get_buffer() and buffer_updated(), as often as it takes."""
+    while chunk:
+        view = decoder.get_buffer()
+        n = min(len(view), len(chunk))
+        view[:n] = chunk[:n]
+        del view
+        yield decoder.buffer_updated(n)
+        chunk = chunk[n:]
+
+
+def fed(decoder: Decoder, chunks: Iterable[bytes]) -> Outcome:
+    """Give a decoder the chunks through feed()."""
+    return outcome(decoder, feeding, chunks)
+
+
+def received(decoder: Decoder, chunks: Iterable[bytes]) -> Outcome:
+    """Give a decoder the chunks through get_buffer() and buffer_updated()."""
+    return outcome(decoder, receiving, chunks)
+
+
+def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
+    """Cut a stream at these places (any integers; they are wrapped into it)."""
+    marks = sorted({place % (len(stream) + 1) for place in places} | {0, len(stream)})
+    return [stream[a:b] for a, b in pairwise(marks)]
