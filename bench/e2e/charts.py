@@ -37,6 +37,7 @@ def draw(plot: Any, workload: dict[str, Any], caption: str, target: Path) -> Non
     axes.set_xlim(0, longest * 1.14)
     axes.set_xlabel(f"{workload['unit']}, {workload['better']} is better", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
+    axes.xaxis.set_major_formatter("{x:,.4g}" if longest < 1000 else "{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     kinds = [kind for kind in COLOURS if any(row["kind"] == kind for row in rows)]
     handles = [plot.Rectangle((0, 0), 1, 1, color=COLOURS[kind]) for kind in kinds]

@@ -74,16 +74,40 @@ def serving(
             env={**os.environ, "PYTHONHASHSEED": "0", **variables},
             preexec_fn=_child(core),
         )
+        assert process.stdout is not None
+        # Some servers print; a full pipe would stop them.
+        drain = threading.Thread(target=_discard, args=(process.stdout.fileno(),), daemon=True)
         try:
-            yield _await_ready(process, log)
+            server = _await_ready(process)
+            drain.start()
+            yield server
+        except BenchError as error:
+            if not _ends(process):
+                raise
+            raise BenchError(f"{error}; the server had stopped: {_last_words(log)}") from None
         finally:
             process.kill()
             process.wait()
-            assert process.stdout is not None
+            if drain.is_alive():
+                drain.join()  # before its descriptor can become another file
             process.stdout.close()
 
 
-def _await_ready(process: subprocess.Popen[bytes], log: Path) -> Server:
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended, or does so within half a second."""
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _last_words(log: Path) -> str:
+    said = log.read_text(errors="replace").strip().splitlines()
+    return said[-1] if said else "it said nothing"
+
+
+def _await_ready(process: subprocess.Popen[bytes]) -> Server:
     assert process.stdout is not None
     fd = process.stdout.fileno()
     line = b""
@@ -92,12 +116,9 @@ def _await_ready(process: subprocess.Popen[bytes], log: Path) -> Server:
         readable, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
         piece = os.read(fd, 4096) if readable else b""
         if not piece:
-            said = log.read_text(errors="replace").strip().splitlines()
-            raise BenchError(f"the server did not start: {said[-1] if said else 'it said nothing'}")
+            raise BenchError("the server did not start")
         line += piece
     ready = json.loads(line)
-    # Some servers print; a full pipe would stop them.
-    threading.Thread(target=_discard, args=(fd,), daemon=True).start()
     return Server(process.pid, ready["port"], ready["versions"])
 
 

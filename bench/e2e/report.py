@@ -54,6 +54,10 @@ def _section(outcome: Outcome) -> list[str]:
         else:
             text = rest[0]
         lines.append(f"  {first}  {text}".rstrip())
+    for row in outcome.rows.values():
+        if row.failure and row.measurements:
+            title, n = BY_NAME[row.contender].title, len(row.measurements)
+            lines.append(f"  {title} failed after {n} of the rounds: {row.failure}")
     return lines
 
 

@@ -57,8 +57,7 @@ def run(
         if not names:
             continue
         outcome = Outcome(workload, {name: Row(name) for name in names})
-        usual = bench.settings.search_rounds if workload.search else bench.settings.rounds
-        for number in range(rounds or usual):
+        for number in range(rounds or workload.rounds(bench.settings)):
             for row in outcome.rows.values():
                 if not row.failure:
                     _once(bench, workload, row, number)

@@ -23,6 +23,8 @@ class Settings:
     """Measured part of one run of a throughput or latency workload."""
     warmup: float
     rounds: int
+    long_rounds: int
+    """Rounds of what takes long (the crowds) or hardly varies (memory)."""
     search_rounds: int
     """Rounds of the search for the number of players, which takes longest."""
     player_seconds: float
@@ -32,8 +34,8 @@ class Settings:
     """Connections of the larger of the two crowds in "scale"."""
 
 
-QUICK = Settings(0.6, 0.15, 3, 1, 1.5, 2000, 5000)
-FULL = Settings(3.0, 0.5, 7, 3, 5.0, 2000, 5000)
+QUICK = Settings(0.6, 0.15, 3, 2, 1, 1.5, 2000, 5000)
+FULL = Settings(3.0, 0.5, 7, 3, 3, 5.0, 2000, 5000)
 
 
 @dataclass(frozen=True)
@@ -119,5 +121,12 @@ class Workload:
     measure: Callable[[Bench, Contender], Measurement]
     columns: tuple[tuple[str, str], ...] = ()
     """Details worth a column: key in Measurement.details, heading."""
-    search: bool = False
-    """Takes the number of rounds from Settings.search_rounds."""
+    weight: Literal["short", "long", "search"] = "short"
+    """Which of the three numbers of rounds in Settings holds."""
+
+    def rounds(self, settings: Settings) -> int:
+        return {
+            "short": settings.rounds,
+            "long": settings.long_rounds,
+            "search": settings.search_rounds,
+        }[self.weight]

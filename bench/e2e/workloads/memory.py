@@ -28,4 +28,5 @@ MEMORY = Workload(
     contenders=(*OURS, *MODERN_PEERS),
     measure=_memory,
     columns=(("server_mib", "server MiB at the end"),),
+    weight="long",
 )

@@ -114,5 +114,5 @@ PLAYERS = Workload(
         ("server_cpu", "server CPU"),
         ("generator_cpu", "generator CPU"),
     ),
-    search=True,
+    weight="search",
 )

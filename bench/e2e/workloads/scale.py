@@ -47,4 +47,5 @@ SCALE = Workload(
         ("batched_ns_few", "ns/msg at 10"),
         ("batched_ns_many", "at 5,000"),
     ),
+    weight="long",
 )

@@ -1,0 +1,145 @@
+"""What is counted. Runs under callgrind, started by counting.py.
+
+Each piece of work is done n times and then 2n times. The difference of the two, by n, is the cost
+of one: what surrounds the work drops out.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+from collections.abc import Callable
+
+from hisock import ClientInfo, HiSockServer, framing
+
+from .marks import Marks
+
+SIZE = 64
+BATCH = 100
+ROOM = 20
+
+
+def parse(n: int) -> None:
+    """n frames of 64 B, a hundred at a time."""
+    decoder = framing.Decoder()
+    stream = framing.build_command("move", b"x" * SIZE) * BATCH
+    for _ in range(n // BATCH):
+        decoder.feed(stream)
+
+
+def parse_single(n: int) -> None:
+    """n frames of 64 B, each in a piece of its own."""
+    decoder = framing.Decoder()
+    frame = framing.build_command("move", b"x" * SIZE)
+    feed = decoder.feed
+    for _ in range(n):
+        feed(frame)
+
+
+def build(n: int) -> None:
+    """n frames of 64 B."""
+    message = b"x" * SIZE
+    build_command = framing.build_command
+    for _ in range(n):
+        build_command("move", message)
+
+
+class Dispatch:
+    """A server and its clients in one thread, so that nothing depends on who runs when.
+
+    The clients' frames wait in the kernel; the handler of the last one of a batch reads what came
+    back so far and sends the next batch.
+    """
+
+    def __init__(self, marks: Marks, name: str, command: str, clients: int, n: int) -> None:
+        self.marks = marks
+        self.name = name
+        self.server = HiSockServer(
+            ("127.0.0.1", 0), keepalive=False, announce="none", loop="asyncio"
+        )
+        self.batch = framing.build_command(command, b"x" * SIZE) * BATCH
+        self.batch += framing.build_command("done")
+        self.rounds = n // BATCH
+        self.plan = [3, self.rounds, 2 * self.rounds]  # warm-up, n, 2n
+        self.left = 0
+        self.members = clients
+        self.joined = 0
+        self.clients: list[socket.socket] = []
+
+    def run(self) -> None:
+        server = self.server
+
+        @server.on("echo")
+        def echo(client: ClientInfo, message: bytes) -> None:
+            server.send_client(client, "echo", message)
+
+        @server.on("move")
+        def move(client: ClientInfo, message: bytes) -> None:
+            server.send_group(client, "move", message)
+
+        @server.on("done")
+        def done(client: ClientInfo) -> None:
+            self.next_batch()
+
+        @server.on("join")
+        def join(client: ClientInfo) -> None:
+            self.joined += 1
+            if self.joined == self.members:
+                self.next_phase()
+
+        for _ in range(self.members):
+            client = socket.create_connection(server.addr)
+            client.setblocking(False)
+            client.sendall(framing.build_raw(b'$CLTHELLO${"name": null, "group": "room"}'))
+            self.clients.append(client)
+        server.start()
+        for client in self.clients:
+            client.close()
+
+    def next_phase(self) -> None:
+        if not self.plan:
+            self.server.close()
+            return
+        self.left = self.plan.pop(0)
+        self.marks.zero()
+        self.send()
+
+    def next_batch(self) -> None:
+        self.left -= 1
+        for client in self.clients:
+            try:
+                while client.recv(262144):
+                    pass
+            except BlockingIOError:
+                pass
+        if self.left:
+            self.send()
+            return
+        if len(self.plan) < 2:
+            self.marks.dump(f"{self.name} {2 if not self.plan else 1}")
+        self.next_phase()
+
+    def send(self) -> None:
+        self.clients[0].sendall(self.batch)
+
+
+def main(library: str) -> None:
+    marks = Marks(library)
+    gc.disable()  # when it runs depends on all that was allocated before
+    loops: list[tuple[Callable[[int], None], int]] = [
+        (parse, 5000),
+        (parse_single, 5000),
+        (build, 5000),
+    ]
+    for work, n in loops:
+        work(n // 5)
+        for times in (1, 2):
+            with marks.counted(f"{work.__name__} {times}"):
+                work(n * times)
+    Dispatch(marks, "dispatch", "echo", 1, 2000).run()
+    Dispatch(marks, "relay", "move", ROOM, 1000).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
