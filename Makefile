@@ -85,7 +85,8 @@ $(MADE):
 	touch $@
 
 $(READY): $(MADE) $(SOURCES)
-	$(BUILD_ENV) $(PIP) install --editable '.[dev]'
+	$(BUILD_ENV) $(PIP) install --editable '.[dev]' || \
+		{ echo "This needs a C compiler and PyPI. Without a compiler: HISOCK_PURE_PYTHON=1 make ..."; exit 1; }
 	$(BUILD_ENV) $(PY) -c "from hisock.framing import IMPLEMENTATION as core; assert core == '$(CORE)', core"
 	touch $@
 

@@ -20,13 +20,15 @@ EXAMPLES = ROOT / "examples"
 pytestmark = pytest.mark.timeout(60)
 
 
+def python_blocks(page: Path) -> list[str]:
+    text = page.read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def programs(page: Path) -> dict[str, str]:
     """The Python blocks of a page that begin with the name of a file."""
-    blocks = re.findall(
-        r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
     found = {}
-    for block in blocks:
+    for block in python_blocks(page):
         name = re.match(r"# (\w+\.py)\n", block)
         if name:
             found[name[1]] = block
@@ -121,7 +123,18 @@ def test_the_typed_example_takes_what_fits_and_refuses_the_rest() -> None:
     assert second == "Place(x=-1, y=3)"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+
+
+@every_page
+def test_what_is_shown_as_python_is_python(page: Path) -> None:
+    for block in python_blocks(page):
+        compile(block, str(page), "exec")
+
+
+@every_page
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
