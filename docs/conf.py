@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# The Python core has the types in its signatures; the compiled one behaves the same.
+os.environ["HISOCK_PURE_PYTHON"] = "1"
+
 from hisock.constants import __version__
 
 project = "hisock"
