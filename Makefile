@@ -75,7 +75,7 @@ venv: $(READY)  ## only the environment
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist wheelhouse docs/_build *.egg-info
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .cache
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .bench .cache
 	rm -f hisock/_framing.c hisock/_framing.html hisock/_framing*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
