@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -25,11 +26,15 @@ class Entry(TypedDict):
 def this_build() -> dict[str, str]:
     """Everything known to move the counts besides our code. valgrind shows programs no vector units
     beyond AVX2, so with that much the model of the CPU does not matter."""
+    options = shlex.split(sysconfig.get_config_var("CONFIG_ARGS") or "")
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     return {
         "python": platform.python_version(),
-        "flags": str(sysconfig.get_config_var("CFLAGS")),
-        "configured": str(sysconfig.get_config_var("CONFIG_ARGS")),
+        # Without what names a place: that differs from machine to machine and changes no code.
+        "flags": " ".join(
+            f for f in str(sysconfig.get_config_var("CFLAGS")).split() if "/" not in f
+        ),
+        "configured": " ".join(o for o in options if o.startswith("--") and "=" not in o),
         "compiler": _first_line([compiler, "--version"]),
         "libc": " ".join(platform.libc_ver()),
         "machine": platform.machine(),
