@@ -38,7 +38,6 @@ from hisock.exceptions import FramingError
 
 cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object number, void* overflow) except? -1
-    void PyObject_GC_UnTrack(PyObject* container)
 
 cdef enum:
     CACHED_COMMAND = 64  # as in _framing_common
@@ -145,8 +144,6 @@ cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
         else:
             length += MARK
             frame = (command, PyBytes_FromStringAndSize(p + length, n - length))
-    # It can be in no cycle, so the collector need not look at it.
-    PyObject_GC_UnTrack(<PyObject*>frame)
     return frame
 
 

@@ -37,6 +37,7 @@ cdef extern from "Python.h":
 cdef enum:
     BY_REFERENCE = 32768  # as in _framing_common
     LEAST_TAIL = 512
+    MOST_TAIL = 98304  # below the size from which malloc asks the system for each block
     REFUSED = 0  # what became of a frame that was put into an outbox
     QUEUED = 1
     DUE = 2  # queued, and schedule() is to be called
@@ -59,10 +60,13 @@ cdef class Outbox:
     cdef list _queue
     cdef object _owner
     cdef object _schedule
-    cdef list _chunks  # what comes before the tail; None while there is nothing
+    # What comes before the tail. It is there from the start, since making a list may run the
+    # collector, which may run anything.
+    cdef list _chunks
     cdef PyObject* _tail  # bytes, the first _used of which are written; owned
     cdef Py_ssize_t _used
     cdef Py_ssize_t _room  # how many more bytes may be written into the tail
+    cdef Py_ssize_t _hint  # what was taken last, as a guess of what is to come
     cdef readonly Py_ssize_t size
     cdef readonly bint closed
     cdef bint _dirty
@@ -70,6 +74,7 @@ cdef class Outbox:
 
     def __cinit__(self, list queue not None, owner, schedule, header_len=DEFAULT_HEADER_LEN):
         self._header_len = checked_header_len(header_len)
+        self._chunks = []
         self._queue = queue
         self._owner = owner
         self._schedule = schedule
@@ -83,8 +88,7 @@ cdef class Outbox:
         cdef const char* name = command_utf8(command, &n)
         cdef Py_ssize_t length, copied
         cdef int digits
-        cdef list chunks = None
-        cdef bint due
+        cdef bint due, kept
         cdef char* p
         if name is NULL:
             reject_command(command)
@@ -95,17 +99,17 @@ cdef class Outbox:
         if digits > self._header_len:
             build_header(length, self._header_len)  # raises
         copied = self._header_len + length
-        if message is not None and by_reference(message):
+        kept = message is not None and by_reference(message)
+        if kept:
             copied -= PyBytes_GET_SIZE(message)
-            chunks = []
         with cython.critical_section(self):
             if self.closed:
                 return False
             p = self.space(copied)
             p = write_header(p, length, digits, self._header_len)
             p = write_command(p, name, n, message)
-            if chunks is not None:
-                self.keep(message, chunks)
+            if kept:
+                self.keep(message)
             elif message is not None:
                 memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
             due = self.mark()
@@ -124,23 +128,28 @@ cdef class Outbox:
         return outcome != REFUSED
 
     def take(self):
-        """Return all that waits, mostly as one ``bytes``, and start afresh."""
-        cdef list chunks = []  # made first: it may start the collector, which runs anything
+        """Return all that waits, mostly as one ``bytes``, and start afresh.
+
+        Large messages are elements of their own, and how the rest is cut is left open.
+        """
+        cdef list chunks
+        cdef list fresh = []  # before anything is looked at, see _chunks
         with cython.critical_section(self):
-            if self._chunks is not None:
-                chunks = self._chunks
-                self._chunks = None
-            self.seal(chunks)
+            self.seal()
+            chunks = self._chunks
+            self._chunks = fresh
+            self._hint = min(self.size, MOST_TAIL)
             self.size = 0
             self._dirty = False
         return chunks
 
     def close(self):
         """Drop what waits and accept nothing more."""
-        cdef list chunks = None
+        cdef list chunks
+        cdef list fresh = []
         with cython.critical_section(self):
             chunks = self._chunks
-            self._chunks = None
+            self._chunks = fresh
             self.closed = True
             self.size = 0
             self._used = 0
@@ -155,9 +164,14 @@ cdef class Outbox:
         cdef bytes fresh
         cdef Py_ssize_t room
         cdef char* p
-        if n > self._room:
-            # The first frame mostly stays the only one and gets just what it needs.
-            room = n if tail is NULL else max(LEAST_TAIL, self._used + 2 * n, 2 * self._used)
+        if n > self._room or tail is NULL:
+            if self._used + n > MOST_TAIL:
+                self.seal()
+                tail = NULL
+            if tail is NULL:
+                room = max(n, self._hint)  # the hint is 0 until something was taken
+            else:
+                room = max(LEAST_TAIL, self._hint, min(2 * (self._used + n), MOST_TAIL))
             fresh = PyBytes_FromStringAndSize(NULL, room)
             if tail is not NULL:
                 memcpy(PyBytes_AS_STRING(fresh), PyBytes_AS_STRING(<object>tail), self._used)
@@ -172,8 +186,8 @@ cdef class Outbox:
         return p
 
     @cython.final
-    cdef int seal(self, list chunks) except -1:
-        """Append the tail, if there is one, to ``chunks``."""
+    cdef int seal(self) except -1:
+        """Make the tail, if there is one, a chunk."""
         cdef object chunk
         if self._tail is NULL:
             return 0
@@ -184,15 +198,13 @@ cdef class Outbox:
         self._tail = NULL
         self._used = 0
         self._room = 0
-        chunks.append(chunk)
+        self._chunks.append(chunk)
         return 0
 
     @cython.final
-    cdef int keep(self, bytes chunk, list chunks) except -1:
-        """Append bytes by reference, as a chunk of their own; ``chunks`` is a list to start."""
-        if self._chunks is None:
-            self._chunks = chunks
-        self.seal(self._chunks)
+    cdef int keep(self, bytes chunk) except -1:
+        """Append bytes by reference, as a chunk of their own."""
+        self.seal()
         self._chunks.append(chunk)
         self.size += PyBytes_GET_SIZE(chunk)
         return 0
@@ -200,14 +212,13 @@ cdef class Outbox:
     @cython.final
     cdef int put(self, frame) except -1:
         """Queue a frame; return what became of it. No Python code runs."""
-        cdef list chunks = [] if by_reference(frame) else None
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         cdef bint due
         with cython.critical_section(self):
             if self.closed:
                 return REFUSED
-            if chunks is not None:
-                self.keep(frame, chunks)
+            if by_reference(frame):
+                self.keep(frame)
             elif self._tail is NULL and PyBytes_CheckExact(frame):
                 # Shared until a second one comes, which does not fit and makes a copy.
                 Py_INCREF(frame)

@@ -82,7 +82,10 @@ class Outbox:
         return self._put(frame, len(frame))
 
     def take(self) -> list[bytes]:
-        """Return all that waits, mostly as one ``bytes``, and start afresh."""
+        """Return all that waits, mostly as one ``bytes``, and start afresh.
+
+        Large messages are elements of their own, and how the rest is cut is left open.
+        """
         # The flag first: what another thread appends from here on is announced again.
         self._dirty = False
         pieces = self._pieces[:]
