@@ -125,9 +125,21 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
 )
 
-BY_NAME = {contender.name: contender for contender in CONTENDERS}
+RELAY_FLOOR = Contender(
+    name="floor-relay",
+    title="floor: C epoll relay",
+    kind="floor",
+    wire="raw",
+    server="floor_relay.c",
+    environment="",
+    arguments=("{role}",),
+    players=4000,
+    writes="one send per peer and loop iteration; no commands, no events",
+)
+
+BY_NAME = {contender.name: contender for contender in (*CONTENDERS, RELAY_FLOOR)}
 OURS = tuple(c.name for c in CONTENDERS if c.kind == "ours")
-FLOORS = tuple(c.name for c in CONTENDERS if c.kind == "floor")
 MODERN_PEERS = ("picows", "websockets", "socketio")
 PEERS = (*MODERN_PEERS, "hisock202")
-EVERYBODY = tuple(BY_NAME)
+ECHOERS = tuple(contender.name for contender in CONTENDERS)
+RELAYERS = (*OURS, *PEERS, RELAY_FLOOR.name)

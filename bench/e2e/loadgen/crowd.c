@@ -124,7 +124,12 @@ static void greet(struct crowd *crowd, struct conn *conn, bool proof, int rooms)
     char text[512], path[64] = "/", hello[128];
     int n = 0;
     switch (crowd->options->wire) {
-    case WIRE_RAW: break;
+    case WIRE_RAW:
+        if (rooms) { /* the floor takes the first message for the name of the room */
+            n = snprintf(hello, sizeof hello, "room%d", conn->id / rooms);
+            n = (int)wire_request(WIRE_RAW, (uint8_t *)text, "", (uint8_t *)hello, (size_t)n);
+        }
+        break;
     case WIRE_HISOCK:
         if (rooms)
             n = snprintf(hello, sizeof hello, "$CLTHELLO${\"name\": null, \"group\": \"room%d\"}", conn->id / rooms);

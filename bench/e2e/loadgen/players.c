@@ -2,8 +2,8 @@
  * everybody in the room, the mover included. The moves of all players are spread evenly over time; a move carries the
  * moment it was due (not the moment it got out), so that a generator or server that falls behind cannot hide it.
  *
- * Counted: every delivery of every move. Latency is that of moves due after the warm-up. Gives up early once more
- * than one in fifty expected deliveries of the whole run is late by over 50 ms: the level cannot be held any more. */
+ * Counted: every delivery of every move. Latency is that of moves due after the warm-up. Gives up early once one in
+ * fifty of those deliveries is late by over 50 ms: the level cannot be held any more. */
 #define _GNU_SOURCE
 #include "crowd.h"
 
@@ -38,8 +38,8 @@ static void delivered(struct conn *conn, const struct frame *frame, void *contex
     int64_t due = (int64_t)read_hex(frame->body), latency = work->now - due;
     conn->got++;
     work->delivered++;
-    if (latency > LATE_NS) work->late++;
     if (due < work->warm) return;
+    if (latency > LATE_NS) work->late++;
     if (latency > work->worst) work->worst = latency;
     if (latency < 0) latency = 0;
     int64_t bucket = latency / BUCKET_NS;
@@ -69,6 +69,7 @@ int main(int argc, char **argv) {
     double seconds = options.warmup + options.seconds, step_ns = 1e9 / ((double)options.conns * options.rate);
     uint64_t moves = (uint64_t)((double)options.conns * options.rate * seconds), sent = 0;
     uint64_t expected = moves * (uint64_t)options.room_size;
+    double most_late = (double)expected * options.seconds / seconds / 50;
     int64_t start = now_ns() + 5000000, last = start + (int64_t)(seconds * 1e9), lag = 0;
     struct work work = {.histogram = must_alloc(BUCKETS * sizeof(uint32_t)), .warm = start + (int64_t)(options.warmup * 1e9)};
     struct window window = window_open(options.server_pid);
@@ -90,7 +91,7 @@ int main(int argc, char **argv) {
             if (events[i].events & EPOLLOUT) crowd_flush(&crowd, conn);
             if (events[i].events & ~(uint32_t)EPOLLOUT) crowd_receive(&crowd, conn, delivered, &work);
         }
-        gave_up = work.late > expected / 50 || now > last + GRACE_NS;
+        gave_up = (double)work.late > most_late || now > last + GRACE_NS;
     }
     json_open();
     json_number("players", options.conns);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contenders import OURS, PEERS, Contender
+from ..contenders import RELAYERS, Contender
 from .base import Bench, Measurement, Workload
 
 
@@ -18,8 +18,8 @@ BROADCAST = Workload(
     title="One to 100 clients: 64 B, 32 messages on their way",
     unit="deliveries/s",
     better="more",
-    references=("picows", "websockets"),
-    contenders=(*OURS, *PEERS),
+    references=("floor-relay", "picows", "websockets"),
+    contenders=RELAYERS,
     measure=_broadcast,
     columns=(("server_ns", "server ns/delivery"), ("generator_cpu", "generator CPU")),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contenders import EVERYBODY, Contender
+from ..contenders import ECHOERS, Contender
 from .base import Bench, Measurement, Workload
 
 
@@ -26,7 +26,7 @@ PIPELINED = Workload(
     unit="messages/s",
     better="more",
     references=("floor-c", "picows"),
-    contenders=EVERYBODY,
+    contenders=ECHOERS,
     measure=_pipelined,
     columns=(("server_ns", "server ns/msg"), ("server_cpu", "server CPU")),
 )
@@ -37,7 +37,7 @@ LARGE = Workload(
     unit="MB/s",
     better="more",
     references=("floor-asyncio", "picows"),
-    contenders=tuple(name for name in EVERYBODY if name != "hisock202"),
+    contenders=tuple(name for name in ECHOERS if name != "hisock202"),
     measure=_large,
     columns=(("server_us", "server µs/msg"), ("server_cpu", "server CPU")),
 )

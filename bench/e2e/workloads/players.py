@@ -7,7 +7,7 @@ step; a number is not held when it fails twice, each time with a server of its o
 
 from __future__ import annotations
 
-from ..contenders import OURS, PEERS, Contender
+from ..contenders import RELAYERS, Contender
 from ..places import BenchError
 from .base import Bench, Measurement, Workload
 
@@ -105,8 +105,8 @@ PLAYERS = Workload(
     title="Players held: rooms of 20, 20 moves/s each (32 B) to the room, p99 ≤ 50 ms, none lost",
     unit="players",
     better="more",
-    references=("picows", "websockets"),
-    contenders=(*OURS, *PEERS),
+    references=("floor-relay", "picows", "websockets"),
+    contenders=RELAYERS,
     measure=_players,
     columns=(
         ("p99_ms", "p99 ms"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..contenders import EVERYBODY, Contender
+from ..contenders import ECHOERS, Contender
 from .base import Bench, Measurement, Workload
 
 
@@ -30,7 +30,7 @@ ONE_CORE = Workload(
     unit="µs",
     better="less",
     references=("floor-uvloop", "picows"),
-    contenders=EVERYBODY,
+    contenders=ECHOERS,
     measure=_one_core,
     columns=(("p99_us", "p99 µs"),),
 )
@@ -41,7 +41,7 @@ TWO_CORES = Workload(
     unit="µs",
     better="less",
     references=("floor-uvloop", "picows"),
-    contenders=EVERYBODY,
+    contenders=ECHOERS,
     measure=_two_cores,
     columns=(("p99_us", "p99 µs"), ("server_cpu", "server CPU")),
 )
