@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hisock import client, constants, server, utils
+from hisock.async_client import AsyncHiSockClient, async_connect
 from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
 from hisock.clients import ClientInfo
 from hisock.constants import __version__
@@ -11,14 +12,18 @@ from hisock.exceptions import (
     ClientException,
     ClientNotFound,
     ConnectionLost,
+    ConnectionRejected,
     FramingError,
     GroupNotFound,
     HiSockError,
     InvalidTypeCast,
+    NotSupported,
     ProtocolError,
+    RemoteError,
     ServerException,
     ServerNotRunning,
 )
+from hisock.reconnecting import Reconnect
 from hisock.server import HiSockServer, ThreadedHiSockServer, start_server, start_threaded_server
 from hisock.utils import (
     get_local_ip,
@@ -29,23 +34,29 @@ from hisock.utils import (
 )
 
 __all__ = [
+    "AsyncHiSockClient",
     "ClientDisconnected",
     "ClientException",
     "ClientInfo",
     "ClientNotFound",
     "ConnectionLost",
+    "ConnectionRejected",
     "FramingError",
     "GroupNotFound",
     "HiSockClient",
     "HiSockError",
     "HiSockServer",
     "InvalidTypeCast",
+    "NotSupported",
     "ProtocolError",
+    "Reconnect",
+    "RemoteError",
     "ServerException",
     "ServerNotRunning",
     "ThreadedHiSockClient",
     "ThreadedHiSockServer",
     "__version__",
+    "async_connect",
     "client",
     "connect",
     "constants",

@@ -7,6 +7,7 @@ inspected.
 
 from __future__ import annotations
 
+import enum
 import inspect
 import sys
 import types
@@ -149,7 +150,16 @@ def cast_message(command: str | None, cast: Cast, message: bytes | None) -> Any:
         raise InvalidTypeCast(command, cast.type, str(exc)) from exc
 
 
-class Bound(typing.NamedTuple):
+class Mode(enum.Enum):
+    """How a handler runs."""
+
+    DIRECT = enum.auto()  #: called on the loop
+    THREAD = enum.auto()  #: called in a thread of its own
+    ORDERED = enum.auto()  #: a coroutine; the client's next frames wait for its end
+    CONCURRENT = enum.auto()  #: a coroutine that nothing waits for
+
+
+class Callables(typing.NamedTuple):
     """A handler of an unreserved command, ready to be called.
 
     ``full(client, message)`` for a message that is not empty and ``empty(client)`` for none; on
@@ -160,18 +170,18 @@ class Bound(typing.NamedTuple):
     empty: Callable[..., Any]
 
 
-def bind_for_server(func: Callable[..., Any], count: int, command: str, cast: Cast) -> Bound:
+def bind_for_server(func: Callable[..., Any], count: int, command: str, cast: Cast) -> Callables:
     """Bind ``func(client, message)``, ``func(client)`` or ``func()``."""
     if count == 0:
-        return Bound(lambda client, message: func(), lambda client: func())
+        return Callables(lambda client, message: func(), lambda client: func())
     if count == 1:
-        return Bound(lambda client, message: func(client), func)
+        return Callables(lambda client, message: func(client), func)
 
     def empty(client: ClientInfo) -> Any:
         return func(client, cast_message(command, cast, None))
 
     if cast.decode is None:
-        return Bound(func, empty)
+        return Callables(func, empty)
     decode = cast.decode
 
     def full(client: ClientInfo, message: bytes) -> Any:
@@ -181,19 +191,19 @@ def bind_for_server(func: Callable[..., Any], count: int, command: str, cast: Ca
             raise InvalidTypeCast(command, cast.type, str(exc)) from exc
         return func(client, value)
 
-    return Bound(full, empty)
+    return Callables(full, empty)
 
 
-def bind_for_client(func: Callable[..., Any], count: int, command: str, cast: Cast) -> Bound:
+def bind_for_client(func: Callable[..., Any], count: int, command: str, cast: Cast) -> Callables:
     """Bind ``func(message)`` or ``func()``."""
     if count == 0:
-        return Bound(lambda message: func(), func)
+        return Callables(lambda message: func(), func)
 
     def empty() -> Any:
         return func(cast_message(command, cast, None))
 
     if cast.decode is None:
-        return Bound(func, empty)
+        return Callables(func, empty)
     decode = cast.decode
 
     def full(message: bytes) -> Any:
@@ -203,7 +213,7 @@ def bind_for_client(func: Callable[..., Any], count: int, command: str, cast: Ca
             raise InvalidTypeCast(command, cast.type, str(exc)) from exc
         return func(value)
 
-    return Bound(full, empty)
+    return Callables(full, empty)
 
 
 def cast_of(signature: Signature, index: int, count: int, codec: Codec) -> Cast:

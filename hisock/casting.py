@@ -343,3 +343,14 @@ def _remembered(make: Callable[[Any], Cast]) -> Callable[[Any], Cast]:
 JSON = Codec("json", msgspec.json.Encoder, msgspec.json.Decoder)
 MSGPACK = Codec("msgpack", msgspec.msgpack.Encoder, msgspec.msgpack.Decoder)
 CODECS = {codec.name: codec for codec in (JSON, MSGPACK)}
+
+
+def find_codec(name: str) -> Codec:
+    """The codec of that name.
+
+    :raises ValueError: there is none.
+    """
+    try:
+        return CODECS[name]
+    except KeyError:
+        raise ValueError(f"codec is one of {', '.join(CODECS)}, not {name!r}") from None

@@ -8,38 +8,38 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from hisock import protocol
 from hisock.addresses import format_addr
 from hisock.binding import cast_message
-from hisock.casting import JSON
 from hisock.clients import ClientInfo, ClientRef
-from hisock.events import ClientEvents, RawFrame
+from hisock.conversation import Conversation, client_text
 from hisock.exceptions import (
     ClientDisconnected,
-    ClientNotFound,
     ConnectionLost,
-    ProtocolError,
-    ServerException,
+    ConnectionRejected,
+    HiSockError,
 )
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
 from hisock.link import LINGER_SECONDS, Link
-from hisock.receiving import ThreadWaiter, timed_out
+from hisock.receiving import ThreadWaiter, call_timed_out, frame_timed_out
+from hisock.reconnecting import Reconnect
+from hisock.running import Job, RawFrame
 from hisock.waiting import Frame, Waiting
 from hisock.workers import Workers
 
 logger = logging.getLogger("hisock.client")
-F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound="HiSockClient")
+T = TypeVar("T")
 
 #: How often :meth:`HiSockClient.update` reads at most, so that a busy server cannot keep it.
 _READS_PER_UPDATE = 16
 
 
-class HiSockClient:
+class HiSockClient(Conversation):
     """A client: connects, says hello, and may send at once.
 
     What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
@@ -52,7 +52,17 @@ class HiSockClient:
     :param cache_size: frames kept for :meth:`get_cache`; below 0 none, 0 all, n the last n.
     :param max_message_size: bytes that one frame of the server may have.
     :param timeout: seconds to wait for the connection; ``None`` as long as the system does.
+    :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; the server
+        must have the same.
+    :param token: what the server lets the client in by. With a token, or a codec other than JSON,
+        the client is made when the server has let it in.
+    :param reconnect: come back after a lost connection, with the current name and group; ``True``
+        or a :class:`Reconnect`. The events ``disconnect(reason)`` and ``reconnect()`` tell of it.
+        Being disconnected by the server is no lost connection.
+    :param offline_buffer: bytes that :meth:`send` keeps while there is no connection, to send
+        them in order when there is one again; 0 raises :class:`ConnectionLost` instead.
     :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
+    :raises ConnectionRejected: the server did not let the client in.
     """
 
     def __init__(
@@ -65,21 +75,27 @@ class HiSockClient:
         *,
         max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
         timeout: float | None = 10.0,
+        codec: str = "json",
+        token: str | None = None,
+        reconnect: Reconnect | bool | None = None,
+        offline_buffer: int = 0,
     ) -> None:
-        self.addr = addr
-        self.name = self.original_name = name
-        self.group = self.original_group = group
-        self.header_len = header_len
-        self._codec = JSON
-        self._encode = self._codec.encode
+        super().__init__(
+            addr,
+            name,
+            group,
+            header_len,
+            cache_size,
+            codec,
+            token,
+            reconnect,
+            offline_buffer,
+            Waiting(threading.Lock(), time.monotonic),
+            self,
+        )
         self._error_handler: Callable[[Exception], Any] | None = None
         self._workers = Workers("hisock-client")
-        self._waiting = Waiting(threading.Lock(), time.monotonic)
-        self._asked_for_clients: deque[ThreadWaiter] = deque()
         self._asking = threading.Lock()
-        self._events = ClientEvents(
-            self._waiting, self._report, self._spawn, self._codec, header_len, cache_size
-        )
         # The last frames that arrived, and what of them is still to be handled.
         self._batch: list[RawFrame] = []
         self._pending: Iterator[RawFrame] = iter(())
@@ -88,32 +104,29 @@ class HiSockClient:
         self._reader: int | None = None
         self._dispatcher: int | None = None
         self._started = False
-        self._closed = False
-        hello = protocol.build_hello(name, group, header_len)
-        self._link = Link(addr, timeout, header_len, max_message_size)
-        self._link.send(hello)
+        self._timeout = timeout
+        self._max_message_size = max_message_size
+        # Guards which link is the current one, and what is sent before it is.
+        self._changing_link = threading.Lock()
+        self._back_or_closed = threading.Event()
+        #: Events that the thread which reads has yet to fire.
+        self._news: deque[tuple[str, ...]] = deque()
+        self._link = self._open_link()
         #: When the client connected, in seconds since the epoch.
         self.connect_time = time.time()
+        if token is not None or codec != "json":
+            self._await_answer(timeout)
 
-    # -- handlers
+    def _open_link(self) -> Link:
+        hello = self._hello()
+        link = Link(self.addr, self._timeout, self.header_len, self._max_message_size)
+        link.send(hello)
+        return link
 
-    def on(self, command: str, threaded: bool = False, override: bool = False) -> Callable[[F], F]:
-        """Register a handler: ``@client.on("command")``.
+    # -- running handlers: see hisock.running.Runner
 
-        Handlers of commands take ``(message)`` or nothing; the annotation of the message says what
-        it is cast to. The reserved events are ``client_connect(info)``,
-        ``client_disconnect(info)``, ``force_disconnect()`` and ``*(command, message)`` for what
-        nobody else takes.
-
-        :param command: what it handles.
-        :param threaded: run it in a thread of its own, where it may block.
-        :param override: take a reserved name as an ordinary command; the event no longer fires.
-        :raises ValueError: the command is empty or holds a ``$...$`` pair.
-        :raises TypeError: the handler's arguments do not fit the event.
-        """
-        return self._events.on(command, threaded, override)
-
-    def _report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+        """Log an error of a handler, and give it to the error handler."""
         logger.error("the handler of %r failed: %s", command, exc, exc_info=exc)
         if self._error_handler is not None:
             try:
@@ -121,16 +134,30 @@ class HiSockClient:
             except Exception:
                 logger.exception("the error handler failed")
 
-    def _spawn(self, func: Callable[..., Any], args: tuple[Any, ...], command: str) -> None:
-        self._workers.submit(self._run_handler, func, args, command)
+    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
+        """Run a handler in a thread of its own."""
+        self._workers.submit(self._run_job, func, job)
 
-    def _run_handler(self, func: Callable[..., Any], args: tuple[Any, ...], command: str) -> None:
+    def _run_job(self, func: Callable[[], Any], job: Job) -> None:
         try:
-            func(*args)
+            result = func()
         except Exception as exc:
-            if self._closed and isinstance(exc, ClientDisconnected):
+            if self._closed and exc is self._ended_by:
                 return  # it was waiting in recv() when the client closed
-            self._report(exc, command, None)
+            job.finish(None, exc)
+        else:
+            job.finish(result, None)
+
+    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """A blocking client has no event loop to run coroutines on."""
+        coroutine.close()
+        job.finish(
+            None,
+            TypeError(
+                f"the handler of {job.command!r} is async; "
+                "use hisock.async_connect(), or a plain function"
+            ),
+        )
 
     # -- running
 
@@ -143,8 +170,10 @@ class HiSockClient:
 
         :param callback: called after each frame.
         :param error_handler: given every exception that a handler raises, and the
-            :class:`ConnectionLost` when the connection ends; handlers' errors are logged anyway.
+            :class:`ConnectionLost` or :class:`ConnectionRejected` when the server ends the
+            connection without a goodbye; handlers' errors are logged anyway.
         :raises ConnectionLost: the connection ended, and there is no ``error_handler``.
+        :raises ConnectionRejected: the server did not let the client in, likewise.
         :raises RuntimeError: the client is running already.
         """
         self._prepare(callback, error_handler)
@@ -178,16 +207,21 @@ class HiSockClient:
                 self._dispatch(None)
                 if not self._closed:
                     self._fetch(None)
-        except ConnectionLost as exc:
-            if self._error_handler is None:
-                raise
-            self._error_handler(exc)
         except (KeyboardInterrupt, SystemExit):
             self.close()
             raise
         finally:
             self._end_turn()
             self._workers.close(timeout=1.0)
+        if self._was_cut_off:
+            if self._error_handler is None:
+                raise self._ended_by
+            self._error_handler(self._ended_by)
+
+    @property
+    def _was_cut_off(self) -> bool:
+        """Whether the client is closed for a reason that its program has to hear of."""
+        return isinstance(self._ended_by, (ConnectionLost, ConnectionRejected))
 
     def update(self, max_messages: int | None = None) -> int:
         """Handle what has arrived, and return without waiting; for loops that call it each frame.
@@ -195,22 +229,27 @@ class HiSockClient:
         :param max_messages: how many frames to handle at most; the rest waits for the next call.
         :returns: how many frames were handled.
         :raises ConnectionLost: the connection has ended; once, then the client is closed.
+        :raises ConnectionRejected: the server did not let the client in; once.
         """
-        if self._closed or self._reader is not None or not self._take_turn():
+        if self._closed or not self._take_turn(timeout=0):
             return 0
         handled = 0
         try:
             for _ in range(_READS_PER_UPDATE):
                 handled += self._dispatch(None if max_messages is None else max_messages - handled)
-                if self._closed or handled == max_messages or not self._fetch(0):
+                if self.closed or handled == max_messages or not self._fetch(0):
                     break
         finally:
             self._end_turn()
+        if self._was_cut_off:
+            raise self._ended_by
         return handled
 
     # -- reading: one thread at a time
 
-    def _take_turn(self, waiter: ThreadWaiter | None = None, timeout: float | None = None) -> bool:
+    def _take_turn(
+        self, waiter: ThreadWaiter[Any] | None = None, timeout: float | None = None
+    ) -> bool:
         """Become the thread that reads, unless ``waiter`` is served by the one that does.
 
         :returns: whether it is this thread's turn now.
@@ -232,35 +271,37 @@ class HiSockClient:
             self._turn.notify_all()
 
     def _fetch(self, timeout: float | None) -> bool:
-        """Receive once; whether frames came. All that came before must have been handled.
-
-        :raises ConnectionLost: the connection has ended.
-        """
+        """Receive once; whether frames came. All that came before must have been handled."""
+        if not self._online:
+            # Not for longer than a moment: a waiter may be served by then.
+            self._back_or_closed.wait(timeout)
+            self._fire_news()
+            return False
+        link = self._link
         try:
-            frames = self._link.receive(timeout)
+            frames = link.receive(timeout)
         except ConnectionLost as exc:
-            if self._closed:
-                return False
-            self._lost(exc)
-            raise
+            self._lose(link, exc)
+            return False
         self._batch = frames
         self._pending = iter(frames)
         return bool(frames)
 
     def _dispatch(self, most: int | None) -> int:
         """Handle frames that have arrived, ``most`` of them; returns how many."""
+        self._fire_news()
         before = operator.length_hint(self._pending)
         if not before:
             return 0
         frames = self._pending if most is None else itertools.islice(self._pending, most)
         self._dispatcher = threading.get_ident()
         try:
-            self._events.dispatch(frames, self._take_raw)
+            self._events.dispatch(self, frames)
         finally:
             self._dispatcher = None
         return before - operator.length_hint(self._pending)
 
-    def _wait(self, waiter: ThreadWaiter, timeout: float | None) -> Frame:
+    def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
         """Wait for a frame: from the thread that reads, or by reading where no other does."""
         if self._started:
             return waiter.wait(timeout)
@@ -273,7 +314,7 @@ class HiSockClient:
                 self._read_for(waiter, left)
         return waiter.wait(0)
 
-    def _read_for(self, waiter: ThreadWaiter, timeout: float | None) -> None:
+    def _read_for(self, waiter: ThreadWaiter[Any], timeout: float | None) -> None:
         """Handle frames one by one until the waiter has its own; the rest waits for others."""
         try:
             while self._dispatch(1) and not waiter.served:
@@ -282,8 +323,6 @@ class HiSockClient:
                 self._fetch(timeout)
                 while not waiter.served and self._dispatch(1):
                     pass
-        except ConnectionLost:
-            pass  # which the waiter has been told
         finally:
             self._end_turn()
 
@@ -294,52 +333,80 @@ class HiSockClient:
                 'register the handler with @client.on("...", threaded=True)'
             )
 
-    # -- frames without a command
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        """Never needed: no handler of a blocking client is still running when it returns."""
 
-    def _take_raw(self, payload: bytes) -> None:
+    # -- sending and ending
+
+    def _write(self, frame: bytes) -> None:
+        link = self._link
+        if not self._online:
+            raise self._offline_error()
         try:
-            reserved = protocol.split_reserved(payload)
-            if reserved is not None:
-                self._take_reserved(*reserved)
-                return
-        except ProtocolError as exc:
-            self._lost(ConnectionLost(f"the server broke the protocol: {exc}"))
-            return
-        if self._asked_for_clients and protocol.parse_client_answer(payload) is not None:
-            self._asked_for_clients.popleft().deliver(Frame(None, payload))
-        else:
-            self._events.handle(None, None, payload)
+            link.send(frame)
+        except ConnectionLost as exc:
+            if self._reconnect is not None:
+                self._lose(link, exc)
+            raise
 
-    def _take_reserved(self, name: bytes, data: bytes) -> None:
-        if name == protocol.KEEPALIVE:
-            self._send_reserved(protocol.KEEPALIVE_ACK)
-        elif name == protocol.DISCONNECT:
-            self._end(ClientDisconnected("the server disconnected the client"), None)
-            self._events.fire("force_disconnect")
-        elif name == protocol.CLIENT_JOINED:
-            self._events.fire("client_connect", _info(protocol.parse_client(data)))
-        elif name == protocol.CLIENT_LEFT:
-            self._events.fire("client_disconnect", _info(protocol.parse_client(data)))
-        else:
-            raise protocol.unexpected(name, "client")
-
-    def _send_reserved(self, name: bytes, data: bytes = b"") -> None:
-        self._link.send(protocol.build_reserved(name, data, self.header_len))
-
-    # -- ending
-
-    def _lost(self, exc: ConnectionLost) -> None:
-        logger.warning("%s", exc)
-        self._end(exc, None)
-
-    def _end(self, reason: Exception, last_frame: bytes | None) -> None:
-        """Send nothing more, handle nothing more, and tell whoever waits."""
-        self._closed = True
+    def _stop(self, last_frame: bytes | None) -> None:
+        self._back_or_closed.set()
         self._batch.clear()
         self._link.shut(last_frame)
-        self._waiting.close(reason)
-        while self._asked_for_clients:
-            self._asked_for_clients.popleft().fail(reason)
+
+    # -- losing the connection, and coming back
+
+    def _lose(self, link: Link, exc: ConnectionLost) -> None:
+        """A connection has ended without a goodbye; noticed by whoever used it."""
+        with self._changing_link:
+            if self._closed or link is not self._link or not self._online:
+                return
+            if self._reconnect is not None:
+                self._back_or_closed.clear()
+                self._go_offline(exc)
+        if self._reconnect is None:
+            self._end(exc)
+            return
+        link.close()
+        self._news.append(("disconnect", str(exc)))
+        name = "hisock-reconnect"
+        threading.Thread(target=self._come_back, args=(exc,), name=name, daemon=True).start()
+
+    def _come_back(self, lost: ConnectionLost) -> None:
+        assert self._reconnect is not None
+        for delay in self._reconnect.delays():
+            # Set early only by close().
+            if self._back_or_closed.wait(delay):
+                return
+            try:
+                link = self._open_link()
+            except (OSError, HiSockError) as exc:
+                logger.debug("could not reconnect: %s", exc)
+                continue
+            if self._use(link):
+                return
+        self._end(ConnectionLost(f"{lost}; gave up after {self._reconnect.attempts} attempts"))
+
+    def _use(self, link: Link) -> bool:
+        """Go on with a new connection, after what was sent meanwhile."""
+        with self._changing_link:
+            if self._closed:
+                link.close()
+                return True
+            try:
+                for frame in self._offline.take():
+                    link.send(frame)
+            except ConnectionLost:
+                return False
+            self._link = link
+            self._come_online()
+        self._news.append(("reconnect",))
+        self._back_or_closed.set()
+        return True
+
+    def _fire_news(self) -> None:
+        while self._news:
+            self._events.fire(*self._news.popleft())
 
     def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close. Closing twice does nothing. From any thread.
@@ -349,8 +416,8 @@ class HiSockClient:
         :param emit_leave: tell the server with ``$USRCLOSE$``.
         """
         if not self._closed:
-            leave = protocol.build_reserved(protocol.LEAVE, header_len=self.header_len)
-            self._end(ClientDisconnected("the client is closed"), leave if emit_leave else None)
+            reason = ClientDisconnected("the client is closed")
+            self._end(reason, self._leave_frame() if emit_leave else None)
         if self._reader == threading.get_ident():
             return  # it is called by a handler; the socket is closed when that returns
         with self._turn:
@@ -361,16 +428,6 @@ class HiSockClient:
         else:
             self._link.drain()
         self._workers.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the client is closed, by whichever side."""
-        return self._closed
-
-    @property
-    def connected(self) -> bool:
-        """Whether the client is connected."""
-        return not self._closed
 
     def __enter__(self: C) -> C:
         return self
@@ -392,27 +449,28 @@ class HiSockClient:
         :raises TypeError: the content cannot be encoded; nothing has been sent.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.
-        :raises ConnectionLost: the connection has ended.
+        :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
+            and the offline buffer is full.
         """
         frame = build_command(command, self._encode(content), self.header_len)
         self._waiting.asked()
-        self._link.send(frame)
+        if self._online:
+            try:
+                self._write(frame)
+                return
+            except ConnectionLost:
+                if self._reconnect is None:
+                    raise
+        self._send_offline(frame)
 
-    def change_name(self, new_name: str | None) -> None:
-        """Go by another name.
-
-        :param new_name: ``None`` or empty for the one that the client connected with.
-        """
-        self.name = new_name or self.original_name
-        self._send_reserved(protocol.CHANGE_NAME, protocol.encode_name(new_name))
-
-    def change_group(self, new_group: str | None) -> None:
-        """Move to another group.
-
-        :param new_group: ``None`` or empty for the one that the client connected with.
-        """
-        self.group = new_group or self.original_group
-        self._send_reserved(protocol.CHANGE_GROUP, protocol.encode_name(new_group))
+    def _send_offline(self, frame: bytes) -> None:
+        with self._changing_link:
+            if self._online:
+                self._link.send(frame)
+            elif self._closed:
+                raise self._ended_by
+            elif not self._offline.add(frame):
+                raise self._offline_error()
 
     # -- receiving
 
@@ -435,22 +493,75 @@ class HiSockClient:
         """
         self._not_while_handling("recv()")
         cast = self._codec.cast_for(recv_as)
-        waiter = ThreadWaiter()
-        self._waiting.add(recv_on, waiter)
+        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        self._waiting.add((recv_on, None), waiter)
         try:
             frame = self._wait(waiter, timeout)
         except TimeoutError:
-            raise timed_out(recv_on, timeout) from None
+            raise frame_timed_out(recv_on, timeout) from None
         finally:
-            self._waiting.remove(recv_on, waiter)
+            self._waiting.remove((recv_on, None), waiter)
         return cast_message(frame.command, cast, frame.message)
 
-    def get_cache(self, idx: int | slice | None = None) -> Any:
-        """The cached frames, oldest first: all, the one at an index, or a slice.
+    # -- calling
 
-        Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
+    @overload
+    def call(
+        self, command: str, content: Any = None, *, timeout: float | None = 5.0
+    ) -> bytes | None: ...
+
+    @overload
+    def call(self, command: str, content: Any, type: type[T], timeout: float | None = 5.0) -> T: ...
+
+    def call(
+        self, command: str, content: Any = None, type: Any = None, timeout: float | None = 5.0
+    ) -> Any:
+        """Send a command and return what the server's handler returns. From any thread.
+
+        :param content: the message; see :mod:`hisock.casting` for what can be sent.
+        :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
+        :param timeout: seconds to wait for the reply; ``None`` waits for ever.
+        :raises RemoteError: the handler raised; the error's message is this one's.
+        :raises TimeoutError: no reply came in time.
+        :raises ConnectionLost: the connection ended before the reply came.
+        :raises NotSupported: the server is older than calls; nothing was sent.
+        :raises InvalidTypeCast: the reply does not fit ``type``.
+        :raises RuntimeError: called by a handler on the client's own loop.
         """
-        return self._events.get_cache(idx)
+        self._not_while_handling("call()")
+        cast = self._codec.cast_for(type)
+        encoded = self._encode(content)
+        if self._server_knows_calls is None:
+            self._await_answer(timeout)
+        self._require_calls(command)
+        waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
+        number = self._calls.add(waiter)
+        try:
+            call = protocol.Call(number, command, encoded)
+            self._write(protocol.build_call(call, self.header_len))
+            message = self._wait(waiter, timeout)
+        except TimeoutError:
+            raise call_timed_out(command, timeout) from None
+        finally:
+            self._calls.forget(number)
+        return cast_message(command, cast, message)
+
+    def _await_answer(self, timeout: float | None) -> None:
+        """Wait for the server's first frame, which tells whether it let the client in.
+
+        :raises TimeoutError: it did not come in time.
+        :raises ConnectionRejected: the server did not let the client in.
+        """
+        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        self._awaiting_answer.append(waiter)
+        if self._server_knows_calls is not None:
+            return
+        if self._closed:
+            raise self._ended_by
+        try:
+            self._wait(waiter, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
 
     # -- who is there
 
@@ -468,27 +579,17 @@ class HiSockClient:
         :raises RuntimeError: called by a handler on the client's own loop.
         """
         self._not_while_handling("get_client()")
-        who = client if isinstance(client, str) else _address_text(client)
-        waiter = ThreadWaiter()
+        who = client_text(client)
+        waiter: ThreadWaiter[Frame] = ThreadWaiter()
         with self._asking:
             self._asked_for_clients.append(waiter)
-            self._send_reserved(protocol.GET_CLIENT, who.encode())
+            self._write_reserved(protocol.GET_CLIENT, who.encode())
         try:
             frame = self._wait(waiter, timeout)
         except TimeoutError:
             raise TimeoutError(f"the server did not answer within {timeout} seconds") from None
-        answer = protocol.parse_client_answer(frame.message or b"")
-        assert answer is not None
-        if answer.client is not None:
-            info = _info(answer.client)
-            return info.as_dict() if get_as_dict else info
-        if answer.traceback == protocol.NO_SUCH_CLIENT:
-            raise ClientNotFound(f"no client with the name or address {who!r} is connected")
-        raise ServerException(f"the server cannot tell who {who!r} is: {answer.traceback}")
-
-    def get_server_addr(self) -> tuple[str, int]:
-        """The address of the server."""
-        return self.addr
+        info = self._parse_client_answer(who, frame.message or b"")
+        return info.as_dict() if get_as_dict else info
 
     def get_client_addr(self) -> tuple[str, int]:
         """The client's own address, as the server sees it where nothing translates addresses."""
@@ -530,10 +631,8 @@ class ThreadedHiSockClient(HiSockClient):
     def _run_thread(self) -> None:
         try:
             self._run()
-        except ConnectionLost:
-            pass  # it is logged, and everybody who waits has been told
-        except SystemExit:
-            pass
+        except (ConnectionLost, ConnectionRejected, SystemExit):
+            pass  # the reason is logged, and everybody who waits has been told
 
     def close(self, emit_leave: bool = True) -> None:
         """Close the client and wait for its thread to end, unless this is that thread."""
@@ -550,18 +649,6 @@ class ThreadedHiSockClient(HiSockClient):
         """
         if self._thread is not None:
             self._thread.join(timeout)
-
-
-def _info(client: protocol.WireClient) -> ClientInfo:
-    return ClientInfo(client.ip, client.name, client.group)
-
-
-def _address_text(client: Any) -> str:
-    if isinstance(client, ClientInfo):
-        return client.ip
-    if isinstance(client, (tuple, list)):
-        return format_addr(client)
-    raise TypeError(f"{client!r} does not name a client; give a name, (ip, port) or 'ip:port'")
 
 
 def connect(

@@ -116,6 +116,7 @@ class Peer(Protocol):
     info: ClientInfo
     outbox: Outbox
     joined: int
+    rooms: set[str] | None
 
 
 P = TypeVar("P", bound=Peer)
@@ -129,6 +130,7 @@ class Registry(Generic[P]):
         self._by_name: dict[str, dict[P, None]] = {}
         # Keyed by outbox, since that is what fan_out() walks over.
         self._by_group: dict[str, dict[Outbox, P]] = {}
+        self._by_room: dict[str, dict[Outbox, P]] = {}
         self.everyone: dict[Outbox, P] = {}
         self._joins = 0
 
@@ -150,6 +152,8 @@ class Registry(Generic[P]):
 
     def remove(self, peer: P) -> None:
         self._unindex(peer)
+        for room in list(peer.rooms or ()):
+            self.leave_room(peer, room)
         del self.everyone[peer.outbox]
         del self._by_ip[peer.info.ip]
 
@@ -229,6 +233,27 @@ class Registry(Generic[P]):
                 stacklevel=4,
             )
         return peer
+
+    def join_room(self, peer: P, room: str) -> None:
+        """Put a client into a room; it may be in many, beside its group."""
+        if peer.rooms is None:
+            peer.rooms = set()
+        peer.rooms.add(room)
+        self._by_room.setdefault(room, {})[peer.outbox] = peer
+
+    def leave_room(self, peer: P, room: str) -> None:
+        """Take a client out of a room; does nothing when it is not in there."""
+        if peer.rooms is None or room not in peer.rooms:
+            return
+        peer.rooms.remove(room)
+        members = self._by_room[room]
+        del members[peer.outbox]
+        if not members:
+            del self._by_room[room]
+
+    def room(self, name: str) -> dict[Outbox, P]:
+        """The members of a room; empty when it has none. Not to be changed by the caller."""
+        return self._by_room.get(name, {})
 
     def group(self, name: str) -> dict[Outbox, P]:
         """The members of a group; empty when it has none. Not to be changed by the caller."""

@@ -9,34 +9,45 @@ the loop.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 from hisock import protocol
+from hisock.calls import CallTable, make_reply
 from hisock.clients import ClientInfo
-from hisock.exceptions import FramingError, ProtocolError
+from hisock.deferring import Deferring
+from hisock.events import EventTable
+from hisock.exceptions import ConnectionLost, FramingError, ProtocolError
 from hisock.framing import Decoder, Outbox, build_raw
+from hisock.running import RawFrame
 
 if TYPE_CHECKING:
-    from hisock.events import RawFrame
     from hisock.hub import Hub
 
 #: Seconds that a connection which the server ends may take to read its last frames.
 LINGER_SECONDS = 1.0
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Deferring, asyncio.BufferedProtocol):
     """A client, from the moment it connects.
 
     :ivar info: who it is; a placeholder until the hello.
     :ivar joined: its place in the order of joining, 0 until the hello.
     :ivar alive: whether anything has come from it since the last keepalive.
+    :ivar busy: how many async handlers must end before its next frame is handled.
+    :ivar modern: whether it knows more than 2.0.2.
+    :ivar paused: whether it is behind: it takes what is sent slower than it is sent.
+    :ivar latest: by key, frames of which only the newest counts, and which are not written yet.
+    :ivar session: what the program keeps for this connection.
     """
 
     __slots__ = (
         "__weakref__",
         "_batch",
+        "_calls",
         "_decoder",
         "_ended",
+        "_eof",
         "_original",
         "_transport",
         "alive",
@@ -44,8 +55,12 @@ class Connection(asyncio.BufferedProtocol):
         "hub",
         "info",
         "joined",
+        "latest",
+        "modern",
         "outbox",
         "paused",
+        "rooms",
+        "session",
     )
 
     _transport: asyncio.Transport
@@ -56,7 +71,15 @@ class Connection(asyncio.BufferedProtocol):
         self.joined = 0
         self.alive = True
         self.paused = False
+        self.busy = 0
+        self.modern = False
+        self.rooms: set[str] | None = None
+        self.session: Any = None
+        self.latest: dict[str, bytes] | None = None
         self._ended = False
+        self._eof = False
+        self._calls: CallTable | None = None
+        self.deferred = None
         self._batch: list[RawFrame] = []
         self._original: tuple[str | None, str | None] = (None, None)
         self._decoder = Decoder(hub.header_len, hub.max_message_size, hub.scratch)
@@ -78,20 +101,29 @@ class Connection(asyncio.BufferedProtocol):
         self.alive = True
         try:
             frames = self._decoder.buffer_updated(nbytes)
-        except FramingError as exc:
-            self.fail("framing", exc)
-            return
+        except FramingError:
+            frames = []
         if frames:
             self._batch = frames
-            self._dispatch(frames)
+            if self.busy:
+                self.defer(iter(frames))
+            else:
+                self._dispatch(iter(frames))
             self._batch = []
-        if self._decoder.error is not None and not self._ended:
+        if self._decoder.error is not None:
+            self._fail_if_idle()
+
+    def _fail_if_idle(self) -> None:
+        """End the connection for what is wrong with its bytes, after what came before that."""
+        if self._decoder.error is not None and not self._ended and not self.busy:
             self.fail("framing", self._decoder.error)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
+        """Close the transport, by returning false; but first handle what came, and answer it."""
+        self._eof = True
         if not self._ended:
-            # The loop closes the transport once this returns; answers go out before.
             self.flush()
+        return bool(self.busy) and not self._ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._ended:
@@ -112,17 +144,47 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.paused = False
+        if self.latest is not None:
+            self.hub.mark_dirty(self)
 
     # -- frames
 
-    def _dispatch(self, frames: list[RawFrame]) -> None:
-        pending = iter(frames)
+    def _dispatch(self, frames: Iterator[RawFrame]) -> None:
         try:
-            if not self.joined and not self._join(next(pending)):
+            if not self.joined and not self._join(next(frames)):
                 return
-            self.hub.events.dispatch(self, pending, Connection._take_raw)
+            if self.busy:
+                self.defer(frames)
+            else:
+                self.hub.events.dispatch(self, frames)
         except (SystemExit, KeyboardInterrupt) as exc:
             self.hub.interrupt(exc)
+
+    def event_table(self) -> EventTable:
+        return self.hub.events
+
+    def set_reading(self, reading: bool) -> None:
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def begin(self) -> None:
+        """An async handler is running: what comes next waits for its end."""
+        self.busy += 1
+
+    def idle(self) -> None:
+        """A handler has ended: handle what was kept meanwhile, if it was the last."""
+        self.busy -= 1
+        if self.busy or self._ended:
+            return
+        self._batch = self.take_deferred()
+        self._dispatch(iter(self._batch))
+        self._batch = []
+        self._fail_if_idle()
+        if self._eof and not self.busy and not self._ended:
+            self.flush()
+            self._transport.close()
 
     def _join(self, frame: RawFrame) -> bool:
         command, payload = frame
@@ -134,11 +196,13 @@ class Connection(asyncio.BufferedProtocol):
             self.fail("hello", exc)
             return False
         self._original = (hello.name, hello.group)
+        self.modern = hello.features is not None
         self.info = ClientInfo(self.info.addr, hello.name, hello.group)
-        self.hub.join(self)
+        self.hub.welcome(self, hello)
         return True
 
-    def _take_raw(self, payload: bytes) -> None:
+    def take_raw(self, payload: bytes) -> None:
+        """Take a frame without a command."""
         try:
             reserved = protocol.split_reserved(payload)
             if reserved is None:
@@ -161,6 +225,10 @@ class Connection(asyncio.BufferedProtocol):
         elif name == protocol.CHANGE_GROUP:
             new = protocol.parse_text(name, data) or self._original[1]
             self.hub.change_group(self, new)
+        elif name == protocol.CALL and self.modern:
+            self._answer(protocol.parse_call(data))
+        elif name == protocol.REPLY and self.modern:
+            self.calls.take_reply(protocol.parse_reply(data))
         else:
             raise protocol.unexpected(name, "server")
 
@@ -172,15 +240,45 @@ class Connection(asyncio.BufferedProtocol):
             found = protocol.encode_client(info.addr, info.name, info.group)
             self.outbox.write(build_raw(found, self.hub.header_len))
 
+    # -- calls
+
+    @property
+    def calls(self) -> CallTable:
+        """The calls to this client that wait for replies; made when first needed."""
+        if self._calls is None:
+            self._calls = CallTable()
+        return self._calls
+
+    def _answer(self, call: protocol.Call) -> None:
+        def done(result: Any, exc: Exception | None) -> None:
+            reply = make_reply(call.number, result, exc, self.hub.events.codec)
+            self.outbox.write(protocol.build_reply(reply, self.hub.header_len))
+
+        self.hub.events.call(self.info, call.command, call.message, done)
+
     # -- writing and ending
 
     def flush(self) -> None:
         """Give the transport what the outbox holds."""
         chunks = self.outbox.take()
+        if self.latest is not None and not self.paused:
+            chunks.extend(self.latest.values())
+            self.latest = None
         if len(chunks) == 1:
             self._transport.write(chunks[0])
         elif chunks:
             self._transport.writelines(chunks)
+
+    def write_latest(self, key: str, frame: bytes) -> bool:
+        """Write a frame, in place of an older one with that key which is not written yet."""
+        if self._ended:
+            return False
+        if self.latest is None:
+            self.latest = {}
+        self.latest[key] = frame
+        if not self.paused:
+            self.hub.mark_dirty(self)
+        return True
 
     def backlog(self) -> int:
         """Bytes that are sent but not yet taken by the operating system."""
@@ -197,8 +295,7 @@ class Connection(asyncio.BufferedProtocol):
         the last frames. So reading goes on, into nothing, until the client closes too, for at most
         ``linger`` seconds.
         """
-        self._ended = True
-        self._batch.clear()
+        self._drop_what_waits()
         self.flush()
         self.outbox.close()
         transport = self._transport
@@ -212,10 +309,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once; what is not written is lost."""
-        self._ended = True
-        self._batch.clear()
+        self._drop_what_waits()
         self.outbox.close()
         self._transport.abort()
+
+    def _drop_what_waits(self) -> None:
+        self._ended = True
+        self._batch.clear()
+        self.deferred = None
+        self.latest = None
+        if self._calls is not None:
+            self._calls.fail_all(ConnectionLost(f"{self.info} is no longer connected"))
 
     @property
     def ended(self) -> bool:

@@ -7,14 +7,14 @@ and differ in what a handler is called with, so there is one table class and a s
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from hisock.binding import (
-    Bound,
+    Callables,
+    Mode,
     Signature,
     argument_count,
     bind_for_client,
@@ -23,17 +23,14 @@ from hisock.binding import (
     cast_of,
     with_dict,
 )
+from hisock.cache import MessageCache, payload_of
 from hisock.casting import Codec
 from hisock.clients import ClientInfo
-from hisock.framing import build_header, check_command
+from hisock.framing import check_command
+from hisock.running import Done, Job, Peer, RawFrame, Runner
 from hisock.waiting import Frame, Waiting
 
 F = TypeVar("F", bound=Callable[..., Any])
-RawFrame = tuple[str | None, bytes | None]
-#: Told of an error in a handler: the error, the command or event, the client if there is one.
-Report = Callable[[Exception, "str | None", "ClientInfo | None"], None]
-#: Runs a handler elsewhere: the handler, its arguments, the command it is for.
-Spawn = Callable[[Callable[..., Any], tuple[Any, ...], str], None]
 
 SERVER_EVENTS: Final[dict[str, tuple[int, ...]]] = {
     "join": (1,),
@@ -51,41 +48,23 @@ CLIENT_EVENTS: Final[dict[str, tuple[int, ...]]] = {
 }
 
 
-class MessageCacheMember:
-    """One cached frame.
+class Bound(NamedTuple):
+    """A registered handler."""
 
-    :ivar header: its header, bytes.
-    :ivar content: the message if a handler or a ``recv`` took the frame, else the whole payload.
-    :ivar called: whether one did.
-    :ivar command: its command.
-    """
-
-    __slots__ = ("called", "command", "content", "header")
-
-    def __init__(self, message_dict: dict[str, Any]) -> None:
-        self.header: bytes | None = message_dict.get("header")
-        self.content: bytes | None = message_dict.get("content")
-        self.called: bool | None = message_dict.get("called")
-        self.command: str | None = message_dict.get("command")
-
-    def __repr__(self) -> str:
-        return f"<MessageCacheMember: {self.content!r}>"
+    full: Callable[..., Any]
+    empty: Callable[..., Any]
+    mode: Mode
 
 
-def payload_of(command: str | None, message: bytes | None) -> bytes:
-    """The payload that a frame was read from."""
-    if command is None:
-        return message or b""
-    payload = b"$CMD$" + command.encode()
-    return payload if message is None else payload + b"$MSG$" + message
+#: Reserved on clients that reconnect only: 2.0.2 programs use these names for commands.
+RECONNECT_EVENTS: Final[dict[str, tuple[int, ...]]] = {"disconnect": (1,), "reconnect": (0,)}
 
 
 class EventTable:
     """The handlers of one server or client, and the way of a frame to one of them.
 
     :param waiting: who waits in ``recv``.
-    :param report: told of every error in a handler.
-    :param spawn: runs ``threaded`` handlers.
+    :param runner: runs the handlers that do not run on the loop, and hears of errors.
     :param codec: reads the messages that are structures.
     :param cache_size: frames to remember; below 0 none, 0 all of them.
     """
@@ -95,36 +74,41 @@ class EventTable:
     def __init__(
         self,
         waiting: Waiting,
-        report: Report,
-        spawn: Spawn,
+        runner: Runner,
         codec: Codec,
         header_len: int,
         cache_size: int,
     ) -> None:
         self.waiting = waiting
-        self.report = report
-        self.spawn = spawn
+        self.runner = runner
         self.codec = codec
-        self._header_len = header_len
         self._overridden: set[str] = set()
         self._commands: dict[str, Bound] = {}
-        self._reserved: dict[str, Callable[..., Any]] = {}
+        self._reserved: dict[str, tuple[Callable[..., Any], Mode]] = {}
         #: Called after each frame, when set.
         self.callback: Callable[[], Any] | None = None
-        self.cache: deque[MessageCacheMember] | None = None
-        if cache_size >= 0:
-            self.cache = deque(maxlen=cache_size or None)
-        # What dispatch() looks into first; empty while every frame has to take the long way.
+        #: Takes the frames that nobody else does, when set.
+        self.stream: Callable[[Frame], None] | None = None
+        self.cache = MessageCache(cache_size, header_len)
+        # What dispatch() looks into first: the handlers that are called on the loop. Empty while
+        # every frame has to take the long way.
         self._fast: dict[str | None, Callable[..., Any]] = {}
 
     # -- registering
 
-    def on(self, command: str, threaded: bool = False, override: bool = False) -> Callable[[F], F]:
+    def on(
+        self,
+        command: str,
+        threaded: bool = False,
+        override: bool = False,
+        concurrent: bool = False,
+    ) -> Callable[[F], F]:
         """A decorator that registers a handler for a command or a reserved event.
 
         :param command: what it handles. A second handler for the same replaces the first.
         :param threaded: run it in a thread of its own.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
+        :param concurrent: for ``async def``: handle what comes next without waiting for its end.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: when decorating: the handler takes a number of arguments that the event
             does not have, or asks for a type that no message can have.
@@ -132,46 +116,38 @@ class EventTable:
         check_command(command)
 
         def register(func: F) -> F:
-            namespace = sys._getframe(1).f_locals
-            self._register(func, Signature(func, namespace), command, threaded, override)
+            signature = Signature(func, sys._getframe(1).f_locals)
+            mode = _mode_of(func, signature.name, threaded, concurrent)
+            self._register(func, signature, command, mode, override)
             return func
 
         return register
 
     def _register(
-        self, func: Callable[..., Any], signature: Signature, name: str, threaded: bool, over: bool
+        self, func: Callable[..., Any], signature: Signature, name: str, mode: Mode, over: bool
     ) -> None:
-        if asyncio.iscoroutinefunction(func):
-            raise TypeError(f"handler {signature.name} is async; only plain functions are called")
-        target = self._in_thread(func, name) if threaded else func
         counts = self.events.get(name)
         if counts is None or over or name in self._overridden:
-            self._commands[name] = self._bind_command(target, signature, name)
+            self._commands[name] = Bound(*self._bind_command(func, signature, name), mode)
             if counts is not None:
                 self._overridden.add(name)
                 self._reserved.pop(name, None)
         else:
             count = argument_count(signature, name, counts, exact=True)
-            self._reserved[name] = self._bind_event(target, signature, name, count)
+            self._reserved[name] = self._bind_event(func, signature, name, count), mode
         self.refresh()
-
-    def _in_thread(self, func: Callable[..., Any], command: str) -> Callable[..., Any]:
-        spawn = self.spawn
-
-        def call(*args: Any) -> None:
-            spawn(func, args, command)
-
-        return call
 
     def refresh(self) -> None:
         """Decide anew which frames may take the short way."""
-        every_frame = self.callback is not None or self.cache is not None
-        if every_frame or "message" in self._reserved:
-            self._fast.clear()
-        else:
-            self._fast.update((name, bound.full) for name, bound in self._commands.items())
+        self._fast.clear()
+        if self.callback is None and not self.cache.enabled and "message" not in self._reserved:
+            self._fast.update(
+                (name, bound.full)
+                for name, bound in self._commands.items()
+                if bound.mode is Mode.DIRECT
+            )
 
-    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Bound:
+    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         raise NotImplementedError
 
     def _bind_event(
@@ -181,7 +157,10 @@ class EventTable:
 
     # -- frames
 
-    def _call(self, client: ClientInfo | None, bound: Bound, message: bytes | None) -> Any:
+    def _bind_message(
+        self, bound: Bound, client: ClientInfo | None, message: bytes | None
+    ) -> Callable[[], Any]:
+        """A handler with its arguments."""
         raise NotImplementedError
 
     def _fire_wildcard(
@@ -189,66 +168,87 @@ class EventTable:
     ) -> None:
         raise NotImplementedError
 
+    def handles(self, command: str) -> bool:
+        """Whether there is a handler for a command."""
+        return command in self._commands
+
+    @property
+    def has_wildcard(self) -> bool:
+        return "*" in self._reserved
+
     def handle(self, client: ClientInfo | None, command: str | None, message: bytes | None) -> None:
         """Deliver one unreserved frame, the long way; errors of handlers are reported."""
         bound = None if command is None else self._commands.get(command)
         taken = True
-        if bound is not None:
-            try:
-                self._call(client, bound, message)
-            except Exception as exc:
-                self.report(exc, command, client)
+        if bound is not None and command is not None:
+            self._run(bound, Job(self.runner, command, client), message)
         else:
-            frame = Frame(command, message)
+            frame = Frame(command, message, client.ip if client is not None else None)
             taken = self.waiting.offer(frame)
-            if not taken and "*" in self._reserved:
+            if not taken and self.stream is not None:
+                self.stream(frame)
+                taken = True
+            elif not taken and "*" in self._reserved:
                 self._fire_wildcard(client, command, message)
             elif not taken:
                 self.waiting.keep(frame)
         self._observe(client, command, message, taken)
+
+    def call(
+        self, client: ClientInfo | None, command: str, message: bytes | None, done: Done
+    ) -> None:
+        """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""
+        bound = self._commands.get(command)
+        if bound is None:
+            done(None, LookupError(f"there is no handler for {command!r}"))
+        else:
+            self._run(bound, Job(self.runner, command, client, done), message)
+        self._observe(client, command, message, bound is not None)
+
+    def _run(self, bound: Bound, job: Job, message: bytes | None) -> None:
+        call = self._bind_message(bound, job.client, message)
+        if bound.mode is Mode.DIRECT:
+            job.run(call)
+        elif bound.mode is Mode.THREAD:
+            self.runner.in_thread(call, job)
+        else:
+            self._start(call, job, bound.mode)
+
+    def _start(self, call: Callable[[], Any], job: Job, mode: Mode) -> None:
+        try:
+            coroutine = call()
+        except Exception as exc:  # the message does not fit
+            job.finish(None, exc)
+        else:
+            self.runner.in_task(coroutine, job, mode is Mode.ORDERED)
 
     def _observe(
         self, client: ClientInfo | None, command: str | None, message: bytes | None, taken: bool
     ) -> None:
         if "message" in self._reserved:
             self.fire("message", client, command, message)
-        if self.cache is not None and command is not None:
-            self._remember(command, message, taken)
+        if self.cache.enabled and command is not None:
+            self.cache.remember(command, message, taken)
         if self.callback is not None:
             try:
                 self.callback()
             except Exception as exc:
-                self.report(exc, command, client)
-
-    def _remember(self, command: str, message: bytes | None, called: bool) -> None:
-        payload = payload_of(command, message)
-        assert self.cache is not None
-        self.cache.append(
-            MessageCacheMember(
-                {
-                    "header": build_header(len(payload), self._header_len),
-                    "content": message if called else payload,
-                    "called": called,
-                    "command": command,
-                }
-            )
-        )
+                self.runner.report(exc, command, client)
 
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event, if there is one; its errors are reported."""
         handler = self._reserved.get(event)
         if handler is None:
             return
-        try:
-            handler(*args)
-        except Exception as exc:
-            client = args[0] if args and isinstance(args[0], ClientInfo) else None
-            self.report(exc, event, client)
-
-    def get_cache(self, idx: int | slice | None = None) -> Any:
-        """The cached frames, oldest first: all of them, one, or a slice."""
-        members = list(self.cache or ())
-        return members if idx is None else members[idx]
+        func, mode = handler
+        client = args[0] if args and isinstance(args[0], ClientInfo) else None
+        job = Job(self.runner, event, client)
+        if mode is Mode.DIRECT:
+            job.run(lambda: func(*args))
+        elif mode is Mode.THREAD:
+            self.runner.in_thread(lambda: func(*args), job)
+        else:
+            self._start(lambda: func(*args), job, mode)
 
     def _cast_command(self, command: str | None, cast: Any) -> Any:
         if command is None:
@@ -256,12 +256,24 @@ class EventTable:
         return command if cast.type in (None, str) else cast(command.encode())
 
 
+def _mode_of(func: Callable[..., Any], name: str, threaded: bool, concurrent: bool) -> Mode:
+    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(
+        getattr(func, "__call__", None)  # noqa: B004 - an object whose call is async
+    ):
+        if threaded:
+            raise TypeError(f"handler {name} is async, it cannot be threaded as well")
+        return Mode.CONCURRENT if concurrent else Mode.ORDERED
+    if concurrent:
+        raise TypeError(f"handler {name} is not async, concurrent does not apply to it")
+    return Mode.THREAD if threaded else Mode.DIRECT
+
+
 class ServerEvents(EventTable):
     """Handlers of a server: they are called with the client, and the message."""
 
     events = SERVER_EVENTS
 
-    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Bound:
+    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         count = argument_count(signature, name, (0, 1, 2), exact=False)
         if signature.wants_dict(0):
             func = with_dict(func)
@@ -287,22 +299,18 @@ class ServerEvents(EventTable):
 
         return call
 
-    def _call(self, client: ClientInfo | None, bound: Bound, message: bytes | None) -> Any:
-        return bound.full(client, message) if message else bound.empty(client)
+    def _bind_message(
+        self, bound: Bound, client: ClientInfo | None, message: bytes | None
+    ) -> Callable[[], Any]:
+        return lambda: bound.full(client, message) if message else bound.empty(client)
 
     def _fire_wildcard(
         self, client: ClientInfo | None, command: str | None, message: bytes | None
     ) -> None:
         self.fire("*", client, command, message)
 
-    def dispatch(
-        self, peer: Any, frames: Iterator[RawFrame], raw: Callable[[Any, bytes], None]
-    ) -> None:
-        """Deliver a batch of frames of one peer, in order.
-
-        :param peer: has the client's current ``info``, which handlers may change on the way.
-        :param raw: takes the frames without a command.
-        """
+    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
+        """Deliver a batch of frames of one peer, in order."""
         get = self._fast.get
         while True:
             command: str | None = None
@@ -314,12 +322,15 @@ class ServerEvents(EventTable):
                             handler(peer.info, message)
                             continue
                     if command is None:
-                        raw(peer, message or b"")
+                        peer.take_raw(message or b"")
                     else:
                         self.handle(peer.info, command, message)
+                    if peer.busy:
+                        peer.defer(frames)
+                        return
                 return
             except Exception as exc:
-                self.report(exc, command, peer.info)
+                self.runner.report(exc, command, peer.info)
 
 
 class ClientEvents(EventTable):
@@ -327,7 +338,7 @@ class ClientEvents(EventTable):
 
     events = CLIENT_EVENTS
 
-    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Bound:
+    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         count = argument_count(signature, name, (0, 1), exact=False)
         return bind_for_client(func, count, name, cast_of(signature, 0, count, self.codec))
 
@@ -345,19 +356,18 @@ class ClientEvents(EventTable):
 
         return call
 
-    def _call(self, client: ClientInfo | None, bound: Bound, message: bytes | None) -> Any:
-        return bound.full(message) if message else bound.empty()
+    def _bind_message(
+        self, bound: Bound, client: ClientInfo | None, message: bytes | None
+    ) -> Callable[[], Any]:
+        return lambda: bound.full(message) if message else bound.empty()
 
     def _fire_wildcard(
         self, client: ClientInfo | None, command: str | None, message: bytes | None
     ) -> None:
         self.fire("*", command, message)
 
-    def dispatch(self, frames: Iterator[RawFrame], raw: Callable[[bytes], None]) -> None:
-        """Deliver a batch of frames, in order.
-
-        :param raw: takes the frames without a command.
-        """
+    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
+        """Deliver a batch of frames of the server, in order."""
         get = self._fast.get
         while True:
             command: str | None = None
@@ -369,9 +379,12 @@ class ClientEvents(EventTable):
                             handler(message)
                             continue
                     if command is None:
-                        raw(message or b"")
+                        peer.take_raw(message or b"")
                     else:
                         self.handle(None, command, message)
+                    if peer.busy:
+                        peer.defer(frames)
+                        return
                 return
             except Exception as exc:
-                self.report(exc, command, None)
+                self.runner.report(exc, command, None)

@@ -45,8 +45,20 @@ class ServerNotRunning(ServerException, ConnectionError):
     """Nobody listens at the address, or the server has stopped running."""
 
 
+class ConnectionRejected(ServerException, ConnectionError):
+    """The server did not let the client in; the message is the server's reason."""
+
+
 class ConnectionLost(ServerNotRunning):
     """The connection ended without a goodbye while somebody relied on it."""
+
+
+class NotSupported(HiSockError):
+    """The peer does not know what it would be asked for; nothing was sent."""
+
+
+class RemoteError(HiSockError):
+    """The peer's handler of a call raised an exception; its message is this one's."""
 
 
 class ClientDisconnected(ClientException, ConnectionError):

@@ -7,16 +7,19 @@ import logging
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from hisock import protocol
 from hisock.clients import ClientInfo, Registry
 from hisock.connection import Connection
 from hisock.events import ServerEvents
-from hisock.exceptions import ClientNotFound
+from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
+from hisock.running import Job
+from hisock.tasks import Tasks
+from hisock.ticks import Tick
 
 logger = logging.getLogger("hisock.server")
 T = TypeVar("T")
@@ -67,10 +70,14 @@ class Hub:
         self.dirty: list[Connection] = []
         #: How many connections ended, by kind of reason.
         self.ended: Counter[str] = Counter()
+        #: How many handlers have failed.
+        self.handler_errors = 0
+        self._ticks: list[Tick] = []
         self._connections: set[Connection] = set()
         self._awaiting_hello: dict[Connection, float] = {}
         self._hello_timer: asyncio.TimerHandle | None = None
         self._timers: set[asyncio.TimerHandle] = set()
+        self._tasks = Tasks()
         self._thread_id = 0
         self._stop_requested = False
         self._stopping: asyncio.Event | None = None
@@ -92,6 +99,8 @@ class Hub:
         accepting = await self.loop.create_server(
             lambda: Connection(self), sock=listener, backlog=socket.SOMAXCONN
         )
+        for tick in self._ticks:
+            self._run_tick(tick)
         if self._keepalive:
             self._later(self._keepalive_interval, self._send_keepalive)
         try:
@@ -122,6 +131,7 @@ class Hub:
         self._all_gone = asyncio.Event()
         for timer in (*self._timers, *([self._hello_timer] if self._hello_timer else ())):
             timer.cancel()
+        await self._tasks.cancel(SHUTDOWN_SECONDS)
         self.disconnect_all(force=False)
         for connection in list(self._awaiting_hello):
             connection.abort()
@@ -134,6 +144,28 @@ class Hub:
             # The transports close on the next iteration of the loop.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+
+    def run_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """Run an async handler; see :meth:`hisock.running.Runner.in_task`."""
+        connection: Connection | None = None
+        if ordered and job.client is not None:
+            connection = job.client._peer
+        if connection is None:
+            self._tasks.start(coroutine, job, lambda: None, lambda: None)
+        else:
+            self._tasks.start(coroutine, job, connection.begin, connection.idle)
+
+    def add_tick(self, tick: Tick) -> None:
+        """Call a function at a steady rate while the server runs."""
+        self._ticks.append(tick)
+        if self._stopping is not None:
+            self.run(lambda: self._run_tick(tick))
+
+    def _run_tick(self, tick: Tick) -> None:
+        def failed(exc: Exception, name: str) -> None:
+            self.events.runner.report(exc, name, None)
+
+        self._tasks.add(self.loop.create_task(tick.run(failed)))
 
     def on_loop_thread(self) -> bool:
         """Whether the caller runs on the loop's thread. From any thread."""
@@ -180,6 +212,12 @@ class Hub:
         except RuntimeError:  # the loop has ended, nobody is left to write to
             self.dirty.clear()
 
+    def mark_dirty(self, connection: Connection) -> None:
+        """Have a connection flushed at the end of this iteration of the loop. From any thread."""
+        self.dirty.append(connection)
+        if len(self.dirty) == 1:
+            self.schedule_flush()
+
     def _flush(self) -> None:
         dirty = self.dirty
         while dirty:
@@ -211,8 +249,26 @@ class Hub:
                 break
             connection.fail("hello", f"no hello came within {self._hello_timeout:g} seconds")
 
-    def join(self, connection: Connection) -> None:
+    def welcome(self, connection: Connection, hello: protocol.Hello) -> None:
+        """Let a client in that said hello, or tell it why not."""
         del self._awaiting_hello[connection]
+        ours = self.events.codec.name
+        if hello.codec != ours:
+            self.reject(connection, f"the server's codec is {ours!r}, not {hello.codec!r}")
+            return
+        if connection.modern:
+            connection.outbox.write(protocol.build_server_hello(ours, self.header_len))
+        self.join(connection)
+
+    def reject(self, connection: Connection, reason: str) -> None:
+        """Send a client away before it has joined."""
+        if connection.modern:
+            connection.outbox.write(
+                protocol.build_reserved(protocol.REJECT, reason.encode(), self.header_len)
+            )
+        self.leave(connection, "rejected", reason, goodbye=True)
+
+    def join(self, connection: Connection) -> None:
         self.registry.add(connection)
         self._tell(protocol.CLIENT_JOINED, connection.info)
         logger.debug("%s joined", connection.info)
@@ -248,6 +304,8 @@ class Hub:
             )
         connection.finish()
         if had_joined:
+            gone = ConnectionLost(f"{info} is no longer connected")
+            self.events.waiting.close_source(info.ip, gone)
             self._tell(protocol.CLIENT_LEFT, info)
             if call_func:
                 self.events.fire("leave", info)
@@ -317,7 +375,7 @@ class Hub:
 
     def _check_alive(self) -> None:
         for connection in self.registry:
-            if not connection.alive:
+            if not connection.alive and not connection.busy:
                 silence = f"no answer to the keepalive within {self._keepalive_timeout:g} seconds"
                 connection.fail("keepalive", silence)
         self._later(self._keepalive_interval, self._send_keepalive)

@@ -11,9 +11,9 @@ import socket
 import threading
 import time
 
-from hisock.events import RawFrame
 from hisock.exceptions import ClientDisconnected, ConnectionLost, FramingError, ServerNotRunning
 from hisock.framing import Decoder
+from hisock.running import RawFrame
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
 LINGER_SECONDS = 1.0

@@ -7,12 +7,12 @@ header; the frames built here are whole.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from hisock.exceptions import ProtocolError
-from hisock.framing import build_raw
+from hisock.framing import build_raw, check_command
 
 HELLO: Final = b"$CLTHELLO$"
 CLIENT_JOINED: Final = b"$CLTCONN$"
@@ -24,6 +24,12 @@ LEAVE: Final = b"$USRCLOSE$"
 GET_CLIENT: Final = b"$GETCLT$"
 CHANGE_NAME: Final = b"$CHNAME$"
 CHANGE_GROUP: Final = b"$CHGROUP$"
+
+# Not known to 2.0.2. Sent only to peers whose hello has the key "features".
+SERVER_HELLO: Final = b"$SRVHELLO$"
+REJECT: Final = b"$REJECT$"
+CALL: Final = b"$CALL$"
+REPLY: Final = b"$REPLY$"
 
 #: The reserved names, each with whether data may follow it.
 _RESERVED: Final = {
@@ -37,6 +43,10 @@ _RESERVED: Final = {
     GET_CLIENT: True,
     CHANGE_NAME: True,
     CHANGE_GROUP: True,
+    SERVER_HELLO: True,
+    REJECT: True,
+    CALL: True,
+    REPLY: True,
 }
 _LONGEST: Final = max(map(len, _RESERVED))
 
@@ -54,6 +64,17 @@ class Hello(msgspec.Struct, frozen=True):
 
     name: Name | None = None
     group: Name | None = None
+    #: What the client knows beyond 2.0.2; ``None`` from a 2.0.2 client, which knows nothing.
+    features: list[str] | None = None
+    codec: str = "json"
+    token: str | None = None
+
+
+class ServerHello(msgspec.Struct, frozen=True):
+    """The first thing a server says to a client that has ``features``."""
+
+    features: list[str]
+    codec: str = "json"
 
 
 class WireClient(msgspec.Struct, frozen=True):
@@ -66,6 +87,7 @@ class WireClient(msgspec.Struct, frozen=True):
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_hello = msgspec.json.Decoder(Hello).decode
+_decode_server_hello = msgspec.json.Decoder(ServerHello).decode
 _decode_client = msgspec.json.Decoder(WireClient).decode
 
 
@@ -104,14 +126,45 @@ def encode_name(name: str | None) -> bytes:
     return (name or "").encode()
 
 
-def build_hello(name: str | None, group: str | None, header_len: int) -> bytes:
+#: What this version knows: calls, and being told why it is not let in.
+FEATURES: Final = ["call", "reject"]
+
+
+def build_hello(
+    name: str | None,
+    group: str | None,
+    header_len: int,
+    codec: str = "json",
+    token: str | None = None,
+) -> bytes:
     """The frame that a client says hello with.
 
     :raises ValueError: the name or the group is longer than a name may be.
     """
     encode_name(name)
     encode_name(group)
-    return build_reserved(HELLO, _encode_json(Hello(name, group)), header_len)
+    hello: dict[str, Any] = {"name": name, "group": group, "features": FEATURES}
+    if codec != "json":
+        hello["codec"] = codec
+    if token is not None:
+        hello["token"] = token
+    return build_reserved(HELLO, _encode_json(hello), header_len)
+
+
+def build_server_hello(codec: str, header_len: int) -> bytes:
+    data = _encode_json({"features": FEATURES, "codec": codec})
+    return build_reserved(SERVER_HELLO, data, header_len)
+
+
+def parse_server_hello(data: bytes) -> ServerHello:
+    """What a server says of itself.
+
+    :raises ProtocolError: it is not the JSON it has to be.
+    """
+    try:
+        return _decode_server_hello(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise ProtocolError(f"the server's hello is not the JSON it has to be: {exc}") from exc
 
 
 def parse_hello(payload: bytes) -> Hello:
@@ -188,6 +241,95 @@ def parse_client_answer(payload: bytes) -> ClientAnswer | None:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return answer if answer.ip is not None or answer.traceback is not None else None
+
+
+class Call(NamedTuple):
+    """A command that wants a reply; ``number`` is the sender's, to match the reply by."""
+
+    number: int
+    command: str
+    message: bytes | None
+
+
+class Reply(NamedTuple):
+    """The reply to a call: what the handler returned, or the text of what it raised."""
+
+    number: int
+    message: bytes | None
+    error: str | None = None
+
+
+_MSG: Final = b"$MSG$"
+_CMD: Final = b"$CMD$"
+_ERR: Final = b"$ERR$"
+#: Digits of a call's number at most; it is the sender's business, within reason.
+_NUMBER_DIGITS: Final = 20
+
+
+def build_call(call: Call, header_len: int) -> bytes:
+    """``$CALL$`` number ``$CMD$`` command [ ``$MSG$`` message ].
+
+    :raises ValueError: the command is empty or holds a ``$...$`` pair.
+    """
+    check_command(call.command)
+    data = b"%d%b%b" % (call.number, _CMD, call.command.encode())
+    if call.message is not None:
+        data += _MSG + call.message
+    return build_reserved(CALL, data, header_len)
+
+
+def parse_call(data: bytes) -> Call:
+    """What follows ``$CALL$``.
+
+    :raises ProtocolError: it is no call.
+    """
+    number, rest = _split_number(data, _CMD, "call")
+    command, separator, message = rest.partition(_MSG)
+    try:
+        text = command.decode()
+        check_command(text)
+    except ValueError as exc:
+        raise ProtocolError(f"the command of a call is not valid: {exc}") from exc
+    return Call(number, text, message if separator else None)
+
+
+def build_reply(reply: Reply, header_len: int) -> bytes:
+    """``$REPLY$`` number [ ``$MSG$`` message ], or ``$REPLY$`` number ``$ERR$`` text."""
+    data = b"%d" % reply.number
+    if reply.error is not None:
+        data += _ERR + reply.error.encode("utf-8", "backslashreplace")
+    elif reply.message is not None:
+        data += _MSG + reply.message
+    return build_reserved(REPLY, data, header_len)
+
+
+def parse_reply(data: bytes) -> Reply:
+    """What follows ``$REPLY$``.
+
+    :raises ProtocolError: it is no reply.
+    """
+    end = data.find(b"$", 0, _NUMBER_DIGITS + 1)
+    if end < 0:
+        return Reply(_number(data, "reply"), None)
+    number, rest = _number(data[:end], "reply"), data[end:]
+    if rest.startswith(_MSG):
+        return Reply(number, rest[len(_MSG) :])
+    if rest.startswith(_ERR):
+        return Reply(number, None, rest[len(_ERR) :].decode("utf-8", "replace"))
+    raise ProtocolError("a reply holds $MSG$ or $ERR$ behind its number, or nothing")
+
+
+def _split_number(data: bytes, separator: bytes, what: str) -> tuple[int, bytes]:
+    end = data.find(separator, 0, _NUMBER_DIGITS + len(separator))
+    if end < 0:
+        raise ProtocolError(f"a {what} holds its number and then {separator.decode()}")
+    return _number(data[:end], what), data[end + len(separator) :]
+
+
+def _number(digits: bytes, what: str) -> int:
+    if not digits.isdigit() or len(digits) > _NUMBER_DIGITS:
+        raise ProtocolError(f"the number of a {what} is {digits[:_NUMBER_DIGITS]!r}, not digits")
+    return int(digits)
 
 
 Side = Literal["server", "client"]

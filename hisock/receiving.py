@@ -1,30 +1,34 @@
-"""``recv`` for threads: waiting, with a time-out, for a frame that another thread delivers."""
+"""Waiting in threads: for a frame, or for the reply to a call, that another thread delivers."""
 
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from hisock.binding import cast_message
 from hisock.casting import Codec
-from hisock.waiting import Frame, Waiting
+from hisock.waiting import Frame, Waiting, Wanted
+
+T = TypeVar("T")
 
 
-class ThreadWaiter:
-    """One thread that waits for one frame."""
+class ThreadWaiter(Generic[T]):
+    """One thread that waits for one thing."""
 
     __slots__ = ("_future",)
 
     def __init__(self) -> None:
-        self._future: concurrent.futures.Future[Frame] = concurrent.futures.Future()
+        self._future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
-    def deliver(self, frame: Frame) -> bool:
+    def deliver(self, value: T) -> bool:
+        """Hand it over; ``False`` when the thread has given up."""
         if not self._future.set_running_or_notify_cancel():
             return False
-        self._future.set_result(frame)
+        self._future.set_result(value)
         return True
 
     def fail(self, exc: BaseException) -> None:
+        """Tell it that nothing will come."""
         if self._future.set_running_or_notify_cancel():
             self._future.set_exception(exc)
 
@@ -32,8 +36,8 @@ class ThreadWaiter:
     def served(self) -> bool:
         return self._future.done()
 
-    def wait(self, timeout: float | None) -> Frame:
-        """The frame, once it is there.
+    def wait(self, timeout: float | None) -> T:
+        """What it waits for, once it is there.
 
         :raises TimeoutError: it did not come within ``timeout`` seconds.
         """
@@ -55,17 +59,22 @@ def wait_for_frame(
     :raises InvalidTypeCast: the message does not fit ``recv_as``.
     """
     cast = codec.cast_for(recv_as)
-    waiter = ThreadWaiter()
-    waiting.add(recv_on, waiter)
+    waiter: ThreadWaiter[Frame] = ThreadWaiter()
+    wanted: Wanted = (recv_on, None)
+    waiting.add(wanted, waiter)
     try:
         frame = waiter.wait(timeout)
     except TimeoutError:
-        raise timed_out(recv_on, timeout) from None
+        raise frame_timed_out(recv_on, timeout) from None
     finally:
-        waiting.remove(recv_on, waiter)
+        waiting.remove(wanted, waiter)
     return cast_message(frame.command, cast, frame.message)
 
 
-def timed_out(recv_on: str | None, timeout: float | None) -> TimeoutError:
+def frame_timed_out(recv_on: str | None, timeout: float | None) -> TimeoutError:
     what = "no frame" if recv_on is None else f"no frame with the command {recv_on!r}"
     return TimeoutError(f"{what} came within {timeout} seconds")
+
+
+def call_timed_out(command: str, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"the call {command!r} was not answered within {timeout} seconds")

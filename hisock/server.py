@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-from hisock import loops
-from hisock.casting import JSON
+from hisock import loops, protocol
+from hisock.binding import cast_message
+from hisock.casting import Cast, find_codec
 from hisock.clients import ClientInfo, ClientRef, ClientsView
-from hisock.connection import Connection
 from hisock.events import ServerEvents
-from hisock.exceptions import ClientDisconnected, ClientNotFound
-from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command, fan_out
+from hisock.exceptions import ClientDisconnected, ConnectionLost, NotSupported
+from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 from hisock.hub import Announce, Hub
-from hisock.receiving import wait_for_frame
+from hisock.loop_waiting import LoopWaiter, await_frame
+from hisock.receiving import ThreadWaiter, call_timed_out, wait_for_frame
+from hisock.running import Job
+from hisock.sending import Sender
+from hisock.ticks import Tick
 from hisock.waiting import Waiting
 from hisock.workers import Workers
 
 logger = logging.getLogger("hisock.server")
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound="HiSockServer")
+T = TypeVar("T")
 
 
-class HiSockServer:
+class HiSockServer(Sender):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -47,6 +54,9 @@ class HiSockServer:
         ``"none"``.
     :param loop: ``"auto"`` runs on uvloop or winloop when it is installed, ``"uvloop"`` insists
         on it, ``"asyncio"`` takes the standard loop.
+    :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; clients must
+        have the same, others are told so and not let in.
+    :param session: makes what :meth:`session` keeps for a connection.
     :raises OSError: the address is in use, or is not one of this machine.
     """
 
@@ -64,18 +74,20 @@ class HiSockServer:
         max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
         announce: Announce = "all",
         loop: loops.LoopName = "auto",
+        codec: str = "json",
+        session: Callable[[], Any] = dict,
     ) -> None:
         if announce not in ("all", "group", "none"):
             raise ValueError(f"announce is 'all', 'group' or 'none', not {announce!r}")
         self.header_len = header_len
-        self._codec = JSON
+        self._codec = find_codec(codec)
+        self._session_factory = session
+        self._ticks: list[Tick] = []
         self._loop_name = loop
         self._error_handler: Callable[[Exception], Any] | None = None
         self._workers = Workers("hisock-server")
         self._waiting = Waiting(threading.Lock(), time.monotonic)
-        self._events = ServerEvents(
-            self._waiting, self._report, self._spawn, self._codec, header_len, cache_size
-        )
+        self._events = ServerEvents(self._waiting, self, self._codec, header_len, cache_size)
         self._hub = Hub(
             self._events,
             header_len=header_len,
@@ -88,21 +100,29 @@ class HiSockServer:
             announce=announce,
         )
         self._registry = self._hub.registry
-        self._encode = self._codec.encode
         self._closed = False
         self._started = False
         self._ended = threading.Event()
+        self._serving = asyncio.Event()
+        self._serve_task: asyncio.Future[None] | None = None
         self._listener = _listen(addr)
         #: Where the server listens, with the real port.
         self.addr: tuple[str, int] = self._listener.getsockname()[:2]
 
     # -- handlers
 
-    def on(self, command: str, threaded: bool = False, override: bool = False) -> Callable[[F], F]:
+    def on(
+        self,
+        command: str,
+        threaded: bool = False,
+        override: bool = False,
+        concurrent: bool = False,
+    ) -> Callable[[F], F]:
         """Register a handler: ``@server.on("command")``.
 
         Handlers of commands take ``(client, message)``, ``(client)`` or nothing; the annotation of
-        the message says what it is cast to. The reserved events are ``join(client)``,
+        the message says what it is cast to. What a handler returns is the reply, if the command
+        came as a call. The reserved events are ``join(client)``,
         ``leave(client)``, ``name_change(client, old, new)``, ``group_change(client, old, new)``,
         ``message(client, command, message)`` or ``message(client, raw)``, and
         ``*(client, command, message)`` for what nobody else takes.
@@ -110,12 +130,36 @@ class HiSockServer:
         :param command: what it handles.
         :param threaded: run it in a thread of its own, where it may block.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
+        :param concurrent: for ``async def``: handle what the client sends next without waiting
+            for its end.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: the handler's arguments do not fit the event.
         """
-        return self._events.on(command, threaded, override)
+        return self._events.on(command, threaded, override, concurrent)
 
-    def _report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+    def every(self, interval: float) -> Callable[[F], F]:
+        """Register a tick: ``@server.every(1 / 20)``.
+
+        The function, plain or async, takes the seconds since its last call, or nothing. Ticks do
+        not drift, and late ones are skipped; see :class:`hisock.ticks.Tick`.
+
+        :param interval: seconds between two ticks.
+        :raises ValueError: the interval is not more than 0.
+        """
+
+        def register(func: F) -> F:
+            tick = Tick(interval, func)
+            self._ticks.append(tick)
+            self._hub.add_tick(tick)
+            return func
+
+        return register
+
+    # -- running handlers: see hisock.running.Runner
+
+    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+        """Log an error of a handler, count it, and give it to the error handler."""
+        self._hub.handler_errors += 1
         logger.error(
             "the handler of %r failed%s: %s",
             command,
@@ -129,17 +173,23 @@ class HiSockServer:
             except Exception:
                 logger.exception("the error handler failed")
 
-    def _spawn(self, func: Callable[..., Any], args: tuple[Any, ...], command: str) -> None:
-        self._workers.submit(self._run_handler, func, args, command)
+    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
+        """Run a handler in a thread of its own."""
+        self._workers.submit(self._run_job, func, job)
 
-    def _run_handler(self, func: Callable[..., Any], args: tuple[Any, ...], command: str) -> None:
+    def _run_job(self, func: Callable[[], Any], job: Job) -> None:
         try:
-            func(*args)
+            result = func()
         except Exception as exc:
             if self._closed and isinstance(exc, ClientDisconnected):
                 return  # it was waiting in recv() when the server closed
-            client = args[0] if args and isinstance(args[0], ClientInfo) else None
-            self._report(exc, command, client)
+            job.finish(None, exc)
+        else:
+            job.finish(result, None)
+
+    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """Run a coroutine on the loop."""
+        self._hub.run_task(coroutine, job, ordered)
 
     # -- running
 
@@ -172,6 +222,31 @@ class HiSockServer:
     ) -> None:
         if self._closed:
             return
+        self._prepare(callback, error_handler)
+        try:
+            loop = loops.new_loop(self._loop_name)
+            try:
+                serving = loop.create_task(self._hub.serve(self._listener, ready))
+                with loops.ended_by_signals(self._hub.stop):
+                    try:
+                        loop.run_until_complete(serving)
+                    except (SystemExit, KeyboardInterrupt):
+                        # Raised by an async handler, or by an impatient second Ctrl-C.
+                        self._hub.stop()
+                        if not serving.done():
+                            loop.run_until_complete(serving)
+                        raise
+            finally:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
+        finally:
+            self._finish()
+
+    def _prepare(
+        self,
+        callback: Callable[[], Any] | None,
+        error_handler: Callable[[Exception], Any] | None,
+    ) -> None:
         if self._started:
             raise RuntimeError("the server is running already")
         self._started = True
@@ -179,16 +254,46 @@ class HiSockServer:
         self._events.callback = callback
         self._events.refresh()
         loops.raise_descriptor_limit()
+
+    async def serve(
+        self,
+        callback: Callable[[], Any] | None = None,
+        error_handler: Callable[[Exception], Any] | None = None,
+    ) -> None:
+        """Serve on the running event loop, beside whatever else runs there, until closed.
+
+        Signals are left to whom the loop belongs; cancelling this closes the server.
+
+        :param callback: called after each frame.
+        :param error_handler: given every exception that a handler raises; it is logged anyway.
+        :raises RuntimeError: the server is running already.
+        """
+        if self._closed:
+            return
+        self._prepare(callback, error_handler)
         try:
-            loop = loops.new_loop(self._loop_name)
-            try:
-                with loops.ended_by_signals(self._hub.stop):
-                    loop.run_until_complete(self._hub.serve(self._listener, ready))
-            finally:
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.close()
+            await self._hub.serve(self._listener, self._serving.set)
         finally:
+            self._serving.set()
             self._finish()
+
+    async def __aenter__(self: S) -> S:
+        task = asyncio.ensure_future(self.serve())
+        self._serve_task = task
+        await self._serving.wait()
+        if task.done():
+            await task
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        if self._serve_task is not None:
+            await self._serve_task
 
     def _finish(self) -> None:
         self._closed = True
@@ -229,48 +334,6 @@ class HiSockServer:
     ) -> None:
         self.close()
 
-    # -- sending
-
-    def send_client(self, client: ClientRef, command: str, content: Any = None) -> None:
-        """Send a command to one client. From any thread.
-
-        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
-            with that name: the one that joined first, and a warning.
-        :param content: the message; see :mod:`hisock.casting` for what can be sent.
-        :raises ClientNotFound: no such client is connected.
-        :raises TypeError: the content cannot be encoded.
-        :raises ValueError: the command is empty or holds a ``$...$`` pair.
-        """
-        if type(content) is not bytes:
-            content = self._encode(content)
-        peer: Connection | None = client._peer if type(client) is ClientInfo else None
-        if peer is None or peer.hub is not self._hub:
-            peer = self._registry.find(client)
-        if not peer.outbox.send(command, content):
-            raise ClientNotFound(f"{peer.info} is no longer connected")
-
-    def send_all_clients(self, command: str, content: Any = None) -> int:
-        """Send a command to all clients; it is encoded once. From any thread.
-
-        :returns: how many clients it was sent to.
-        :raises TypeError: the content cannot be encoded.
-        """
-        frame = build_command(command, self._encode(content), self.header_len)
-        return fan_out(self._registry.everyone, frame)
-
-    def send_group(self, group: str | ClientInfo, command: str, content: Any = None) -> int:
-        """Send a command to all clients in a group; it is encoded once. From any thread.
-
-        :param group: the group's name, or a client for the group it is in.
-        :returns: how many clients it was sent to; 0 when nobody is in the group.
-        :raises TypeError: the client is in no group, or the content cannot be encoded.
-        """
-        name = group.group if isinstance(group, ClientInfo) else group
-        if name is None:
-            raise TypeError(f"{group} is in no group")
-        frame = build_command(command, self._encode(content), self.header_len)
-        return fan_out(self._registry.group(name), frame)
-
     # -- receiving
 
     def recv(
@@ -287,19 +350,138 @@ class HiSockServer:
         :raises RuntimeError: called on the loop's own thread, which would wait for itself.
         :raises ClientDisconnected: the server is closed.
         """
+        self._not_on_loop("recv()")
+        return wait_for_frame(self._waiting, self._codec, recv_on, recv_as, timeout)
+
+    def _not_on_loop(self, what: str) -> None:
         if self._hub.on_loop_thread() and not self._ended.is_set():
             raise RuntimeError(
-                "recv() in a handler that runs on the server's loop would wait for ever; "
+                f"{what} on the thread of the server's loop would wait for ever; "
                 'register the handler with @server.on("...", threaded=True)'
             )
-        return wait_for_frame(self._waiting, self._codec, recv_on, recv_as, timeout)
+
+    async def wait_for(
+        self,
+        command: str | None = None,
+        type: Any = bytes,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Wait, in an async handler or task, for a frame that no handler takes.
+
+        :param command: the command to wait for; ``None`` for any frame.
+        :param type: the type to return its message as.
+        :param client: wait for a frame of this client; ``None`` for one of whichever.
+        :param timeout: seconds to wait; ``None`` waits for ever.
+        :raises TimeoutError: nothing came in time.
+        :raises InvalidTypeCast: the message does not fit ``type``.
+        :raises ClientNotFound: no such client is connected.
+        :raises ConnectionLost: the client went away meanwhile.
+        """
+        source = None if client is None else self._registry.find(client).info.ip
+        return await await_frame(self._waiting, self._codec, (command, source), type, timeout)
+
+    # -- calling
+
+    @overload
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        *,
+        timeout: float | None = 5.0,
+    ) -> bytes | None: ...
+
+    @overload
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any,
+        type: type[T],
+        timeout: float | None = 5.0,
+    ) -> T: ...
+
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = None,
+        timeout: float | None = 5.0,
+    ) -> Any:
+        """Send a command to a client and return what its handler returns.
+
+        For async handlers and tasks on the server's loop; elsewhere see :meth:`call_blocking`.
+
+        :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
+        :param timeout: seconds to wait for the reply; ``None`` waits for ever.
+        :raises RemoteError: the handler raised; the error's message is this one's.
+        :raises TimeoutError: no reply came in time.
+        :raises ConnectionLost: the client went away before the reply came.
+        :raises ClientNotFound: no such client is connected.
+        :raises NotSupported: the client is older than calls; nothing was sent.
+        :raises InvalidTypeCast: the reply does not fit ``type``.
+        """
+        waiter: LoopWaiter[bytes | None] = LoopWaiter()
+        with self._calling(client, command, content, type, waiter) as cast:
+            try:
+                message = await waiter.wait(timeout)
+            except TimeoutError:
+                raise call_timed_out(command, timeout) from None
+        return cast_message(command, cast, message)
+
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = None,
+        timeout: float | None = 5.0,
+    ) -> Any:
+        """The same as :meth:`call`, for ``threaded`` handlers and other threads.
+
+        :raises RuntimeError: called on the server's loop, which would wait for itself.
+        """
+        self._not_on_loop("call_blocking()")
+        waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
+        with self._calling(client, command, content, type, waiter) as cast:
+            try:
+                message = waiter.wait(timeout)
+            except TimeoutError:
+                raise call_timed_out(command, timeout) from None
+        return cast_message(command, cast, message)
+
+    @contextlib.contextmanager
+    def _calling(
+        self, client: ClientRef, command: str, content: Any, type: Any, waiter: Any
+    ) -> Iterator[Cast]:
+        """Send a call; whoever is inside waits for the reply."""
+        cast = self._codec.cast_for(type)
+        encoded = self._codec.encode(content)
+        peer = self._registry.find(client)
+        if not peer.modern:
+            raise NotSupported(
+                f"{peer.info} does not know calls, {command!r} was not sent; "
+                "use send_client() and wait_for()"
+            )
+        calls = peer.calls
+        number = calls.add(waiter)
+        try:
+            call = protocol.Call(number, command, encoded)
+            if not peer.outbox.write(protocol.build_call(call, self.header_len)):
+                raise ConnectionLost(f"{peer.info} is no longer connected")
+            yield cast
+        finally:
+            calls.forget(number)
 
     def get_cache(self, idx: int | slice | None = None) -> Any:
         """The cached frames, oldest first: all, the one at an index, or a slice.
 
         Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
         """
-        return self._events.get_cache(idx)
+        return self._events.cache.get(idx)
 
     # -- who is there
 
@@ -347,6 +529,47 @@ class HiSockServer:
     def get_addr(self) -> tuple[str, int]:
         """Where the server listens."""
         return self.addr
+
+    # -- rooms and sessions
+
+    def join_room(self, client: ClientRef, room: str) -> None:
+        """Put a client into a room. It may be in many, beside its group. From any thread.
+
+        :param room: the room's name, at most 1024 characters; it exists while somebody is in it.
+        :raises ClientNotFound: no such client is connected.
+        :raises ValueError: the name is too long.
+        """
+        protocol.encode_name(room)
+        self._hub.run(lambda: self._registry.join_room(self._registry.find(client), room))
+
+    def leave_room(self, client: ClientRef, room: str) -> None:
+        """Take a client out of a room; a client that leaves the server leaves all its rooms.
+
+        :raises ClientNotFound: no such client is connected.
+        """
+        self._hub.run(lambda: self._registry.leave_room(self._registry.find(client), room))
+
+    def rooms(self, client: ClientRef) -> set[str]:
+        """The rooms that a client is in.
+
+        :raises ClientNotFound: no such client is connected.
+        """
+        return set(self._registry.find(client).rooms or ())
+
+    def get_room(self, room: str) -> list[ClientInfo]:
+        """The clients in a room; empty when nobody is in it."""
+        return [peer.info for peer in list(self._registry.room(room).values())]
+
+    def session(self, client: ClientRef) -> Any:
+        """What the program keeps for a client while it is connected: a dict, or what the
+        ``session`` option makes.
+
+        :raises ClientNotFound: no such client is connected.
+        """
+        peer = self._registry.find(client)
+        if peer.session is None:
+            peer.session = self._session_factory()
+        return peer.session
 
     # -- disconnecting
 

@@ -10,8 +10,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from hisock.addresses import format_addr, parse_addr
+from hisock.cache import MessageCacheMember
 from hisock.clients import ClientInfo
-from hisock.events import MessageCacheMember
 from hisock.exceptions import (
     ClientDisconnected,
     ClientException,

@@ -19,8 +19,18 @@ UNCLAIMED_SECONDS = 1.0
 
 
 class Frame(NamedTuple):
+    """A frame to be waited for.
+
+    :ivar source: the address of the client that sent it, as text; ``None`` on a client.
+    """
+
     command: str | None
     message: bytes | None
+    source: str | None = None
+
+
+#: What somebody waits for: a command (``None``: any), of one client (``None``: of whichever).
+Wanted = tuple["str | None", "str | None"]
 
 
 class Waiter(Protocol):
@@ -44,13 +54,25 @@ class Waiting:
 
     :param lock: guards everything in here; held for a few instructions at a time.
     :param clock: seconds, monotonic.
+    :param frames: how many frames that nobody took are kept; ``most_bytes`` and ``seconds`` bound
+        them too.
     """
 
-    def __init__(self, lock: AbstractContextManager[Any], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        lock: AbstractContextManager[Any],
+        clock: Callable[[], float],
+        frames: int = UNCLAIMED_FRAMES,
+        most_bytes: int = UNCLAIMED_BYTES,
+        seconds: float = UNCLAIMED_SECONDS,
+    ) -> None:
         self._lock = lock
         self._clock = clock
-        self._by_command: dict[str | None, deque[Waiter]] = {}
-        self._unclaimed: deque[_Unclaimed] = deque(maxlen=UNCLAIMED_FRAMES)
+        self._most_frames = frames
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._waiters: dict[Wanted, deque[Waiter]] = {}
+        self._unclaimed: deque[_Unclaimed] = deque()
         self._unclaimed_bytes = 0
         self._arrived = 0
         self._asked_at = 0
@@ -60,8 +82,8 @@ class Waiting:
         """Something was sent: what arrived before is no answer to it."""
         self._asked_at = self._arrived
 
-    def add(self, command: str | None, waiter: Waiter) -> None:
-        """Wait for a frame with that command; ``None`` for any frame.
+    def add(self, wanted: Wanted, waiter: Waiter) -> None:
+        """Wait for a frame.
 
         It is served at once from the frames that came just now and that nobody took.
         """
@@ -69,35 +91,52 @@ class Waiting:
             if self._closed is not None:
                 waiter.fail(self._closed)
                 return
-            kept = self._take_unclaimed(command)
+            kept = self._take_unclaimed(wanted)
             if kept is None or not waiter.deliver(kept):
-                self._by_command.setdefault(command, deque()).append(waiter)
+                self._waiters.setdefault(wanted, deque()).append(waiter)
 
-    def remove(self, command: str | None, waiter: Waiter) -> None:
+    def remove(self, wanted: Wanted, waiter: Waiter) -> None:
         """Stop waiting; does nothing for a waiter that has been served."""
         with self._lock:
-            waiters = self._by_command.get(command, ())
-            if waiter in waiters:
-                assert isinstance(waiters, deque)
+            waiters = self._waiters.get(wanted)
+            if waiters is not None and waiter in waiters:
                 waiters.remove(waiter)
                 if not waiters:
-                    del self._by_command[command]
+                    del self._waiters[wanted]
+
+    def wants(self, command: str | None, source: str | None) -> bool:
+        """Whether somebody waits for such a frame."""
+        waiters = self._waiters
+        return bool(waiters) and any(
+            wanted in waiters
+            for wanted in ((command, source), (command, None), (None, source), (None, None))
+        )
 
     def offer(self, frame: Frame) -> bool:
-        """Give a frame to the oldest waiter on its command, else to the oldest on any."""
-        if not self._by_command:
+        """Give a frame to the oldest waiter on its command, else to the oldest on any.
+
+        Those who wait for that client come before those who wait for whichever.
+        """
+        if not self._waiters:
             return False
         with self._lock:
-            return self._offer_to(frame.command, frame) or (
-                frame.command is not None and self._offer_to(None, frame)
-            )
+            return self._offer(frame)
 
-    def _offer_to(self, command: str | None, frame: Frame) -> bool:
-        waiters = self._by_command.get(command)
+    def _offer(self, frame: Frame) -> bool:
+        command, _, source = frame
+        wanted: list[Wanted] = [(command, None)]
+        if command is not None:
+            wanted.append((None, None))
+        if source is not None:
+            wanted = [pair for name, _ in wanted for pair in ((name, source), (name, None))]
+        return any(self._offer_to(pair, frame) for pair in wanted)
+
+    def _offer_to(self, wanted: Wanted, frame: Frame) -> bool:
+        waiters = self._waiters.get(wanted)
         while waiters:
             waiter = waiters.popleft()
             if not waiters:
-                del self._by_command[command]
+                del self._waiters[wanted]
             if waiter.deliver(frame):
                 return True
         return False
@@ -106,38 +145,57 @@ class Waiting:
         """Keep a frame that nobody took, for a short while and within a bound."""
         with self._lock:
             # Somebody may have come to wait since the frame was offered.
-            if self._by_command and (
-                self._offer_to(frame.command, frame) or self._offer_to(None, frame)
-            ):
+            if self._waiters and self._offer(frame):
                 return
-            if len(self._unclaimed) == UNCLAIMED_FRAMES:
+            if len(self._unclaimed) >= self._most_frames:
                 self._forget_oldest()
             self._arrived += 1
             self._unclaimed.append(_Unclaimed(self._arrived, self._clock(), frame))
             self._unclaimed_bytes += len(frame.message or b"")
-            while self._unclaimed_bytes > UNCLAIMED_BYTES and len(self._unclaimed) > 1:
+            while self._unclaimed_bytes > self._most_bytes and len(self._unclaimed) > 1:
                 self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         self._unclaimed_bytes -= len(self._unclaimed.popleft().frame.message or b"")
 
-    def _take_unclaimed(self, command: str | None) -> Frame | None:
-        oldest = self._clock() - UNCLAIMED_SECONDS
+    def _take_unclaimed(self, wanted: Wanted) -> Frame | None:
+        oldest = self._clock() - self._seconds
         while self._unclaimed and self._unclaimed[0].arrived < oldest:
             self._forget_oldest()
+        command, source = wanted
         for kept in self._unclaimed:
+            if source is not None and kept.frame.source != source:
+                continue
             if kept.frame.command == command or (command is None and kept.number > self._asked_at):
                 self._unclaimed.remove(kept)
                 self._unclaimed_bytes -= len(kept.frame.message or b"")
                 return kept.frame
         return None
 
+    def take_all(self) -> list[Frame]:
+        """The frames that nobody took, oldest first; they are not kept any longer."""
+        with self._lock:
+            frames = [kept.frame for kept in self._unclaimed]
+            self._unclaimed.clear()
+            self._unclaimed_bytes = 0
+            return frames
+
+    def close_source(self, source: str, exc: BaseException) -> None:
+        """Tell those who wait for one client that it is gone."""
+        if not self._waiters:
+            return
+        with self._lock:
+            keys = [wanted for wanted in self._waiters if wanted[1] == source]
+            gone = [waiter for wanted in keys for waiter in self._waiters.pop(wanted)]
+        for waiter in gone:
+            waiter.fail(exc)
+
     def close(self, exc: BaseException) -> None:
         """Tell everybody who waits, now or later, that no frame will come."""
         with self._lock:
             self._closed = exc
-            waiting = [w for waiters in self._by_command.values() for w in waiters]
-            self._by_command.clear()
+            waiting = [w for waiters in self._waiters.values() for w in waiters]
+            self._waiters.clear()
             self._unclaimed.clear()
             self._unclaimed_bytes = 0
         for waiter in waiting:

@@ -1,0 +1,539 @@
+"""The asynchronous client: :class:`AsyncHiSockClient`, made by :func:`async_connect`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import TracebackType
+from typing import Any, TypeVar, cast, overload
+
+from hisock import protocol
+from hisock.addresses import format_addr
+from hisock.binding import cast_message
+from hisock.clients import ClientInfo, ClientRef
+from hisock.conversation import Conversation, client_text
+from hisock.deferring import Deferring
+from hisock.events import EventTable
+from hisock.exceptions import (
+    ClientDisconnected,
+    ConnectionLost,
+    FramingError,
+    HiSockError,
+    ServerNotRunning,
+)
+from hisock.framing import (
+    DEFAULT_HEADER_LEN,
+    DEFAULT_MAX_FRAME_SIZE,
+    Decoder,
+    Outbox,
+    build_command,
+)
+from hisock.link import LINGER_SECONDS
+from hisock.loop_waiting import LoopWaiter, await_frame
+from hisock.receiving import call_timed_out
+from hisock.reconnecting import Reconnect
+from hisock.running import Job, RawFrame
+from hisock.tasks import Tasks
+from hisock.waiting import Frame, Waiting
+from hisock.workers import Workers
+
+logger = logging.getLogger("hisock.client")
+C = TypeVar("C", bound="AsyncHiSockClient")
+T = TypeVar("T")
+
+#: Frames that nobody took, kept for ``recv``; the oldest are dropped.
+UNCLAIMED_FRAMES = 1024
+UNCLAIMED_BYTES = 16 * 1024 * 1024
+#: Frames that ``async for`` may lag behind by, before reading pauses.
+STREAM_FRAMES = 1024
+
+
+class _Stream(asyncio.BufferedProtocol):
+    """One connection of a client: passes on what its loop tells, while it is the current one."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, client: AsyncHiSockClient) -> None:
+        self._client = client
+        self._decoder = Decoder(client.header_len, client.max_message_size)
+        self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.gone = asyncio.Event()
+        self._broken: ConnectionLost | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._broken is not None:
+            return
+        try:
+            frames = self._decoder.buffer_updated(nbytes)
+        except FramingError:
+            frames = []
+        if frames:
+            self._client.received(self, frames)
+        if self._decoder.error is not None:
+            self._broken = ConnectionLost(
+                f"the server sent what is no frame: {self._decoder.error}"
+            )
+            self.transport.abort()
+
+    def eof_received(self) -> None:
+        return None
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone.set()
+        self.writable.set()
+        reason = self._broken
+        if reason is None and exc is not None:
+            reason = ConnectionLost(f"the connection to the server ended: {exc}")
+        self._client.lost(self, reason or ConnectionLost("the server closed the connection"))
+
+
+class AsyncHiSockClient(Conversation, Deferring):
+    """A client on a running event loop. Made by :func:`async_connect`.
+
+    Handlers may be plain or async, and are called as frames come; there is nothing to start.
+    :meth:`send` may be called from any thread, everything else on the loop's.
+    """
+
+    def __init__(
+        self,
+        addr: Any,
+        name: str | None,
+        group: str | None,
+        header_len: int,
+        cache_size: int,
+        max_message_size: int,
+        timeout: float | None,
+        codec: str,
+        token: str | None,
+        reconnect: Reconnect | bool | None,
+        offline_buffer: int,
+    ) -> None:
+        waiting = Waiting(
+            threading.Lock(), time.monotonic, UNCLAIMED_FRAMES, UNCLAIMED_BYTES, float("inf")
+        )
+        Conversation.__init__(
+            self,
+            addr,
+            name,
+            group,
+            header_len,
+            cache_size,
+            codec,
+            token,
+            reconnect,
+            offline_buffer,
+            waiting,
+            self,
+        )
+        self.deferred = None
+        self.max_message_size = max_message_size
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        self._tasks = Tasks()
+        self._workers = Workers("hisock-client")
+        self._batch: list[RawFrame] = []
+        self._dirty: list[Any] = []
+        self._stream: _Stream | None = None
+        self._outbox = self._new_outbox()
+        self._unread: deque[Frame] | None = None
+        self._reader_waits: LoopWaiter[None] | None = None
+        self.error_handler: Callable[[Exception], Any] | None = None
+
+    def _new_outbox(self) -> Outbox:
+        return Outbox(self._dirty, self, self._schedule_flush, self.header_len)
+
+    async def connect(self) -> None:
+        """Connect and say hello; :func:`async_connect` does it."""
+        stream = await self._open_stream()
+        self._stream = stream
+        if self._token is not None or self._codec.name != "json":
+            await self._await_answer(self._timeout)
+
+    async def _open_stream(self) -> _Stream:
+        hello = self._hello()
+        host, port = self.addr
+        try:
+            _, stream = await asyncio.wait_for(
+                self._loop.create_connection(lambda: _Stream(self), host, port), self._timeout
+            )
+        except (ConnectionRefusedError, TimeoutError, asyncio.TimeoutError) as exc:
+            raise ServerNotRunning(f"no server answers at {format_addr(self.addr)}: {exc}") from exc
+        stream.transport.write(hello)
+        return stream
+
+    # -- running handlers: see hisock.running.Runner
+
+    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+        """Log an error of a handler, and give it to :attr:`error_handler`."""
+        logger.error("the handler of %r failed: %s", command, exc, exc_info=exc)
+        if self.error_handler is not None:
+            try:
+                self.error_handler(exc)
+            except Exception:
+                logger.exception("the error handler failed")
+
+    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
+        """Run a handler in a thread of its own."""
+        self._workers.submit(_run_job, func, job)
+
+    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """Run a coroutine on the loop."""
+        if ordered:
+            self._tasks.start(coroutine, job, self._begin, self._idle)
+        else:
+            self._tasks.start(coroutine, job, lambda: None, lambda: None)
+
+    def _begin(self) -> None:
+        self.busy += 1
+
+    def _idle(self) -> None:
+        self.busy -= 1
+        if not self.busy and not self._closed:
+            self._handle(self.take_deferred())
+
+    def event_table(self) -> EventTable:
+        return self._events
+
+    def set_reading(self, reading: bool) -> None:
+        if self._stream is None or self._stream.transport.is_closing():
+            return
+        if reading:
+            self._stream.transport.resume_reading()
+        else:
+            self._stream.transport.pause_reading()
+
+    # -- what the loop tells
+
+    def received(self, stream: _Stream, frames: list[RawFrame]) -> None:
+        """Frames have come."""
+        if self._closed:
+            return
+        if self.busy:
+            self.defer(iter(frames))
+        else:
+            self._handle(frames)
+
+    def _handle(self, frames: list[RawFrame]) -> None:
+        self._batch = frames
+        self._events.dispatch(self, iter(frames))
+        self._batch = []
+
+    def lost(self, stream: _Stream, reason: ConnectionLost) -> None:
+        """A connection has ended without a goodbye."""
+        if self._closed or (self._stream is not None and stream is not self._stream):
+            return
+        if self._reconnect is None or self._stream is None:
+            self._end(reason)
+            return
+        self._go_offline(reason)
+        self._events.fire("disconnect", str(reason))
+        self._tasks.add(self._loop.create_task(self._come_back(reason)))
+
+    async def _come_back(self, lost: ConnectionLost) -> None:
+        assert self._reconnect is not None
+        for delay in self._reconnect.delays():
+            await asyncio.sleep(delay)
+            try:
+                stream = await self._open_stream()
+            except (OSError, HiSockError) as exc:
+                logger.debug("could not reconnect: %s", exc)
+                continue
+            self._stream = stream
+            self._outbox = self._new_outbox()
+            for frame in self._offline.take():
+                self._outbox.write(frame)
+            self._come_online()
+            self._events.fire("reconnect")
+            return
+        self._end(ConnectionLost(f"{lost}; gave up after {self._reconnect.attempts} attempts"))
+
+    # -- writing
+
+    def _schedule_flush(self) -> None:
+        if threading.get_ident() == self._thread_id:
+            self._loop.call_soon(self._flush)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._flush)
+        except RuntimeError:
+            self._dirty.clear()  # the loop has ended
+
+    def _flush(self) -> None:
+        self._dirty.clear()
+        if self._stream is None or self._stream.transport.is_closing():
+            return
+        chunks = self._outbox.take()
+        if chunks:
+            self._stream.transport.writelines(chunks)
+
+    def _write(self, frame: bytes) -> None:
+        if self._closed:
+            raise self._ended_by
+        if not self._online:
+            raise self._offline_error()
+        self._outbox.write(frame)
+
+    def send(self, command: str, content: Any = None) -> None:
+        """Send a command to the server, without waiting; see :meth:`drain`. From any thread.
+
+        :param content: the message; see :mod:`hisock.casting` for what can be sent.
+        :raises TypeError: the content cannot be encoded; nothing has been sent.
+        :raises ValueError: the command is empty or holds a ``$...$`` pair.
+        :raises ClientDisconnected: the client is closed.
+        :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
+            and the offline buffer is full.
+        """
+        encoded = self._encode(content)
+        if self._closed:
+            raise self._ended_by
+        if self._online:
+            self._outbox.send(command, encoded)
+        elif not self._offline.add(build_command(command, encoded, self.header_len)):
+            raise self._offline_error()
+
+    async def drain(self) -> None:
+        """Wait until the server has taken most of what was sent.
+
+        :raises ConnectionLost: the connection has ended.
+        """
+        self._flush()
+        if self._stream is not None:
+            await self._stream.writable.wait()
+        if self._closed:
+            raise self._ended_by
+
+    # -- receiving
+
+    async def recv(
+        self, command: str | None = None, type: Any = bytes, timeout: float | None = None
+    ) -> Any:
+        """Wait for a frame that no handler takes; one that came before and waits is taken first.
+
+        :param command: the command to wait for; ``None`` for any frame.
+        :param type: the type to return its message as.
+        :param timeout: seconds to wait; ``None`` waits for ever.
+        :raises TimeoutError: nothing came in time.
+        :raises InvalidTypeCast: the message does not fit ``type``.
+        :raises ConnectionLost: the connection ended meanwhile.
+        :raises ClientDisconnected: the client is closed.
+        """
+        return await await_frame(self._waiting, self._codec, (command, None), type, timeout)
+
+    async def __aiter__(self) -> AsyncIterator[tuple[str | None, bytes | None]]:
+        """``async for command, message in client``: what no handler takes, until it is closed.
+
+        When it lags behind, reading pauses, so that nothing is dropped.
+
+        :raises ConnectionLost: the connection ended without a goodbye.
+        """
+        if self._unread is None:
+            self._unread = deque(self._waiting.take_all())
+            self._events.stream = self._take_unclaimed
+        while True:
+            while self._unread:
+                frame = self._unread.popleft()
+                if len(self._unread) == STREAM_FRAMES // 2:
+                    self.set_reading(True)
+                yield frame.command, frame.message
+            if self._closed:
+                if isinstance(self._ended_by, ClientDisconnected):
+                    return
+                raise self._ended_by
+            self._reader_waits = LoopWaiter()
+            await self._reader_waits.wait(None)
+
+    def _take_unclaimed(self, frame: Frame) -> None:
+        assert self._unread is not None
+        self._unread.append(frame)
+        if len(self._unread) == STREAM_FRAMES:
+            self.set_reading(False)
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._reader_waits is not None:
+            self._reader_waits.deliver(None)
+
+    # -- calling
+
+    @overload
+    async def call(
+        self, command: str, content: Any = None, *, timeout: float | None = 5.0
+    ) -> bytes | None: ...
+
+    @overload
+    async def call(
+        self, command: str, content: Any, type: type[T], timeout: float | None = 5.0
+    ) -> T: ...
+
+    async def call(
+        self, command: str, content: Any = None, type: Any = None, timeout: float | None = 5.0
+    ) -> Any:
+        """Send a command and return what the server's handler returns.
+
+        Parameters and errors as for :meth:`hisock.HiSockClient.call`.
+        """
+        cast_to = self._codec.cast_for(type)
+        encoded = self._encode(content)
+        if self._server_knows_calls is None:
+            await self._await_answer(timeout)
+        self._require_calls(command)
+        waiter: LoopWaiter[bytes | None] = LoopWaiter()
+        number = self._calls.add(waiter)
+        try:
+            call = protocol.Call(number, command, encoded)
+            self._write(protocol.build_call(call, self.header_len))
+            message = await waiter.wait(timeout)
+        except TimeoutError:
+            raise call_timed_out(command, timeout) from None
+        finally:
+            self._calls.forget(number)
+        return cast_message(command, cast_to, message)
+
+    async def _await_answer(self, timeout: float | None) -> None:
+        if self._closed:
+            raise self._ended_by
+        waiter: LoopWaiter[Frame] = LoopWaiter()
+        self._awaiting_answer.append(waiter)
+        try:
+            await waiter.wait(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
+
+    async def get_client(
+        self, client: ClientRef, get_as_dict: bool = False, timeout: float | None = None
+    ) -> ClientInfo | dict[str, Any]:
+        """Ask the server who has a name or an address.
+
+        Parameters and errors as for :meth:`hisock.HiSockClient.get_client`.
+        """
+        who = client_text(client)
+        waiter: LoopWaiter[Frame] = LoopWaiter()
+        self._asked_for_clients.append(waiter)
+        self._write_reserved(protocol.GET_CLIENT, who.encode())
+        try:
+            frame = await waiter.wait(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server did not answer within {timeout} seconds") from None
+        info = self._parse_client_answer(who, frame.message or b"")
+        return info.as_dict() if get_as_dict else info
+
+    def get_client_addr(self) -> Any:
+        """The client's own address."""
+        if self._stream is None:
+            raise self._offline_error()
+        return self._stream.transport.get_extra_info("sockname")[:2]
+
+    # -- ending
+
+    def _stop(self, last_frame: bytes | None) -> None:
+        self._batch.clear()
+        self.deferred = None
+        stream = self._stream
+        if stream is not None and not stream.transport.is_closing():
+            if last_frame is not None:
+                self._outbox.write(last_frame)
+            self._flush()
+            if stream.transport.can_write_eof():
+                stream.transport.write_eof()
+                self._loop.call_later(LINGER_SECONDS, stream.transport.abort)
+            else:
+                stream.transport.close()
+        self._outbox.close()
+        self._wake_reader()
+
+    async def close(self, emit_leave: bool = True) -> None:
+        """Say goodbye and close. Closing twice does nothing.
+
+        Handlers that are still running are cancelled. What was sent before reaches the server.
+
+        :param emit_leave: tell the server with ``$USRCLOSE$``.
+        """
+        if not self._closed:
+            reason = ClientDisconnected("the client is closed")
+            self._end(reason, self._leave_frame() if emit_leave else None)
+        await self._tasks.cancel(LINGER_SECONDS)
+        if self._stream is not None:
+            await self._stream.gone.wait()
+        self._workers.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the client is closed, by whichever side."""
+        while not self._closed:
+            if self._stream is not None:
+                await self._stream.gone.wait()
+            await asyncio.sleep(0)
+
+    async def __aenter__(self: C) -> C:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        state = "closed, was connected" if self._closed else "connected"
+        return f"<{type(self).__name__} {state} to {format_addr(self.addr)}>"
+
+
+def _run_job(func: Callable[[], Any], job: Job) -> None:
+    try:
+        result = func()
+    except Exception as exc:
+        job.finish(None, exc)
+    else:
+        job.finish(result, None)
+
+
+async def async_connect(
+    addr: tuple[str, int],
+    name: str | None = None,
+    group: str | None = None,
+    header_len: int = DEFAULT_HEADER_LEN,
+    cache_size: int = -1,
+    *,
+    max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
+    timeout: float | None = 10.0,
+    codec: str = "json",
+    token: str | None = None,
+    reconnect: Reconnect | bool | None = None,
+    offline_buffer: int = 0,
+) -> AsyncHiSockClient:
+    """Connect to a server from a running event loop.
+
+    Parameters and errors as for :class:`hisock.HiSockClient`.
+    """
+    client = AsyncHiSockClient(
+        addr,
+        name,
+        group,
+        header_len,
+        cache_size,
+        max_message_size,
+        timeout,
+        codec,
+        token,
+        reconnect,
+        offline_buffer,
+    )
+    await client.connect()
+    return client

@@ -1,0 +1,73 @@
+"""Keeping a peer's frames in order while its async handlers run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from hisock import protocol
+from hisock.events import EventTable
+from hisock.running import RawFrame
+
+#: Frames kept for a peer whose async handlers are running, before reading from it pauses.
+DEFERRED_FRAMES = 1024
+
+
+class Deferring:
+    """The part of a connection that waits for handlers.
+
+    :ivar busy: how many handlers must end before the next frame may be handled.
+    :ivar deferred: the frames that came meanwhile.
+    """
+
+    __slots__ = ("busy", "deferred")
+
+    busy: int
+    deferred: deque[RawFrame] | None
+    #: The client, where the peer is one.
+    info: Any
+
+    def event_table(self) -> EventTable:
+        raise NotImplementedError
+
+    def take_raw(self, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def set_reading(self, reading: bool) -> None:
+        """Read on, or stop reading."""
+        raise NotImplementedError
+
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        """Keep frames until the handlers that run have ended.
+
+        Except what those handlers may be waiting for, or are about to: replies, and frames that no
+        handler takes.
+        """
+        events = self.event_table()
+        client = self.info
+        source = None if client is None else client.ip
+        if self.deferred is None:
+            self.deferred = deque()
+        for command, message in frames:
+            if command is None:
+                urgent = message is not None and message.startswith(protocol.REPLY)
+            else:
+                urgent = not events.handles(command) and (
+                    not events.has_wildcard or events.waiting.wants(command, source)
+                )
+            if not urgent:
+                self.deferred.append((command, message))
+            elif command is None:
+                self.take_raw(message or b"")
+            else:
+                events.handle(client, command, message)
+        if len(self.deferred) > DEFERRED_FRAMES:
+            self.set_reading(False)
+
+    def take_deferred(self) -> list[RawFrame]:
+        """The frames that were kept; they are not kept any longer."""
+        kept, self.deferred = self.deferred, None
+        if kept is not None and len(kept) > DEFERRED_FRAMES:
+            self.set_reading(True)
+        return list(kept or ())

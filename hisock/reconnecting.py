@@ -1,0 +1,73 @@
+"""When a client that lost its server tries again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """How a client comes back after a lost connection.
+
+    :param initial: seconds before the first attempt.
+    :param maximum: seconds that the wait between attempts grows to at most.
+    :param factor: by how much it grows from one attempt to the next.
+    :param jitter: the share of each wait that is random, 0 to 1, so that many clients which lost
+        one server do not all come back at the same moment.
+    :param attempts: after how many failed attempts to give up; ``None`` never does.
+    """
+
+    initial: float = 0.25
+    maximum: float = 30.0
+    factor: float = 2.0
+    jitter: float = 0.5
+    attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.initial < 0 or self.maximum < self.initial or self.factor < 1:
+            raise ValueError("a reconnect needs 0 <= initial <= maximum and factor >= 1")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
+
+    def delays(self) -> Iterator[float]:
+        """Seconds to wait before each attempt."""
+        delay = self.initial
+        made = 0
+        while self.attempts is None or made < self.attempts:
+            yield delay * (1 - self.jitter * random.random())
+            delay = min(delay * self.factor, self.maximum)
+            made += 1
+
+    @classmethod
+    def of(cls, option: Reconnect | bool | None) -> Reconnect | None:
+        """The policy that the option ``reconnect=`` stands for."""
+        if option is True:
+            return cls()
+        return option or None
+
+
+class OfflineBuffer:
+    """What is sent while there is no connection, in order.
+
+    :param limit: bytes to keep at most; 0 keeps nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._frames: list[bytes] = []
+
+    def add(self, frame: bytes) -> bool:
+        """Keep a frame; ``False`` when it does not fit any more."""
+        if self._size + len(frame) > self._limit:
+            return False
+        self._frames.append(frame)
+        self._size += len(frame)
+        return True
+
+    def take(self) -> list[bytes]:
+        """What was kept; it is not kept any longer."""
+        frames, self._frames, self._size = self._frames, [], 0
+        return frames
