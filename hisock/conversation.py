@@ -27,6 +27,7 @@ from hisock.exceptions import (
     ProtocolError,
     ServerException,
 )
+from hisock.framing import build_header
 from hisock.reconnecting import OfflineBuffer, Reconnect
 from hisock.running import Runner
 from hisock.waiting import Frame, Waiter, Waiting
@@ -63,6 +64,7 @@ class Conversation:
         self.addr = addr
         self.name = self.original_name = name
         self.group = self.original_group = group
+        build_header(0, header_len)  # a ValueError unless it is 1 to 20
         self.header_len = header_len
         self.busy = 0
         self._codec = find_codec(codec)

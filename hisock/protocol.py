@@ -85,6 +85,9 @@ class WireClient(msgspec.Struct, frozen=True):
     group: str | None
 
 
+#: What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting.
+_NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _encode_json = msgspec.json.Encoder().encode
 _decode_hello = msgspec.json.Decoder(Hello).decode
 _decode_server_hello = msgspec.json.Decoder(ServerHello).decode
@@ -163,7 +166,7 @@ def parse_server_hello(data: bytes) -> ServerHello:
     """
     try:
         return _decode_server_hello(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except _NOT_JSON as exc:
         raise ProtocolError(f"the server's hello is not the JSON it has to be: {exc}") from exc
 
 
@@ -177,7 +180,7 @@ def parse_hello(payload: bytes) -> Hello:
         raise ProtocolError(f"the first frame has to be a {HELLO.decode()}, not {shown!r}")
     try:
         return _decode_hello(payload[len(HELLO) :])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except _NOT_JSON as exc:
         raise ProtocolError(f"the hello is not the JSON it has to be: {exc}") from exc
 
 
@@ -193,7 +196,7 @@ def parse_client(data: bytes) -> WireClient:
     """
     try:
         return _decode_client(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except _NOT_JSON as exc:
         raise ProtocolError(f"the client info is not the JSON it has to be: {exc}") from exc
 
 
@@ -238,7 +241,7 @@ def parse_client_answer(payload: bytes) -> ClientAnswer | None:
     """The answer to a ``$GETCLT$`` in a raw payload, ``None`` if that is something else."""
     try:
         answer = _decode_answer(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _NOT_JSON:
         return None
     return answer if answer.ip is not None or answer.traceback is not None else None
 

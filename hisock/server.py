@@ -19,7 +19,7 @@ from hisock.casting import Cast, find_codec
 from hisock.clients import ClientInfo, ClientRef, ClientsView
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientDisconnected, ConnectionLost, NotSupported
-from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
+from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_header
 from hisock.hub import Announce, Hub
 from hisock.loop_waiting import LoopWaiter, await_frame
 from hisock.receiving import ThreadWaiter, call_timed_out, wait_for_frame
@@ -79,6 +79,7 @@ class HiSockServer(Sender):
     ) -> None:
         if announce not in ("all", "group", "none"):
             raise ValueError(f"announce is 'all', 'group' or 'none', not {announce!r}")
+        build_header(0, header_len)  # a ValueError unless it is 1 to 20
         self.header_len = header_len
         self._codec = find_codec(codec)
         self._session_factory = session
@@ -455,10 +456,10 @@ class HiSockServer(Sender):
 
     @contextlib.contextmanager
     def _calling(
-        self, client: ClientRef, command: str, content: Any, type: Any, waiter: Any
+        self, client: ClientRef, command: str, content: Any, reply_as: Any, waiter: Any
     ) -> Iterator[Cast]:
         """Send a call; whoever is inside waits for the reply."""
-        cast = self._codec.cast_for(type)
+        cast = self._codec.cast_for(reply_as)
         encoded = self._codec.encode(content)
         peer = self._registry.find(client)
         if not peer.modern:
