@@ -47,12 +47,14 @@ def test_a_client_says_hello_first(dial: Callable[..., Any]) -> None:
     _, peer = dial(name="alice", group="red")
     hello = peer.read()
     assert hello.reserved == "CLTHELLO"
-    assert hello.json == {"name": "alice", "group": "red"}
+    # 2.0.2 ignores the keys that it does not know.
+    assert (hello.json["name"], hello.json["group"]) == ("alice", "red")
 
 
 def test_a_client_without_name_and_group_says_null(dial: Callable[..., Any]) -> None:
     _, peer = dial()
-    assert peer.read().json == {"name": None, "group": None}
+    hello = peer.read().json
+    assert (hello["name"], hello["group"]) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from support import OldHiSock, Program, free_port
+from support import OldHiSock, Peer, Program, free_port
 from support.events import PATIENCE
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -27,6 +27,9 @@ class Agent:
     def order(self, order: str, *arguments: Any) -> None:
         self.program.tell(json.dumps([order, *arguments]))
 
+    def end(self) -> None:
+        self.program.kill()
+
     def wait(self, event: str, *start: Any, timeout: float = PATIENCE) -> list[Any]:
         """The values of the next report of that event which begins with ``start``.
 
@@ -43,6 +46,25 @@ class Agent:
         return [json.loads(line) for line in self.program.lines]
 
 
+class ServerAgent(Agent):
+    """A 2.0.2 server. It takes orders as messages of one more client.
+
+    That way they are carried out by its loop; 2.0.2 does not survive every call from other threads.
+    """
+
+    _control: Peer | None = None
+
+    def order(self, order: str, *arguments: Any) -> None:
+        if self._control is None:
+            self._control = Peer.joined(self.addr, "control")
+        self._control.send("order", json.dumps([order, *arguments]))
+
+    def end(self) -> None:
+        super().end()
+        if self._control is not None:
+            self._control.close()
+
+
 def old_client(
     old: OldHiSock, addr: tuple[str, int], name: str | None = None, group: str | None = None
 ) -> Agent:
@@ -51,8 +73,8 @@ def old_client(
     return Agent(old.start(script, str(addr[1]), name or "-", group or "-"))
 
 
-def old_server(old: OldHiSock, *options: str) -> Agent:
+def old_server(old: OldHiSock, *options: str) -> ServerAgent:
     """A 2.0.2 server, listening."""
     port = free_port()
     program = old.start(PROGRAMS / "agent_server.py", str(port), *options)
-    return Agent(program, ("127.0.0.1", port))
+    return ServerAgent(program, ("127.0.0.1", port))

@@ -85,7 +85,7 @@ def ours() -> Iterator[Ours]:
 def alice(ours: Ours, old_hisock: OldHiSock) -> Iterator[Agent]:
     agent = old_client(old_hisock, ours.server.addr, "alice", "red")
     yield agent
-    agent.program.kill()
+    agent.end()
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def newcomer(ours: Ours, old_hisock: OldHiSock) -> Iterator[Callable[..., Agent]
 
     yield start
     for agent in agents:
-        agent.program.kill()
+        agent.end()
 
 
 def test_a_2_0_2_client_says_hello_with_its_name_and_group(ours: Ours, alice: Agent) -> None:
@@ -239,7 +239,7 @@ def test_a_2_0_2_client_answers_keepalives_and_stays(old_hisock: OldHiSock) -> N
         events.wait_for("leave", "mute")
         agent.order("send", "str", "str", "still here")
         assert agent.wait("got str") == ["str", "still here"]
-        agent.program.kill()
+        agent.end()
 
 
 def test_closing_our_server_ends_2_0_2_clients(old_hisock: OldHiSock) -> None:

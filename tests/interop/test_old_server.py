@@ -24,7 +24,7 @@ from .values import CASES, portable
 def theirs(old_hisock: OldHiSock) -> Iterator[Agent]:
     agent = old_server(old_hisock)
     yield agent
-    agent.program.kill()
+    agent.end()
 
 
 def recording(client: hisock.HiSockClient, events: Events) -> None:
@@ -68,15 +68,16 @@ def recording(client: hisock.HiSockClient, events: Events) -> None:
 
 
 @pytest.fixture
-def bob(
-    theirs: Agent, make_client: Callable[..., hisock.ThreadedHiSockClient], events: Events
-) -> hisock.ThreadedHiSockClient:
+def bob(theirs: Agent, events: Events) -> Iterator[hisock.ThreadedHiSockClient]:
     """A client of ours that joined the 2.0.2 server."""
-    client = make_client(theirs.addr, "bob", "red")
+    client = hisock.ThreadedHiSockClient(theirs.addr, "bob", "red")
     recording(client, events)
     client.start()
-    theirs.wait("join", list(client.get_client_addr()))
-    return client
+    addr = list(client.get_client_addr())
+    theirs.wait("join", addr)
+    yield client
+    client.close()
+    theirs.wait("leave", addr)
 
 
 def test_our_client_says_hello_to_a_2_0_2_server(
@@ -87,10 +88,10 @@ def test_our_client_says_hello_to_a_2_0_2_server(
         recording(client, events)
         client.start()
         addr = client.get_client_addr()
-        assert theirs.wait("join") == [list(addr), name, group]
+        assert theirs.wait("join", list(addr)) == [list(addr), name, group]
         events.wait_for("client_connect", addr, name, group)
         client.close()
-        assert theirs.wait("leave") == [list(addr), name, group]
+        assert theirs.wait("leave", list(addr)) == [list(addr), name, group]
 
 
 def test_every_type_arrives_from_and_at_our_client(
@@ -125,16 +126,16 @@ def test_bools_and_none_of_our_client_are_text_and_nothing_there(
     events.wait_for("untyped", None)
 
 
-def test_recv_gets_what_a_2_0_2_server_sends(
-    theirs: Agent, make_client: Callable[..., hisock.ThreadedHiSockClient]
-) -> None:
-    client = make_client(theirs.addr, "reads itself")
-    theirs.wait("join", list(client.get_client_addr()))
-    client.send("str", "not started")
-    assert client.recv("str", str, timeout=15) == "not started"
-    client.start()
-    client.send("dict", {"started": True})
-    assert client.recv("dict", dict, timeout=15) == {"started": True}
+def test_recv_gets_what_a_2_0_2_server_sends(theirs: Agent) -> None:
+    with hisock.ThreadedHiSockClient(theirs.addr, "reads itself") as client:
+        addr = list(client.get_client_addr())
+        theirs.wait("join", addr)
+        client.send("str", "not started")
+        assert client.recv("str", str, timeout=15) == "not started"
+        client.start()
+        client.send("dict", {"started": True})
+        assert client.recv("dict", dict, timeout=15) == {"started": True}
+    theirs.wait("leave", addr)
 
 
 def test_our_client_renames_itself_and_moves(
@@ -195,8 +196,8 @@ def test_a_kick_ends_our_client(
     theirs.wait("join", list(victim.get_client_addr()))
     addr = victim.get_client_addr()
     theirs.order("kick", "victim", False)
-    seen.wait_for("force_disconnect")
     theirs.wait("leave", list(addr), "victim")
+    seen.wait_for("force_disconnect")
     events.wait_for("client_disconnect", addr, "victim", None)
     bob.send("str", "unharmed")
     events.wait_for("str", "unharmed")
@@ -231,7 +232,7 @@ def test_our_client_answers_the_keepalives_of_a_2_0_2_server(
         events.wait_for("str", "still here")
     left = [report for report in agent.reports if report[0] == "leave"]
     assert [name for _, _, name, _ in left] == ["mute"]
-    agent.program.kill()
+    agent.end()
 
 
 def test_the_end_of_a_2_0_2_server_ends_our_client(
@@ -246,4 +247,4 @@ def test_the_end_of_a_2_0_2_server_ends_our_client(
     agent.wait("join", list(client.get_client_addr()))
     agent.order("kick all")
     events.wait_for("force_disconnect")
-    agent.program.kill()
+    agent.end()

@@ -71,6 +71,8 @@ def meaning(frame: Frame, ports: dict[int, int] | None = None) -> Any:
         value = json.loads(content)
     except ValueError:
         return name, content
+    if name == "CLTHELLO":  # a peer ignores the keys that it does not know
+        value = {key: value[key] for key in ("name", "group")}
     if isinstance(value, dict) and isinstance(value.get("ip"), list) and ports:
         value["ip"][1] = ports[value["ip"][1]]
     return name, value

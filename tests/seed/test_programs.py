@@ -88,7 +88,7 @@ def test_pings_and_timers_with_recv_in_the_main_thread(stage: Stage, pair: tuple
         "over",
     ]
     assert lines[0].removeprefix("pong ") in (nothing, "b''")
-    assert server.finish() == ["ready", "asked to stop", "closed"]
+    assert server.finish() == ["ready", "left timed", "closed"]
 
 
 @every_pair

@@ -1,4 +1,4 @@
-"""A 2.0.2 server that obeys lines of JSON on standard input, and reports on standard output.
+"""A 2.0.2 server that obeys the command ``order``, and reports on standard output.
 
 Arguments: port, and ``quick`` for a keepalive of fractions of a second instead of 30 s.
 """
@@ -91,23 +91,21 @@ def on_anything(client, command, message):
     report("*", client.name, command, plain(message))
 
 
-def obey():
-    for line in sys.stdin:
-        order, *arguments = json.loads(line)
-        if order == "all":
-            server.send_all_clients(*arguments)
-        elif order == "group":
-            server.send_group(*arguments)
-        elif order == "client":
-            server.send_client(*arguments)
-        elif order == "kick":
-            name, force = arguments
-            server.disconnect_client(name, force=force, call_func=True)
-        elif order == "kick all":
-            server.disconnect_all_clients()
-        report("done", order)
+@server.on("order")
+def on_order(client, words: list):
+    order, *arguments = words
+    if order == "all":
+        server.send_all_clients(*arguments)
+    elif order == "group":
+        server.send_group(*arguments)
+    elif order == "client":
+        server.send_client(*arguments)
+    elif order == "kick":
+        name, force = arguments
+        server.disconnect_client(name, force=force, call_func=True)
+    elif order == "kick all":
+        server.disconnect_all_clients()
 
 
 report("ready")
-threading.Thread(target=obey, daemon=True).start()
 server.start()

@@ -19,7 +19,7 @@ def on_work(client, number: int):
 
 @server.on("finish")
 def on_finish(client):
-    server.disconnect_all_clients()
+    server.disconnect_client(client)
     server.close()
 
 

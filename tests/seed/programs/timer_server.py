@@ -35,9 +35,9 @@ def on_interview(client):
     server.send_client(client, "verdict", {"age": age, "adult": age >= 18})
 
 
-@server.on("stop")
-def on_stop(client):
-    print("asked to stop")
+@server.on("leave")
+def on_leave(client):
+    print("left", client.name)
     finished.set()
 
 
