@@ -16,16 +16,14 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE
 )
 from cpython.memoryview cimport PyMemoryView_FromObject
-from cpython.object cimport PyObject, PyObject_Hash, PyObject_Size
-from cpython.ref cimport Py_INCREF, Py_XDECREF
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.object cimport PyObject_Size
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+from hisock._commands cimport Commands, drop_commands, read_command
 from hisock._wire cimport (
-    MARK, MAX_HEADER, NOT_A_HEADER, PyUnicode_AsUTF8AndSize, command_length, command_utf8,
-    digits_of, has_pair, is_command, payload_length, read_header, same_bytes, write_command,
-    write_header
+    MARK, MAX_HEADER, NOT_A_HEADER, command_length, command_utf8, digits_of, is_command,
+    payload_length, read_header, write_command, write_header
 )
 
 from hisock._framing_common import (
@@ -40,19 +38,11 @@ cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object number, void* overflow) except? -1
 
 cdef enum:
-    CACHED_COMMAND = 64  # as in _framing_common
-    SLOTS = 256
     LEAST_BLOCK = 64
 
 
 cdef inline object again(error):
     return FramingError(error.reason, error.position)
-
-
-cdef struct Slot:
-    PyObject* text  # an exact str, owned
-    const char* utf8  # its bytes, kept by the str
-    Py_ssize_t length
 
 
 cdef class Scratch:
@@ -66,14 +56,13 @@ cdef class Scratch:
     cdef readonly Py_ssize_t size
     cdef bytearray _buffer
     cdef object _view
-    cdef Slot _slots[SLOTS]
+    cdef Commands _commands
 
     def __cinit__(self, size=DEFAULT_SCRATCH_SIZE):
         self.size = checked_scratch_size(size)
 
     def __dealloc__(self):
-        for slot in range(SLOTS):
-            Py_XDECREF(self._slots[slot].text)
+        drop_commands(&self._commands)
 
     cdef object writable(self):
         """Return the receive buffer, always the same view unless somebody released it."""
@@ -88,42 +77,6 @@ cdef class Scratch:
             self._view = PyMemoryView_FromObject(self._buffer)
         return self._view
 
-    @cython.final
-    cdef inline str command(self, const char* p, Py_ssize_t n):
-        """Return the command in these bytes, or None if it is not allowed to be one."""
-        cdef Slot* slot
-        if n == 0:
-            return None
-        if n > CACHED_COMMAND:
-            return None if has_pair(p, n) else decoded(p, n)
-        slot = &self._slots[
-            (n * 61 + <unsigned char>p[0] * 31 + <unsigned char>p[n >> 1] * 7
-             + <unsigned char>p[n - 1]) & (SLOTS - 1)
-        ]
-        if slot.length == n and same_bytes(slot.utf8, p, n):
-            return <str>slot.text
-        return self.remember(slot, p, n)
-
-    @cython.final
-    cdef str remember(self, Slot* slot, const char* p, Py_ssize_t n):
-        cdef str command = None if has_pair(p, n) else decoded(p, n)
-        cdef PyObject* evicted = slot.text
-        if command is not None:
-            PyObject_Hash(command)  # computed once, kept in the str
-            slot.utf8 = PyUnicode_AsUTF8AndSize(command, &slot.length)
-            slot.text = <PyObject*>command
-            Py_INCREF(command)
-            Py_XDECREF(evicted)
-        return command
-
-
-cdef str decoded(const char* p, Py_ssize_t n):
-    """Return the text of UTF-8 bytes, or None if they are not UTF-8."""
-    try:
-        return PyUnicode_DecodeUTF8(p, n, NULL)
-    except UnicodeDecodeError:
-        return None
-
 
 cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
     """Return the frame with this payload, or None if its command is not allowed."""
@@ -135,8 +88,7 @@ cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
     else:
         p += MARK
         n -= MARK
-        length = command_length(p, n)
-        command = scratch.command(p, length)
+        command = read_command(&scratch._commands, p, n, &length)
         if command is None:
             return None
         if length == n:
@@ -388,11 +340,26 @@ cdef class Decoder:
         return frames
 
 
+cdef object USUAL = DEFAULT_HEADER_LEN  # mostly this very object, recognised without a call
+cdef Py_ssize_t USUAL_LEN = DEFAULT_HEADER_LEN
+
+
 cdef inline Py_ssize_t header_length(object header_len) except -1:
-    cdef Py_ssize_t length = PyNumber_AsSsize_t(header_len, NULL)
-    if not 1 <= length <= MAX_HEADER:
-        checked_header_len(header_len)
-    return length
+    if header_len is USUAL:
+        return USUAL_LEN
+    return checked_header_len(header_len)
+
+
+cdef inline bytes begun(Py_ssize_t length, Py_ssize_t room, object header_len, char** payload):
+    """Return new bytes: the header of ``length``, and room; ``payload`` gets where that begins."""
+    cdef Py_ssize_t head = header_length(header_len)
+    cdef int digits = digits_of(length)
+    cdef bytes frame
+    if digits > head:
+        any_header(length, head)  # raises
+    frame = PyBytes_FromStringAndSize(NULL, head + room)
+    payload[0] = write_header(PyBytes_AS_STRING(frame), length, digits, head)
+    return frame
 
 
 def check_command(command, /):
@@ -411,34 +378,24 @@ def build_header(length, header_len=DEFAULT_HEADER_LEN):
     """Build the header of a payload of ``length`` bytes."""
     cdef Py_ssize_t head = header_length(header_len)
     cdef Py_ssize_t n = PyNumber_AsSsize_t(length, NULL)
-    cdef int digits = digits_of(max(n, 0))
-    cdef bytes header
-    if n < 0 or digits > min(head, 18):  # or so large that it was clipped
+    cdef char* end
+    if not 0 <= n < 10**18:  # wrong, or so long that it may have been clipped
         return any_header(length, head)
-    header = PyBytes_FromStringAndSize(NULL, head)
-    write_header(PyBytes_AS_STRING(header), n, digits, head)
-    return header
+    return begun(n, 0, head, &end)
 
 
 def build_command(command, message=None, header_len=DEFAULT_HEADER_LEN):
     """Build the whole frame of a command, header included."""
-    cdef Py_ssize_t n
+    cdef Py_ssize_t n, length
     cdef const char* name = command_utf8(command, &n)
-    cdef Py_ssize_t length, head
     cdef bytes frame
-    cdef int digits
     cdef char* p
     if name is NULL:
         reject_command(command)
     length = payload_length(n, message)
     if length < 0:
         reject_message(message)
-    head = header_length(header_len)
-    digits = digits_of(length)
-    if digits > head:
-        any_header(length, head)  # raises
-    frame = PyBytes_FromStringAndSize(NULL, head + length)
-    p = write_header(PyBytes_AS_STRING(frame), length, digits, head)
+    frame = begun(length, length, header_len, &p)
     p = write_command(p, name, n, message)
     if message is not None:
         memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
@@ -447,18 +404,12 @@ def build_command(command, message=None, header_len=DEFAULT_HEADER_LEN):
 
 def build_raw(payload, header_len=DEFAULT_HEADER_LEN):
     """Build the whole frame of a payload that is sent as it is, header included."""
-    cdef Py_ssize_t length, head
+    cdef Py_ssize_t length
     cdef bytes frame
-    cdef int digits
     cdef char* p
     if not PyBytes_Check(payload):
         reject_frame(payload, "payload")
     length = PyBytes_GET_SIZE(payload)
-    head = header_length(header_len)
-    digits = digits_of(length)
-    if digits > head:
-        any_header(length, head)  # raises
-    frame = PyBytes_FromStringAndSize(NULL, head + length)
-    p = write_header(PyBytes_AS_STRING(frame), length, digits, head)
+    frame = begun(length, length, header_len, &p)
     memcpy(p, PyBytes_AS_STRING(payload), length)
     return frame

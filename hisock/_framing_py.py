@@ -7,7 +7,6 @@ and not per byte. The wire format is described in :mod:`hisock.framing`.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from operator import index
 from typing import TYPE_CHECKING
 
@@ -40,23 +39,46 @@ CMD = b"$CMD$"
 MSG = b"$MSG$"
 _MOST_COMMANDS = 256  # remembered, for each direction
 _MOST_HEADERS = 4096
+_SMALL = 4096  # bytes; payloads up to that are cheaper copied twice than seen through a view
+_LONG = (b"", b"", b"")  # stands for a payload that is not cut in three
 
-cached_header = lru_cache(maxsize=_MOST_HEADERS)(build_header)
-_prefixes: dict[str, bytes] = {}
+#: Commands that were sent before, with the bytes of a frame from $CMD$ to $MSG$.
+PREFIXES: dict[str, bytes] = {}
+_HEADERS: dict[int, dict[int, bytes]] = {}
 
 
 def command_prefix(command: str) -> bytes:
-    """Return ``$CMD$`` and the command as bytes; raises if the command is not allowed."""
-    known = _prefixes.get(command) if type(command) is str else None
+    """Return a command as bytes, from $CMD$ to $MSG$; raises if the command is not allowed."""
+    known = PREFIXES.get(command) if type(command) is str else None
     if known is not None:
         return known
     check_command(command)
-    prefix = CMD + command.encode()
-    if type(command) is str and len(prefix) <= len(CMD) + CACHED_COMMAND:
-        if len(_prefixes) >= _MOST_COMMANDS:
-            _prefixes.clear()
-        _prefixes[command] = prefix
+    prefix = CMD + command.encode() + MSG
+    if type(command) is str and len(prefix) <= len(CMD) + CACHED_COMMAND + len(MSG):
+        if len(PREFIXES) >= _MOST_COMMANDS:
+            PREFIXES.clear()
+        PREFIXES[command] = prefix
     return prefix
+
+
+def headers_of(header_len: int) -> dict[int, bytes]:
+    """Return the headers of that length that were built before, by the length they claim."""
+    return _HEADERS.setdefault(header_len, {})
+
+
+def remember_header(headers: dict[int, bytes], length: int, header_len: int) -> bytes:
+    """Build a header that is not among those built before."""
+    header = build_header(length, header_len)
+    if len(headers) >= _MOST_HEADERS:
+        headers.clear()
+    headers[length] = header
+    return header
+
+
+def _header(length: int, header_len: int) -> bytes:
+    header_len = checked_header_len(header_len)
+    headers = headers_of(header_len)
+    return headers.get(length) or remember_header(headers, length, header_len)
 
 
 def build_command(
@@ -65,18 +87,18 @@ def build_command(
     """Build the whole frame of a command, header included."""
     prefix = command_prefix(command)
     if message is None:
-        return cached_header(len(prefix), checked_header_len(header_len)) + prefix
-    if not isinstance(message, bytes):
+        prefix = prefix[: -len(MSG)]
+        message = b""
+    elif not isinstance(message, bytes):
         reject_message(message)
-    length = len(prefix) + len(MSG) + len(message)
-    return b"".join((cached_header(length, checked_header_len(header_len)), prefix, MSG, message))
+    return b"".join((_header(len(prefix) + len(message), header_len), prefix, message))
 
 
 def build_raw(payload: bytes, header_len: int = DEFAULT_HEADER_LEN) -> bytes:
     """Build the whole frame of a payload that is sent as it is, header included."""
     if not isinstance(payload, bytes):
         reject_frame(payload, "payload")
-    return cached_header(len(payload), checked_header_len(header_len)) + payload
+    return _header(len(payload), header_len) + payload
 
 
 class Scratch:
@@ -93,6 +115,7 @@ class Scratch:
         self.size = checked_scratch_size(size)
         self._buffer: bytearray | None = None
         self._view: memoryview | None = None
+        # By the bytes of a payload up to $MSG$, and by those of a header.
         self._commands: dict[bytes, str] = {}
         self._lengths: dict[bytes, int] = {}
 
@@ -126,7 +149,7 @@ class Scratch:
 
     def _command(self, raw: bytes, start: int) -> str:
         """Read a command, remembering short ones."""
-        known = self._commands.get(raw)
+        known = self._commands.get(CMD + raw)
         if known is not None:
             return known
         if not raw or raw.rfind(b"$") - raw.find(b"$") > 1:
@@ -138,8 +161,19 @@ class Scratch:
         if len(raw) <= CACHED_COMMAND:
             if len(self._commands) >= _MOST_COMMANDS:
                 self._commands.clear()
-            self._commands[raw] = command
+            self._commands[CMD + raw] = command
         return command
+
+    def _frame(self, source: bytes | bytearray, start: int, stop: int, offset: int) -> Frame:
+        """Read a payload of any kind; ``offset`` is where ``source`` begins in the stream."""
+        with memoryview(source) as view:
+            if not source.startswith(CMD, start, stop):
+                return None, bytes(view[start:stop])
+            start += len(CMD)
+            mark = source.find(MSG, start, stop)
+            end = stop if mark < 0 else mark
+            command = self._command(bytes(view[start:end]), offset + start)
+            return command, None if mark < 0 else bytes(view[mark + len(MSG) : stop])
 
 
 class Decoder:
@@ -278,17 +312,8 @@ class Decoder:
 
     def _stored(self) -> Frame:
         """Return the frame whose payload is complete in the block, and free the block."""
-        block = self._block or bytearray()
         start = self.position + self._header_len
-        with memoryview(block) as view:
-            if not block.startswith(CMD):
-                frame: Frame = (None, bytes(view))
-            else:
-                mark = block.find(MSG, len(CMD))
-                end = len(block) if mark < 0 else mark
-                name = bytes(view[len(CMD) : end])
-                command = self._shared()._command(name, start + len(CMD))
-                frame = (command, None if mark < 0 else bytes(view[mark + len(MSG) :]))
+        frame = self._shared()._frame(self._block or bytearray(), 0, self._need, start)
         self.position = start + self._need
         self._forget()
         return frame
@@ -328,22 +353,23 @@ class Decoder:
         length = -1
         try:
             while (body := at + header_len) <= end:
-                header = data[at:body]
-                known = lengths.get(header)
-                length = scratch._length(header, base + at) if known is None else known
+                try:
+                    length = lengths[data[at:body]]
+                except KeyError:
+                    length = scratch._length(data[at:body], base + at)
                 if length > limit:
-                    raise too_long(header, base + at, limit)
+                    raise too_long(data[at:body], base + at, limit)
                 stop = body + length
                 if stop > end:
                     break
-                if data.startswith(CMD, body, stop):
-                    start = body + 5
-                    mark = data.find(MSG, start, stop)
-                    raw = data[start:stop] if mark < 0 else data[start:mark]
-                    command = commands.get(raw) or scratch._command(raw, base + start)
-                    frames.append((command, None if mark < 0 else data[mark + 5 : stop]))
+                # The short way, for a command that was seen before: its bytes are all that
+                # comes before the first $MSG$, and a wrong guess finds nothing.
+                head, mark, message = data[body:stop].partition(MSG) if length <= _SMALL else _LONG
+                command = commands.get(head)
+                if command is not None:
+                    frames.append((command, message if mark else None))
                 else:
-                    frames.append((None, data[body:stop]))
+                    frames.append(scratch._frame(data, body, stop, base))
                 at = stop
         finally:
             self.position = base + at

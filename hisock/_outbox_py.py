@@ -15,7 +15,7 @@ from hisock._framing_common import (
     reject_frame,
     reject_message,
 )
-from hisock._framing_py import MSG, cached_header, command_prefix
+from hisock._framing_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
 
 
 class Outbox:
@@ -32,6 +32,7 @@ class Outbox:
     __slots__ = (
         "_dirty",
         "_header_len",
+        "_headers",
         "_owner",
         "_pieces",
         "_queue",
@@ -50,36 +51,39 @@ class Outbox:
         if not isinstance(queue, list):
             raise TypeError(f"queue must be a list, not {type(queue).__name__}")
         self._header_len = checked_header_len(header_len)
+        self._headers = headers_of(self._header_len)
         self._queue = queue
         self._owner = owner
         self._schedule = schedule
-        # A piece is bytes to be joined, or a tuple of those and what is not to be copied.
-        self._pieces: list[Any] = []
+        # What is in a tuple is not to be copied.
+        self._pieces: list[bytes | tuple[bytes]] = []
         self._dirty = False
         self.closed = False
         self.size = 0
 
     def send(self, command: str, message: bytes | None = None) -> bool:
         """Queue the frame of a command; ``False`` if the outbox is closed."""
-        prefix = command_prefix(command)
+        try:
+            prefix = PREFIXES[command]
+        except (KeyError, TypeError):
+            prefix = command_prefix(command)
         if message is None:
-            frame = cached_header(len(prefix), self._header_len) + prefix
-            return self._put(frame, len(frame))
-        if not isinstance(message, bytes):
+            prefix = prefix[: -len(MSG)]
+            message = b""
+        elif not isinstance(message, bytes):
             reject_message(message)
-        length = len(prefix) + len(MSG) + len(message)
-        header = cached_header(length, self._header_len)
-        if len(message) >= BY_REFERENCE and type(message) is bytes:
-            return self._put((header + prefix + MSG, message), len(header) + length)
-        return self._put(b"".join((header, prefix, MSG, message)), len(header) + length)
+        length = len(prefix) + len(message)
+        try:
+            header = self._headers[length]
+        except KeyError:
+            header = remember_header(self._headers, length, self._header_len)
+        return self._put((header, prefix, _piece(message)), len(header) + length)
 
     def write(self, frame: bytes, /) -> bool:
         """Queue a frame built before; ``False`` if the outbox is closed."""
         if not isinstance(frame, bytes):
             reject_frame(frame)
-        if len(frame) >= BY_REFERENCE and type(frame) is bytes:
-            return self._put((b"", frame), len(frame))
-        return self._put(frame, len(frame))
+        return self._put((_piece(frame),), len(frame))
 
     def take(self) -> list[bytes]:
         """Return all that waits, mostly as one ``bytes``, and start afresh.
@@ -92,9 +96,9 @@ class Outbox:
         del self._pieces[: len(pieces)]
         self.size = 0
         if not pieces:
-            return pieces
+            return []
         try:
-            return [b"".join(pieces)]
+            return [b"".join(pieces)]  # type: ignore[arg-type]  # fails for a tuple
         except TypeError:
             return _joined(pieces)
 
@@ -104,11 +108,12 @@ class Outbox:
         self._pieces.clear()
         self.size = 0
 
-    def _put(self, piece: bytes | tuple[bytes, bytes], size: int) -> bool:
+    def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int) -> bool:
         if self.closed:
             return False
-        # Appended before the flag is looked at, so that no frame falls between two takes.
-        self._pieces.append(piece)
+        # All at once, and before the flag is looked at: no frame may be torn apart by another
+        # thread's, or fall between two takes.
+        self._pieces.extend(pieces)
         self.size += size
         if self.closed:
             self.close()  # by another thread, meanwhile
@@ -123,7 +128,11 @@ class Outbox:
         return True
 
 
-def _joined(pieces: list[Any]) -> list[bytes]:
+def _piece(data: bytes) -> bytes | tuple[bytes]:
+    return (data,) if len(data) >= BY_REFERENCE and type(data) is bytes else data
+
+
+def _joined(pieces: list[bytes | tuple[bytes]]) -> list[bytes]:
     """Join the pieces but for those kept by reference."""
     chunks: list[bytes] = []
     run: list[bytes] = []
@@ -131,13 +140,10 @@ def _joined(pieces: list[Any]) -> list[bytes]:
         if isinstance(piece, bytes):
             run.append(piece)
             continue
-        before, kept = piece
-        if before:
-            run.append(before)
         if run:
             chunks.append(b"".join(run))
             run = []
-        chunks.append(kept)
+        chunks.append(piece[0])
     if run:
         chunks.append(b"".join(run))
     return chunks

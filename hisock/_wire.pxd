@@ -7,7 +7,7 @@ Nothing here raises or makes an object: a caller that gets the value for "not al
 
 from cpython.bytes cimport PyBytes_Check, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_Check
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 cdef extern from "Python.h":
@@ -70,6 +70,11 @@ cdef inline bint is_command(const char* payload, Py_ssize_t n) noexcept nogil:
     return n >= MARK and memcmp(payload, b"$CMD$", MARK) == 0
 
 
+cdef inline bint is_message(const char* p) noexcept nogil:
+    """Whether the five bytes there are $MSG$."""
+    return memcmp(p, b"$MSG$", MARK) == 0
+
+
 cdef inline Py_ssize_t command_length(const char* p, Py_ssize_t n) noexcept nogil:
     """Return how many of the ``n`` bytes after $CMD$ come before the first $MSG$."""
     cdef const char* end = p + n
@@ -78,7 +83,7 @@ cdef inline Py_ssize_t command_length(const char* p, Py_ssize_t n) noexcept nogi
         at = <const char*>memchr(at, 36, end - at)
         if at is NULL or end - at < MARK:
             break
-        if memcmp(at, b"$MSG$", MARK) == 0:
+        if is_message(at):
             return at - p
         at += 1
     return n
@@ -95,21 +100,23 @@ cdef inline bint has_pair(const char* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline bint same_bytes(const char* a, const char* b, Py_ssize_t n) noexcept nogil:
-    """Whether ``n`` bytes, at least one, are the same: memcmp() for a handful, without a call."""
-    cdef uint64_t x = 0
-    cdef uint64_t y = 0
-    if n > 8:
+    """Whether ``n`` bytes, at least one, are the same: memcmp() for a few, without a call."""
+    cdef uint64_t[2] x, y
+    if n > 16:
         return memcmp(a, b, n) == 0
-    if n == 8:
-        memcpy(&x, a, 8)
-        memcpy(&y, b, 8)
-        return x == y
+    if n >= 8:
+        # The first and the last eight, which may overlap.
+        memcpy(&x[0], a, 8)
+        memcpy(&x[1], a + n - 8, 8)
+        memcpy(&y[0], b, 8)
+        memcpy(&y[1], b + n - 8, 8)
+        return x[0] == y[0] and x[1] == y[1]
     if n >= 4:
-        memcpy(&x, a, 4)
-        memcpy(<char*>&x + 4, a + n - 4, 4)
-        memcpy(&y, b, 4)
-        memcpy(<char*>&y + 4, b + n - 4, 4)
-        return x == y
+        memcpy(&x[0], a, 4)
+        memcpy(<char*>&x[0] + 4, a + n - 4, 4)
+        memcpy(&y[0], b, 4)
+        memcpy(<char*>&y[0] + 4, b + n - 4, 4)
+        return x[0] == y[0]
     return a[0] == b[0] and a[n - 1] == b[n - 1] and a[n >> 1] == b[n >> 1]
 
 
@@ -174,10 +181,32 @@ cdef inline char* write_header(
     return p + header_len
 
 
+cdef inline void copy_name(char* to, const char* name, Py_ssize_t n) noexcept nogil:
+    """Copy ``n`` bytes, at least one: memcpy() for a few, without a call."""
+    cdef uint64_t x, y
+    cdef uint32_t v, w
+    if n > 16:
+        memcpy(to, name, n)
+    elif n >= 8:
+        memcpy(&x, name, 8)
+        memcpy(&y, name + n - 8, 8)
+        memcpy(to, &x, 8)
+        memcpy(to + n - 8, &y, 8)
+    elif n >= 4:
+        memcpy(&v, name, 4)
+        memcpy(&w, name + n - 4, 4)
+        memcpy(to, &v, 4)
+        memcpy(to + n - 4, &w, 4)
+    else:
+        to[0] = name[0]
+        to[n >> 1] = name[n >> 1]
+        to[n - 1] = name[n - 1]
+
+
 cdef inline char* write_command(char* p, const char* name, Py_ssize_t n, message) noexcept:
     """Write the payload of a command up to where the bytes of its message go."""
     memcpy(p, b"$CMD$", MARK)
-    memcpy(p + MARK, name, n)
+    copy_name(p + MARK, name, n)
     p += MARK + n
     if message is None:
         return p

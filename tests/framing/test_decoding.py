@@ -309,6 +309,21 @@ def test_commands_without_end_are_read_right_all_the_same(core: Core) -> None:
     ]
 
 
+def test_a_remembered_command_does_not_hide_where_the_message_begins(core: Core) -> None:
+    decoder = core.Decoder()
+    for _ in range(3):
+        stream = frame(b"$CMD$a$MSG") + frame(b"$CMD$a$MSG$MSG$x") + frame(b"$CMD$a$MSG$")
+        assert decoder.feed(stream) == [("a$MSG", None), ("a", b"MSG$x"), ("a", b"")]
+
+
+def test_commands_that_share_a_slot_are_told_apart(core: Core) -> None:
+    decoder = core.Decoder()
+    names = [f"m{a}{b}{c}e" for a in "abcd" for b in "opqr" for c in "wxyz"]
+    for _ in range(2):
+        stream = b"".join(core.build_command(name, b"1") for name in names)
+        assert [command for command, _ in decoder.feed(stream)] == names
+
+
 def test_a_scratch_of_the_other_kind_is_refused(core: Core) -> None:
     with pytest.raises(TypeError):
         core.Decoder(scratch=object())  # type: ignore[arg-type]
