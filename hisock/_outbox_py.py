@@ -90,7 +90,8 @@ class Outbox:
 
         Large messages are elements of their own, and how the rest is cut is left open.
         """
-        # The flag first: what another thread appends from here on is announced again.
+        # The flag first: what another thread appends from here on is announced again. (Only its
+        # size may be missing until it is taken.)
         self._dirty = False
         pieces = self._pieces[:]
         del self._pieces[: len(pieces)]

@@ -31,8 +31,8 @@ completes some returns them, the error stands in ``Decoder.error``, and the next
 call that completes none raises at once. From then on every call raises that error. How the stream
 was split changes only which call returns a frame, never the frames, the error or its position.
 
-**Memory.** A length that a peer claims allocates nothing. What a decoder holds of an incomplete
-frame is at most twice what has come of it, and nothing between frames.
+**Memory.** A length that a peer claims allocates nothing. For an incomplete frame a decoder holds
+at most about twice what has come of it; between frames it holds nothing.
 
 **Two implementations** behave alike, byte for byte: a compiled one, and one in Python that is used
 where the extension modules were not built or the environment has ``HISOCK_PURE_PYTHON=1``.
