@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from support import Crowd, Events
+from support.events import PATIENCE
 from support.logs import LogEvents, logged
 
 import hisock
@@ -20,12 +24,14 @@ class Wired:
 
     :ivar events: ``(event, client name, …)``; what the crowd counts is left out.
     :ivar errors: what was given to ``error_handler``, as ``(class name, text)``.
+    :ivar release: ends a ``hold``, which keeps the loop busy.
     """
 
     server: hisock.ThreadedHiSockServer
     events: Events
     errors: Events
     crowd: Crowd
+    release: threading.Semaphore
 
 
 def answer_counting(server: hisock.HiSockServer) -> None:
@@ -36,7 +42,7 @@ def answer_counting(server: hisock.HiSockServer) -> None:
         server.send_client(client, "counted", number)
 
 
-def wire(server: hisock.HiSockServer, events: Events) -> None:
+def wire(server: hisock.HiSockServer, events: Events, release: threading.Semaphore) -> None:
     answer_counting(server)
 
     @server.on("before")
@@ -54,6 +60,12 @@ def wire(server: hisock.HiSockServer, events: Events) -> None:
     @server.on("ping")
     def ping(client: hisock.ClientInfo) -> None:
         server.send_client(client, "pong")
+
+    @server.on("hold")
+    def hold(client: hisock.ClientInfo) -> None:
+        """Keep the loop from reading until the test lets go."""
+        events.add("holding", client.name)
+        assert release.acquire(timeout=PATIENCE)
 
     @server.on("join")
     def join(client: hisock.ClientInfo) -> None:
@@ -73,14 +85,31 @@ def wire(server: hisock.HiSockServer, events: Events) -> None:
         events.add("*", client.name, command, message)
 
 
+Loop = Literal["asyncio", "uvloop"]
+
+
+def loops() -> list[Loop]:
+    """The event loops that can serve here."""
+    if any(importlib.util.find_spec(name) for name in ("uvloop", "winloop")):
+        return ["asyncio", "uvloop"]
+    return ["asyncio"]
+
+
+@pytest.fixture(scope="module", params=loops())
+def loop(request: pytest.FixtureRequest) -> Loop:
+    """Each loop ends connections in its own way."""
+    chosen: Loop = request.param
+    return chosen
+
+
 @pytest.fixture(scope="module")
-def wired() -> Iterator[Wired]:
-    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0), max_message_size=MAX_MESSAGE)
-    events, errors = Events(), Events()
-    wire(server, events)
+def wired(loop: Loop) -> Iterator[Wired]:
+    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0), max_message_size=MAX_MESSAGE, loop=loop)
+    events, errors, release = Events(), Events(), threading.Semaphore(0)
+    wire(server, events, release)
     server.start(error_handler=lambda error: errors.add(type(error).__name__, str(error)))
     crowd = Crowd(server.addr)
-    yield Wired(server, events, errors, crowd)
+    yield Wired(server, events, errors, crowd, release)
     crowd.close()
     server.close()
 

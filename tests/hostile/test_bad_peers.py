@@ -175,6 +175,35 @@ def test_a_reset_costs_only_the_peer_that_sent_it(
     assert len(log.messages) <= 1, log.messages
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize(
+    "last_words",
+    [frame(b"$USRCLOSE$"), frame(b"$DISCONN$"), b"?" * 16, command_frame("ping")],
+    ids=["a goodbye", "a wrong frame", "no frame", "a command"],
+)
+def test_a_peer_that_is_gone_when_its_last_words_are_read_leaves_like_any_other(
+    wired: Wired, last_words: bytes, how: Literal["close", "reset"]
+) -> None:
+    """The server finds out when it answers; a 2.0.2 client closes right behind its goodbye."""
+    name = f"{how} behind {last_words!r}"
+    with Peer.joined(wired.server.addr, "holder") as holder:
+        gone = Peer.joined(wired.server.addr, name)
+        wired.events.wait_for("join", name)
+        errors = wired.errors.seen
+        held = len(wired.events.named("holding"))
+        holder.send("hold")
+        wired.events.wait_for("holding", count=held + 1)
+        gone.write(last_words)
+        getattr(gone, how)()
+        wired.release.release()
+        wired.events.wait_for("leave", name)
+        told = holder.wait_for(lambda got: got.reserved == "CLTDISCONN")
+        assert told.json["name"] == name
+    assert wired.events.named("leave").count((name,)) == 1
+    assert name not in wired.server.get_all_clients("name")
+    assert wired.errors.seen == errors
+
+
 def test_a_connection_that_says_nothing_and_goes_is_no_event(wired: Wired) -> None:
     with wired.crowd.talking():
         joined = wired.events.named("join")
