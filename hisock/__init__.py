@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hisock import client, constants, server, utils
+from hisock.admission import JoinRequest, Reject
 from hisock.async_client import AsyncHiSockClient, async_connect
 from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
 from hisock.clients import ClientInfo
@@ -25,6 +26,7 @@ from hisock.exceptions import (
 )
 from hisock.reconnecting import Reconnect
 from hisock.server import HiSockServer, ThreadedHiSockServer, start_server, start_threaded_server
+from hisock.stats import ServerStats
 from hisock.utils import (
     get_local_ip,
     input_client_config,
@@ -47,12 +49,15 @@ __all__ = [
     "HiSockError",
     "HiSockServer",
     "InvalidTypeCast",
+    "JoinRequest",
     "NotSupported",
     "ProtocolError",
     "Reconnect",
+    "Reject",
     "RemoteError",
     "ServerException",
     "ServerNotRunning",
+    "ServerStats",
     "ThreadedHiSockClient",
     "ThreadedHiSockServer",
     "__version__",

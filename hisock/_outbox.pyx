@@ -51,7 +51,11 @@ cdef class Outbox:
     :param schedule: called when ``owner`` became the first in ``queue``.
     :param header_len: length of a header in bytes, 1 to 20.
 
-    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes.
+    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes. ``size`` and
+    ``frames`` tell how many bytes and frames wait.
+
+    A peer that is too slow can be refused more: while ``refusing`` is set, :meth:`send` and
+    :meth:`write` queue nothing, count in ``refused`` and return ``False``.
 
     No Python code runs between the first and the last change that a method makes, which makes
     each of them atomic where there is a GIL; where there is none they lock the outbox.
@@ -68,7 +72,10 @@ cdef class Outbox:
     cdef Py_ssize_t _room  # how many more bytes may be written into the tail
     cdef Py_ssize_t _hint  # what was taken last, as a guess of what is to come
     cdef readonly Py_ssize_t size
+    cdef readonly Py_ssize_t frames
+    cdef readonly Py_ssize_t refused
     cdef readonly bint closed
+    cdef public bint refusing
     cdef bint _dirty
     cdef unsigned char _header_len
 
@@ -83,7 +90,7 @@ cdef class Outbox:
         Py_XDECREF(self._tail)
 
     def send(self, command, message=None):
-        """Queue the frame of a command; ``False`` if the outbox is closed."""
+        """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
         cdef Py_ssize_t n
         cdef const char* name = command_utf8(command, &n)
         cdef Py_ssize_t length, copied
@@ -103,7 +110,8 @@ cdef class Outbox:
         if kept:
             copied -= PyBytes_GET_SIZE(message)
         with cython.critical_section(self):
-            if self.closed:
+            if self.closed or self.refusing:
+                self.refused += self.refusing
                 return False
             p = self.space(copied)
             p = write_header(p, length, digits, self._header_len)
@@ -112,13 +120,14 @@ cdef class Outbox:
                 self.keep(message)
             elif message is not None:
                 memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+            self.frames += 1
             due = self.mark()
         if due:
             self._schedule()
         return True
 
     def write(self, frame, /):
-        """Queue a frame built before; ``False`` if the outbox is closed."""
+        """Queue a frame built before; ``False`` if the outbox is closed or refuses."""
         cdef int outcome
         if not PyBytes_Check(frame):
             reject_frame(frame)
@@ -140,6 +149,7 @@ cdef class Outbox:
             self._chunks = fresh
             self._hint = min(self.size, MOST_TAIL)
             self.size = 0
+            self.frames = 0
             self._dirty = False
         return chunks
 
@@ -152,6 +162,7 @@ cdef class Outbox:
             self._chunks = fresh
             self.closed = True
             self.size = 0
+            self.frames = 0
             self._used = 0
             self._room = 0
             Py_XDECREF(self._tail)
@@ -215,8 +226,10 @@ cdef class Outbox:
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         cdef bint due
         with cython.critical_section(self):
-            if self.closed:
+            if self.closed or self.refusing:
+                self.refused += self.refusing
                 return REFUSED
+            self.frames += 1
             if by_reference(frame):
                 self.keep(frame)
             elif self._tail is NULL and PyBytes_CheckExact(frame):

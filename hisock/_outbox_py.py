@@ -38,6 +38,9 @@ class Outbox:
         "_queue",
         "_schedule",
         "closed",
+        "frames",
+        "refused",
+        "refusing",
         "size",
     )
 
@@ -59,10 +62,13 @@ class Outbox:
         self._pieces: list[bytes | tuple[bytes]] = []
         self._dirty = False
         self.closed = False
+        self.refusing = False
+        self.refused = 0
         self.size = 0
+        self.frames = 0
 
     def send(self, command: str, message: bytes | None = None) -> bool:
-        """Queue the frame of a command; ``False`` if the outbox is closed."""
+        """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
         try:
             prefix = PREFIXES[command]
         except (KeyError, TypeError):
@@ -80,7 +86,7 @@ class Outbox:
         return self._put((header, prefix, _piece(message)), len(header) + length)
 
     def write(self, frame: bytes, /) -> bool:
-        """Queue a frame built before; ``False`` if the outbox is closed."""
+        """Queue a frame built before; ``False`` if the outbox is closed or refuses."""
         if not isinstance(frame, bytes):
             reject_frame(frame)
         return self._put((_piece(frame),), len(frame))
@@ -96,6 +102,7 @@ class Outbox:
         pieces = self._pieces[:]
         del self._pieces[: len(pieces)]
         self.size = 0
+        self.frames = 0
         if not pieces:
             return []
         try:
@@ -108,14 +115,17 @@ class Outbox:
         self.closed = True
         self._pieces.clear()
         self.size = 0
+        self.frames = 0
 
     def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int) -> bool:
-        if self.closed:
+        if self.closed or self.refusing:
+            self.refused += self.refusing
             return False
         # All at once, and before the flag is looked at: no frame may be torn apart by another
         # thread's, or fall between two takes.
         self._pieces.extend(pieces)
         self.size += size
+        self.frames += 1
         if self.closed:
             self.close()  # by another thread, meanwhile
         if not self._dirty:

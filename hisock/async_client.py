@@ -8,11 +8,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast, overload
 
 from hisock import protocol
-from hisock.addresses import format_addr
 from hisock.binding import cast_message
 from hisock.clients import ClientInfo, ClientRef
 from hisock.conversation import Conversation, client_text
@@ -37,7 +37,9 @@ from hisock.loop_waiting import LoopWaiter, await_frame
 from hisock.receiving import call_timed_out
 from hisock.reconnecting import Reconnect
 from hisock.running import Job, RawFrame
+from hisock.sockets import RemoteAddress, address_text, host_of
 from hisock.tasks import Tasks
+from hisock.tls import ClientTLS, client_context
 from hisock.waiting import Frame, Waiting
 from hisock.workers import Workers
 
@@ -122,6 +124,8 @@ class AsyncHiSockClient(Conversation, Deferring):
         token: str | None,
         reconnect: Reconnect | bool | None,
         offline_buffer: int,
+        ssl: ClientTLS,
+        server_hostname: str | None,
     ) -> None:
         waiting = Waiting(
             threading.Lock(), time.monotonic, UNCLAIMED_FRAMES, UNCLAIMED_BYTES, float("inf")
@@ -141,8 +145,11 @@ class AsyncHiSockClient(Conversation, Deferring):
             self,
         )
         self.deferred = None
+        self._held_up = False
         self.max_message_size = max_message_size
         self._timeout = timeout
+        self._tls = client_context(ssl)
+        self._host = (server_hostname or host_of(addr)) if self._tls is not None else None
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._tasks = Tasks()
@@ -167,14 +174,28 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     async def _open_stream(self) -> _Stream:
         hello = self._hello()
-        host, port = self.addr
         try:
-            _, stream = await asyncio.wait_for(
-                self._loop.create_connection(lambda: _Stream(self), host, port), self._timeout
-            )
-        except (ConnectionRefusedError, TimeoutError, asyncio.TimeoutError) as exc:
-            raise ServerNotRunning(f"no server answers at {format_addr(self.addr)}: {exc}") from exc
+            stream = await asyncio.wait_for(self._connect_stream(), self._timeout)
+        except (
+            ConnectionRefusedError,
+            FileNotFoundError,
+            TimeoutError,
+            asyncio.TimeoutError,
+        ) as exc:
+            where = address_text(self.addr)
+            raise ServerNotRunning(f"no server answers at {where}: {exc}") from exc
         stream.transport.write(hello)
+        return stream
+
+    async def _connect_stream(self) -> _Stream:
+        def make() -> _Stream:
+            return _Stream(self)
+
+        tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": self._host}
+        if isinstance(self.addr, (str, Path)):
+            _, stream = await self._loop.create_unix_connection(make, str(self.addr), **tls)
+        else:
+            _, stream = await self._loop.create_connection(make, *self.addr, **tls)
         return stream
 
     # -- running handlers: see hisock.running.Runner
@@ -437,7 +458,8 @@ class AsyncHiSockClient(Conversation, Deferring):
         """The client's own address."""
         if self._stream is None:
             raise self._offline_error()
-        return self._stream.transport.get_extra_info("sockname")[:2]
+        name = self._stream.transport.get_extra_info("sockname")
+        return name[:2] if isinstance(name, tuple) else name
 
     # -- ending
 
@@ -492,7 +514,7 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     def __repr__(self) -> str:
         state = "closed, was connected" if self._closed else "connected"
-        return f"<{type(self).__name__} {state} to {format_addr(self.addr)}>"
+        return f"<{type(self).__name__} {state} to {address_text(self.addr)}>"
 
 
 def _run_job(func: Callable[[], Any], job: Job) -> None:
@@ -505,7 +527,7 @@ def _run_job(func: Callable[[], Any], job: Job) -> None:
 
 
 async def async_connect(
-    addr: tuple[str, int],
+    addr: RemoteAddress,
     name: str | None = None,
     group: str | None = None,
     header_len: int = DEFAULT_HEADER_LEN,
@@ -517,6 +539,8 @@ async def async_connect(
     token: str | None = None,
     reconnect: Reconnect | bool | None = None,
     offline_buffer: int = 0,
+    ssl: ClientTLS = None,
+    server_hostname: str | None = None,
 ) -> AsyncHiSockClient:
     """Connect to a server from a running event loop.
 
@@ -534,6 +558,8 @@ async def async_connect(
         token,
         reconnect,
         offline_buffer,
+        ssl,
+        server_hostname,
     )
     await client.connect()
     return client

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from hisock import protocol
-from hisock.addresses import format_addr
 from hisock.binding import cast_message
 from hisock.clients import ClientInfo, ClientRef
 from hisock.conversation import Conversation, client_text
@@ -28,6 +27,8 @@ from hisock.link import LINGER_SECONDS, Link
 from hisock.receiving import ThreadWaiter, call_timed_out, frame_timed_out
 from hisock.reconnecting import Reconnect
 from hisock.running import Job, RawFrame
+from hisock.sockets import RemoteAddress, address_text, host_of
+from hisock.tls import ClientTLS, client_context
 from hisock.waiting import Frame, Waiting
 from hisock.workers import Workers
 
@@ -45,7 +46,7 @@ class HiSockClient(Conversation):
     What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
     again and again by a game loop, or taken one by one with :meth:`recv`.
 
-    :param addr: ``(host, port)`` of the server.
+    :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
     :param name: the name to go by; at most 1024 characters.
     :param group: the group to be in; at most 1024 characters.
     :param header_len: digits of a frame's length, 1 to 20; the server must have the same.
@@ -61,13 +62,18 @@ class HiSockClient(Conversation):
         Being disconnected by the server is no lost connection.
     :param offline_buffer: bytes that :meth:`send` keeps while there is no connection, to send
         them in order when there is one again; 0 raises :class:`ConnectionLost` instead.
+    :param ssl: speak TLS: ``True`` trusts the system's authorities, a path those in that file;
+        or a context.
+    :param server_hostname: the name that the server's certificate has to have, if not the host in
+        ``addr``.
     :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
     :raises ConnectionRejected: the server did not let the client in.
+    :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
 
     def __init__(
         self,
-        addr: tuple[str, int],
+        addr: RemoteAddress,
         name: str | None = None,
         group: str | None = None,
         header_len: int = DEFAULT_HEADER_LEN,
@@ -79,6 +85,8 @@ class HiSockClient(Conversation):
         token: str | None = None,
         reconnect: Reconnect | bool | None = None,
         offline_buffer: int = 0,
+        ssl: ClientTLS = None,
+        server_hostname: str | None = None,
     ) -> None:
         super().__init__(
             addr,
@@ -105,6 +113,8 @@ class HiSockClient(Conversation):
         self._dispatcher: int | None = None
         self._started = False
         self._timeout = timeout
+        self._tls = client_context(ssl)
+        self._host = server_hostname or host_of(addr)
         self._max_message_size = max_message_size
         # Guards which link is the current one, and what is sent before it is.
         self._changing_link = threading.Lock()
@@ -119,7 +129,14 @@ class HiSockClient(Conversation):
 
     def _open_link(self) -> Link:
         hello = self._hello()
-        link = Link(self.addr, self._timeout, self.header_len, self._max_message_size)
+        link = Link(
+            self.addr,
+            self._timeout,
+            self.header_len,
+            self._max_message_size,
+            self._tls,
+            self._host,
+        )
         link.send(hello)
         return link
 
@@ -591,7 +608,7 @@ class HiSockClient(Conversation):
         info = self._parse_client_answer(who, frame.message or b"")
         return info.as_dict() if get_as_dict else info
 
-    def get_client_addr(self) -> tuple[str, int]:
+    def get_client_addr(self) -> Any:
         """The client's own address, as the server sees it where nothing translates addresses."""
         return self._link.local_addr
 
@@ -601,7 +618,7 @@ class HiSockClient(Conversation):
 
     def __repr__(self) -> str:
         state = "closed, was connected" if self._closed else "connected"
-        return f"<{type(self).__name__} {state} to {format_addr(self.addr)}>"
+        return f"<{type(self).__name__} {state} to {address_text(self.addr)}>"
 
 
 class ThreadedHiSockClient(HiSockClient):
@@ -652,7 +669,7 @@ class ThreadedHiSockClient(HiSockClient):
 
 
 def connect(
-    addr: tuple[str, int],
+    addr: RemoteAddress,
     name: str | None = None,
     group: str | None = None,
     header_len: int = DEFAULT_HEADER_LEN,
@@ -664,7 +681,7 @@ def connect(
 
 
 def threaded_connect(
-    addr: tuple[str, int],
+    addr: RemoteAddress,
     name: str | None = None,
     group: str | None = None,
     header_len: int = DEFAULT_HEADER_LEN,

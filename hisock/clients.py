@@ -220,6 +220,10 @@ class Registry(Generic[P]):
             raise ClientNotFound(f"no client with the address {ip} is connected")
         return peer
 
+    def has_name(self, name: str | None) -> bool:
+        """Whether a client goes by that name."""
+        return name is not None and name in self._by_name
+
     def _find_by_name(self, name: str) -> P:
         same_name = self._by_name.get(name)
         if not same_name:

@@ -9,6 +9,7 @@ the loop.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,7 @@ from hisock.deferring import Deferring
 from hisock.events import EventTable
 from hisock.exceptions import ConnectionLost, FramingError, ProtocolError
 from hisock.framing import Decoder, Outbox, build_raw
+from hisock.limits import RateLimit
 from hisock.running import RawFrame
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     :ivar info: who it is; a placeholder until the hello.
     :ivar joined: its place in the order of joining, 0 until the hello.
+    :ivar held: bytes of an incomplete frame that it has sent.
     :ivar alive: whether anything has come from it since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar modern: whether it knows more than 2.0.2.
@@ -48,10 +51,13 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         "_decoder",
         "_ended",
         "_eof",
+        "_holds",
+        "_limit",
         "_original",
         "_transport",
         "alive",
         "get_buffer",
+        "held",
         "hub",
         "info",
         "joined",
@@ -80,9 +86,15 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._eof = False
         self._calls: CallTable | None = None
         self.deferred = None
+        self._held_up = False
         self._batch: list[RawFrame] = []
         self._original: tuple[str | None, str | None] = (None, None)
-        self._decoder = Decoder(hub.header_len, hub.max_message_size, hub.scratch)
+        self.held = 0
+        self._holds = 0
+        self._limit: RateLimit | None = None
+        if hub.options.rate_limit is not None:
+            self._limit = RateLimit(*hub.options.rate_limit, hub.loop.time())
+        self._decoder = Decoder(hub.header_len, hub.options.max_message_size, hub.scratch)
         # The loop asks the decoder itself where to receive to; that saves a call per read.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.outbox = Outbox(hub.dirty, self, hub.schedule_flush, hub.header_len)
@@ -91,27 +103,62 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        peername = transport.get_extra_info("peername")
-        self.info = ClientInfo((peername[0], peername[1]))
+        self.info = ClientInfo(self.hub.address_of(transport))
         self.hub.connected(self)
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._ended:
             return
         self.alive = True
+        hub = self.hub
+        hub.bytes_in += nbytes
+        decoder = self._decoder
         try:
-            frames = self._decoder.buffer_updated(nbytes)
+            frames = decoder.buffer_updated(nbytes)
         except FramingError:
             frames = []
         if frames:
-            self._batch = frames
-            if self.busy:
-                self.defer(iter(frames))
+            hub.messages_in += len(frames)
+            if self._limit is None:
+                self._take(frames)
             else:
-                self._dispatch(iter(frames))
-            self._batch = []
-        if self._decoder.error is not None:
+                self._take_limited(frames, self._limit)
+        if decoder.pending != self.held:
+            self._hold(decoder.pending)
+        if decoder.error is not None:
             self._fail_if_idle()
+
+    def _take(self, frames: list[RawFrame]) -> None:
+        self._batch = frames
+        if self.busy:
+            self.defer(iter(frames))
+        else:
+            self._dispatch(iter(frames))
+        self._batch = []
+
+    def _take_limited(self, frames: list[RawFrame], limit: RateLimit) -> None:
+        allowed = limit.allowance(self.hub.loop.time())
+        debt = limit.spend(len(frames))
+        if not debt:
+            self._take(frames)
+        elif self.hub.options.on_flood == "pause":
+            self._take(frames)
+            if not self._ended:
+                self.set_reading(False)
+                self.hub.loop.call_later(debt, self.set_reading, True)
+        else:
+            self._take(frames[:allowed])
+            rate, burst = self.hub.options.rate_limit or (0, 0)
+            self.fail("flood", f"more than {rate:g} messages a second (bursts of {burst:g})")
+
+    def _hold(self, pending: int) -> None:
+        """Account for the bytes of an incomplete frame."""
+        if self._ended:
+            return
+        self.hub.buffered += pending - self.held
+        self.held = pending
+        if self.hub.buffered > self.hub.options.max_buffered:
+            self.hub.relieve()
 
     def _fail_if_idle(self) -> None:
         """End the connection for what is wrong with its bytes, after what came before that."""
@@ -121,9 +168,11 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Close the transport, by returning false; but first handle what came, and answer it."""
         self._eof = True
-        if not self._ended:
-            self.flush()
-        return bool(self.busy) and not self._ended
+        if self._ended:
+            return False
+        self.flush()
+        # Over TLS the loop closes anyway, and complains about being asked not to.
+        return bool(self.busy) and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._ended:
@@ -144,6 +193,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.paused = False
+        self.outbox.refusing = False
         if self.latest is not None:
             self.hub.mark_dirty(self)
 
@@ -164,10 +214,28 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         return self.hub.events
 
     def set_reading(self, reading: bool) -> None:
-        if reading:
+        """Stop reading, or read on once everybody who stopped it has said so."""
+        self._holds += -1 if reading else 1
+        if self._transport.is_closing():
+            return
+        if reading and self._holds == 0:
             self._transport.resume_reading()
-        else:
+        elif not reading and self._holds == 1:
             self._transport.pause_reading()
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether it cannot answer, because nothing is read from it at the moment."""
+        return bool(self.busy or self._holds)
+
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        if self.joined:
+            super().defer(frames)
+            return
+        # Nothing is handled before the client is let in.
+        kept = self.deferred = deque() if self.deferred is None else self.deferred
+        kept.extend(frames)
+        self.pause_if_much()
 
     def begin(self) -> None:
         """An async handler is running: what comes next waits for its end."""
@@ -179,7 +247,8 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if self.busy or self._ended:
             return
         self._batch = self.take_deferred()
-        self._dispatch(iter(self._batch))
+        if self._batch:
+            self._dispatch(iter(self._batch))
         self._batch = []
         self._fail_if_idle()
         if self._eof and not self.busy and not self._ended:
@@ -233,11 +302,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             raise protocol.unexpected(name, "server")
 
     def _answer_get_client(self, who: str) -> None:
-        info = self.hub.lookup(who)
-        if info is None:
+        found = self.hub.lookup(who)
+        if found is None:
             self.outbox.write(protocol.build_no_such_client(self.hub.header_len))
         else:
-            found = protocol.encode_client(info.addr, info.name, info.group)
             self.outbox.write(build_raw(found, self.hub.header_len))
 
     # -- calls
@@ -260,14 +328,25 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Give the transport what the outbox holds."""
-        chunks = self.outbox.take()
-        if self.latest is not None and not self.paused:
+        outbox = self.outbox
+        hub = self.hub
+        hub.bytes_out += outbox.size
+        hub.messages_out += (frames := outbox.frames)
+        was_paused = self.paused
+        chunks = outbox.take()
+        if self.latest is not None and not was_paused:
+            frames += len(self.latest)
             chunks.extend(self.latest.values())
             self.latest = None
         if len(chunks) == 1:
             self._transport.write(chunks[0])
         elif chunks:
             self._transport.writelines(chunks)
+        if self.paused and not self._ended:
+            backlog = self._transport.get_write_buffer_size()
+            # One large message may pass the limit, if nothing waited before it.
+            if backlog > hub.options.send_buffer and (was_paused or frames > 1):
+                hub.slow(self, backlog)
 
     def write_latest(self, key: str, frame: bytes) -> bool:
         """Write a frame, in place of an older one with that key which is not written yet."""
@@ -295,9 +374,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         the last frames. So reading goes on, into nothing, until the client closes too, for at most
         ``linger`` seconds.
         """
-        self._drop_what_waits()
+        self._ended = True
         self.flush()
-        self.outbox.close()
+        self._drop_what_waits()
         transport = self._transport
         if transport.is_closing():
             return
@@ -309,13 +388,15 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once; what is not written is lost."""
+        self._ended = True
         self._drop_what_waits()
-        self.outbox.close()
         self._transport.abort()
 
     def _drop_what_waits(self) -> None:
-        self._ended = True
         self._batch.clear()
+        self.outbox.close()
+        self.hub.buffered -= self.held
+        self.held = 0
         self.deferred = None
         self.latest = None
         if self._calls is not None:

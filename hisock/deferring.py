@@ -21,10 +21,11 @@ class Deferring:
     :ivar deferred: the frames that came meanwhile.
     """
 
-    __slots__ = ("busy", "deferred")
+    __slots__ = ("_held_up", "busy", "deferred")
 
     busy: int
     deferred: deque[RawFrame] | None
+    _held_up: bool
     #: The client, where the peer is one.
     info: Any
 
@@ -62,12 +63,18 @@ class Deferring:
                 self.take_raw(message or b"")
             else:
                 events.handle(client, command, message)
-        if len(self.deferred) > DEFERRED_FRAMES:
+        self.pause_if_much()
+
+    def pause_if_much(self) -> None:
+        """Read no more while many frames are kept."""
+        if self.deferred is not None and len(self.deferred) > DEFERRED_FRAMES and not self._held_up:
+            self._held_up = True
             self.set_reading(False)
 
     def take_deferred(self) -> list[RawFrame]:
         """The frames that were kept; they are not kept any longer."""
         kept, self.deferred = self.deferred, None
-        if kept is not None and len(kept) > DEFERRED_FRAMES:
+        if self._held_up:
+            self._held_up = False
             self.set_reading(True)
         return list(kept or ())

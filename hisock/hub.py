@@ -9,26 +9,32 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from hisock import protocol
+from hisock import protocol, sockets
+from hisock.admission import Authenticate, JoinRequest, Reject
 from hisock.clients import ClientInfo, Registry
 from hisock.connection import Connection
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
+from hisock.handshake import TLSAcceptor
+from hisock.limits import Headcount, LogLimit
+from hisock.options import ServerOptions
 from hisock.running import Job
+from hisock.stats import ServerStats, TickStats
 from hisock.tasks import Tasks
 from hisock.ticks import Tick
 
 logger = logging.getLogger("hisock.server")
 T = TypeVar("T")
-Announce = Literal["all", "group", "none"]
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed"})
 #: Seconds that closing clients get to take their last frames.
 SHUTDOWN_SECONDS = 2.0
+#: Connections over the limit that are let in far enough to be told so.
+_ANTECHAMBER = 64
 
 
 class Hub:
@@ -37,41 +43,35 @@ class Hub:
     Everything here runs on the loop's thread, except what says otherwise.
 
     :param events: the handlers.
-    :param announce: who is told of joins and leaves.
     """
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(
-        self,
-        events: ServerEvents,
-        *,
-        header_len: int,
-        max_message_size: int,
-        max_connections: int,
-        keepalive: bool,
-        keepalive_interval: float,
-        keepalive_timeout: float,
-        hello_timeout: float,
-        announce: Announce,
-    ) -> None:
+    def __init__(self, events: ServerEvents, options: ServerOptions) -> None:
         self.events = events
-        self.header_len = header_len
-        self.max_message_size = max_message_size
-        self._max_connections = max_connections
-        self._keepalive = keepalive
-        self._keepalive_interval = keepalive_interval
-        self._keepalive_timeout = keepalive_timeout
-        self._hello_timeout = hello_timeout
-        self._announce = announce
+        self.options = options
+        self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
         self.scratch: Scratch = Scratch()
         #: The connections whose outboxes wait to be written.
         self.dirty: list[Connection] = []
-        #: How many connections ended, by kind of reason.
+        #: Decides who may join; ``None`` lets everybody in.
+        self.authenticate: Authenticate | None = None
+        # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
-        #: How many handlers have failed.
+        self.joins = 0
+        self.messages_in = 0
+        self.messages_out = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.buffered = 0
+        self.dropped = 0
         self.handler_errors = 0
+        self._loop_lag = 0.0
+        self._log_limit = LogLimit()
+        self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
+        self._refusals: dict[Connection, str] = {}
+        self._unix_clients = 0
         self._ticks: list[Tick] = []
         self._connections: set[Connection] = set()
         self._awaiting_hello: dict[Connection, float] = {}
@@ -86,7 +86,7 @@ class Hub:
 
     # -- the run of the loop
 
-    async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+    async def serve(self, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
         """Serve until :meth:`stop`; then say goodbye to everybody.
 
         :param ready: called when clients are being accepted.
@@ -96,21 +96,33 @@ class Hub:
         self._stopping = asyncio.Event()
         if self._stop_requested:
             self._stopping.set()
-        accepting = await self.loop.create_server(
-            lambda: Connection(self), sock=listener, backlog=socket.SOMAXCONN
-        )
+        accepting = [await self._accept(listener) for listener in listeners]
         for tick in self._ticks:
             self._run_tick(tick)
-        if self._keepalive:
-            self._later(self._keepalive_interval, self._send_keepalive)
+        if self.options.keepalive:
+            self._later(self.options.keepalive_interval, self._send_keepalive)
+        self._watch_lag(self.loop.time())
         try:
             ready()
             await self._stopping.wait()
         finally:
-            accepting.close()
+            for server in accepting:
+                server.close()
             await self._say_goodbye()
         if self._interruption is not None:
             raise self._interruption
+
+    async def _accept(self, listener: socket.socket) -> asyncio.AbstractServer | TLSAcceptor:
+        def connection() -> Connection:
+            return Connection(self)
+
+        if self.options.tls is not None:
+            return TLSAcceptor(self, listener)
+        if sockets.is_unix(listener):
+            return await self.loop.create_unix_server(
+                connection, sock=listener, backlog=socket.SOMAXCONN
+            )
+        return await self.loop.create_server(connection, sock=listener, backlog=socket.SOMAXCONN)
 
     def stop(self) -> None:
         """End :meth:`serve`. May be called from any thread, before it as well."""
@@ -154,6 +166,10 @@ class Hub:
             self._tasks.start(coroutine, job, lambda: None, lambda: None)
         else:
             self._tasks.start(coroutine, job, connection.begin, connection.idle)
+
+    def add_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine, until it ends or the server is closed."""
+        self._tasks.add(self.loop.create_task(coroutine))
 
     def add_tick(self, tick: Tick) -> None:
         """Call a function at a steady rate while the server runs."""
@@ -229,48 +245,110 @@ class Hub:
 
     # -- coming and going
 
+    def address_of(self, transport: asyncio.BaseTransport) -> tuple[str, int]:
+        """The address of a client; those on Unix sockets have none, and are numbered."""
+        peername = transport.get_extra_info("peername")
+        if isinstance(peername, tuple):
+            return peername[0], peername[1]
+        self._unix_clients += 1
+        return "unix", self._unix_clients
+
     def connected(self, connection: Connection) -> None:
         self._connections.add(connection)
-        if self._max_connections and len(self._connections) > self._max_connections:
-            reason = f"the server is full, it takes {self._max_connections} connections"
-            self.leave(connection, "full", reason, goodbye=True)
-            return
-        self._awaiting_hello[connection] = self.loop.time() + self._hello_timeout
+        refusal = self._headcount.come(connection.info.addr[0])
+        if refusal is not None:
+            if len(self._refusals) >= _ANTECHAMBER:
+                self.leave(connection, "full", refusal, at_once=True)
+                return
+            # It is told when it has said whether it knows how to be told.
+            self._refusals[connection] = refusal
+        self._awaiting_hello[connection] = self.loop.time() + self.options.hello_timeout
         if self._hello_timer is None:
-            self._hello_timer = self.loop.call_later(self._hello_timeout, self._check_hellos)
+            self._hello_timer = self.loop.call_later(self.options.hello_timeout, self._check_hellos)
 
     def _check_hellos(self) -> None:
         """End the connections whose hello is overdue; their deadlines are in order."""
         now = self.loop.time()
         self._hello_timer = None
+        seconds = self.options.hello_timeout
         for connection, deadline in list(self._awaiting_hello.items()):
             if deadline > now:
                 self._hello_timer = self.loop.call_at(deadline, self._check_hellos)
                 break
-            connection.fail("hello", f"no hello came within {self._hello_timeout:g} seconds")
+            connection.fail("hello", f"no hello came within {seconds:g} seconds")
 
     def welcome(self, connection: Connection, hello: protocol.Hello) -> None:
         """Let a client in that said hello, or tell it why not."""
         del self._awaiting_hello[connection]
-        ours = self.events.codec.name
-        if hello.codec != ours:
-            self.reject(connection, f"the server's codec is {ours!r}, not {hello.codec!r}")
-            return
-        if connection.modern:
-            connection.outbox.write(protocol.build_server_hello(ours, self.header_len))
-        self.join(connection)
+        refusal = self._refusals.pop(connection, None)
+        if refusal is not None:
+            self._reject(connection, refusal, "full")
+        elif hello.codec != self.events.codec.name:
+            ours = self.events.codec.name
+            self._reject(connection, f"the server's codec is {ours!r}, not {hello.codec!r}")
+        elif self.authenticate is None:
+            self._admit(connection)
+        else:
+            request = JoinRequest(hello.name, hello.group, connection.info.addr, hello.token)
+            self._ask(self.authenticate, connection, request)
 
-    def reject(self, connection: Connection, reason: str) -> None:
+    def _ask(
+        self, authenticate: Authenticate, connection: Connection, request: JoinRequest
+    ) -> None:
+        """Have the program decide about a client."""
+        try:
+            decision = authenticate(request)
+        except Exception as exc:
+            self._refuse(connection, exc)
+            return
+        if not asyncio.iscoroutine(decision):
+            self._admit(connection)
+            return
+        # What the client sends meanwhile waits, as for any async handler.
+        connection.begin()
+        self._tasks.add(self.loop.create_task(self._await_decision(connection, decision)))
+
+    async def _await_decision(
+        self, connection: Connection, decision: Coroutine[Any, Any, Any]
+    ) -> None:
+        try:
+            await asyncio.wait_for(decision, self.options.auth_timeout)
+        except asyncio.TimeoutError:
+            seconds = self.options.auth_timeout
+            self._reject(connection, f"authentication took more than {seconds:g} seconds")
+        except Exception as exc:
+            self._refuse(connection, exc)
+        else:
+            if not connection.ended:
+                self._admit(connection)
+        connection.idle()
+
+    def _refuse(self, connection: Connection, exc: Exception) -> None:
+        if isinstance(exc, Reject):
+            self._reject(connection, exc.reason)
+        else:
+            self.events.runner.report(exc, "authenticate", connection.info)
+            self._reject(connection, "the server could not authenticate the client")
+
+    def _reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
         """Send a client away before it has joined."""
         if connection.modern:
             connection.outbox.write(
                 protocol.build_reserved(protocol.REJECT, reason.encode(), self.header_len)
             )
-        self.leave(connection, "rejected", reason, goodbye=True)
+        self.leave(connection, kind, reason, goodbye=True)
 
-    def join(self, connection: Connection) -> None:
+    def _admit(self, connection: Connection) -> None:
+        name = connection.info.name
+        if self.options.unique_names and self.registry.has_name(name):
+            self._reject(connection, f"the name {name!r} is taken")
+            return
+        if connection.modern:
+            codec = self.events.codec.name
+            connection.outbox.write(protocol.build_server_hello(codec, self.header_len))
+        self.joins += 1
         self.registry.add(connection)
-        self._tell(protocol.CLIENT_JOINED, connection.info)
+        self._tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info)
         self.events.fire("join", connection.info)
 
@@ -282,19 +360,21 @@ class Hub:
         *,
         goodbye: bool = False,
         call_func: bool = True,
+        at_once: bool = False,
     ) -> None:
         """End a connection and let the others know.
 
+        :param kind: why, in a word; see :class:`hisock.stats.ServerStats`.
         :param goodbye: send ``$DISCONN$`` first.
+        :param at_once: do not wait until it has taken what waits for it.
         :param call_func: whether the ``leave`` event fires, if the client had joined.
         """
         if connection.ended:
             return
-        self.ended[kind] += 1
-        level = logging.INFO if kind in _ORDINARY_ENDS else logging.WARNING
-        logger.log(level, "connection of %s ended (%s): %s", connection.info, kind, reason)
         info = connection.info
+        self.note_end(kind, reason, info)
         self._awaiting_hello.pop(connection, None)
+        self._refusals.pop(connection, None)
         had_joined = connection in self.registry
         if had_joined:
             self.registry.remove(connection)
@@ -302,17 +382,36 @@ class Hub:
             connection.outbox.write(
                 protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
             )
-        connection.finish()
+        if at_once:
+            connection.abort()
+        else:
+            connection.finish()
         if had_joined:
             gone = ConnectionLost(f"{info} is no longer connected")
             self.events.waiting.close_source(info.ip, gone)
-            self._tell(protocol.CLIENT_LEFT, info)
+            self._tell(protocol.CLIENT_LEFT, connection)
             if call_func:
                 self.events.fire("leave", info)
 
+    def note_end(self, kind: str, reason: str, who: object) -> None:
+        """Count and log the end of a connection."""
+        self.ended[kind] += 1
+        level = logging.INFO if kind in _ORDINARY_ENDS else logging.WARNING
+        if self._log_limit.permits(self.loop.time()):
+            if self._log_limit.withheld:
+                logger.warning(
+                    "%d more connections ended, which were not logged one by one",
+                    self._log_limit.reset(),
+                )
+            logger.log(level, "connection of %s ended (%s): %s", who, kind, reason)
+
     def disconnected(self, connection: Connection) -> None:
         """The transport of a connection is closed."""
+        if connection not in self._connections:
+            return
         self._connections.discard(connection)
+        self._headcount.go(connection.info.addr[0])
+        self.dropped += connection.outbox.refused
         self._check_gone()
 
     def _check_gone(self) -> None:
@@ -336,6 +435,9 @@ class Hub:
 
     def change_name(self, connection: Connection, name: str | None) -> None:
         old = connection.info
+        if name != old.name and self.options.unique_names and self.registry.has_name(name):
+            logger.warning("%s stays, the name %r is taken", old, name)
+            return
         self.registry.change(connection, ClientInfo(old.addr, name, old.group))
         self.events.fire("name_change", connection.info, old.name, name)
 
@@ -344,25 +446,89 @@ class Hub:
         self.registry.change(connection, ClientInfo(old.addr, old.name, group))
         self.events.fire("group_change", connection.info, old.group, group)
 
-    def lookup(self, who: str) -> ClientInfo | None:
-        """Who has that name or address, if anybody."""
+    def describe(self, connection: Connection) -> bytes:
+        """What other clients are told of one."""
+        info = connection.info
+        addr = ("hidden", connection.joined) if self.options.hide_addresses else info.addr
+        return protocol.encode_client(addr, info.name, info.group)
+
+    def lookup(self, who: str) -> bytes | None:
+        """What is told of the client with that name or address, if there is one."""
         try:
-            return self.registry.find(who).info
+            return self.describe(self.registry.find(who))
         except ClientNotFound:
             return None
 
-    def _tell(self, event: bytes, info: ClientInfo) -> None:
+    def _tell(self, event: bytes, connection: Connection) -> None:
         """Announce that somebody joined or left."""
-        if self._announce == "none":
+        if self.options.announce == "none":
             return
-        if self._announce == "all":
+        if self.options.announce == "all":
             audience = self.registry.everyone
-        elif info.group is not None:
-            audience = self.registry.group(info.group)
+        elif connection.info.group is not None:
+            audience = self.registry.group(connection.info.group)
         else:
             return
-        data = protocol.encode_client(info.addr, info.name, info.group)
-        fan_out(audience, protocol.build_reserved(event, data, self.header_len))
+        if audience:
+            data = self.describe(connection)
+            fan_out(audience, protocol.build_reserved(event, data, self.header_len))
+
+    # -- limits
+
+    def slow(self, connection: Connection, backlog: int) -> None:
+        """A client takes less than is sent to it, and too much waits for it."""
+        policy = self.options.on_slow
+        if callable(policy):
+            try:
+                policy = policy(connection.info, backlog) or "keep"  # type: ignore[assignment]
+            except Exception as exc:
+                self.events.runner.report(exc, "on_slow", connection.info)
+                policy = "disconnect"
+        if policy == "drop":
+            connection.outbox.refusing = True
+        elif policy == "disconnect":
+            reason = f"{backlog} bytes wait for it, the limit is {self.options.send_buffer}"
+            self.leave(connection, "slow", reason, at_once=True)
+
+    def relieve(self) -> None:
+        """Too many bytes of incomplete frames are held: end the connection with the most."""
+        worst = max(self._connections, key=lambda connection: connection.held)
+        reason = (
+            f"{self.buffered} bytes of incomplete frames are held for all clients, the limit is "
+            f"{self.options.max_buffered}; {worst.held} are of this one"
+        )
+        self.leave(worst, "memory", reason, at_once=True)
+
+    # -- figures
+
+    def _watch_lag(self, due: float) -> None:
+        self._loop_lag = max(0.0, self.loop.time() - due)
+        following = self.loop.time() + 1.0
+        self._later(1.0, lambda: self._watch_lag(following))
+
+    def stats(self) -> ServerStats:
+        """Figures as of now. From any thread."""
+        connections = list(self._connections)
+        ticks = {
+            tick.name: TickStats(tick.interval, tick.late, tick.latest, tick.skipped)
+            for tick in self._ticks
+        }
+        return ServerStats(
+            clients=len(self.registry),
+            connections=len(connections),
+            joins=self.joins,
+            messages_in=self.messages_in,
+            messages_out=self.messages_out,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            queued_bytes=sum(connection.backlog() for connection in connections),
+            buffered_bytes=self.buffered,
+            dropped=self.dropped + sum(connection.outbox.refused for connection in connections),
+            ended=dict(self.ended),
+            handler_errors=self.handler_errors,
+            loop_lag=self._loop_lag,
+            ticks=ticks,
+        )
 
     # -- keepalive
 
@@ -371,11 +537,11 @@ class Hub:
             connection.alive = False
         frame = protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
         fan_out(self.registry.everyone, frame)
-        self._later(self._keepalive_timeout, self._check_alive)
+        self._later(self.options.keepalive_timeout, self._check_alive)
 
     def _check_alive(self) -> None:
         for connection in self.registry:
-            if not connection.alive and not connection.busy:
-                silence = f"no answer to the keepalive within {self._keepalive_timeout:g} seconds"
-                connection.fail("keepalive", silence)
-        self._later(self._keepalive_interval, self._send_keepalive)
+            if not connection.alive and not connection.waits_for_us:
+                seconds = self.options.keepalive_timeout
+                connection.fail("keepalive", f"no answer to the keepalive within {seconds:g} s")
+        self._later(self.options.keepalive_interval, self._send_keepalive)

@@ -10,10 +10,14 @@ import select
 import socket
 import threading
 import time
+from ssl import SSLContext
 
+from hisock import sockets
 from hisock.exceptions import ClientDisconnected, ConnectionLost, FramingError, ServerNotRunning
 from hisock.framing import Decoder
 from hisock.running import RawFrame
+from hisock.sockets import RemoteAddress
+from hisock.tls import TLSSocket
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
 LINGER_SECONDS = 1.0
@@ -23,28 +27,35 @@ _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 class Link:
     """One connection to a server.
 
-    :param addr: ``(host, port)`` of the server.
+    :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
     :param timeout: seconds to wait for the connection; ``None`` waits as long as the system does.
+    :param tls: the context to speak TLS with; ``None`` does not.
+    :param host: the name that the server's certificate has to have.
     :raises ServerNotRunning: nobody listens there, or nobody answered in time.
+    :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
 
     def __init__(
         self,
-        addr: tuple[str, int],
+        addr: RemoteAddress,
         timeout: float | None,
         header_len: int,
         max_message_size: int,
+        tls: SSLContext | None = None,
+        host: str | None = None,
     ) -> None:
         self._decoder = Decoder(header_len, max_message_size)
         self._sending = threading.Lock()
         self._shut = False
         try:
-            self.socket = socket.create_connection(addr, timeout)
-        except (ConnectionRefusedError, TimeoutError) as exc:
-            raise ServerNotRunning(f"no server answers at {addr[0]}:{addr[1]}: {exc}") from exc
-        self.socket.settimeout(None)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.local_addr: tuple[str, int] = self.socket.getsockname()[:2]
+            connection = sockets.open_connection(addr, timeout)
+            self.local_addr = sockets.local_address(connection)
+            self.socket: socket.socket | TLSSocket = connection
+            if tls is not None:
+                self.socket = TLSSocket(connection, tls, host, timeout)
+        except (ConnectionRefusedError, TimeoutError, FileNotFoundError) as exc:
+            where = sockets.address_text(addr)
+            raise ServerNotRunning(f"no server answers at {where}: {exc}") from exc
 
     def send(self, frame: bytes) -> None:
         """Send a whole frame; blocks while the server takes nothing. From any thread.
@@ -72,11 +83,10 @@ class Link:
         buffer = self._decoder.get_buffer()
         flags = 0
         if timeout is not None:
-            if timeout > 0 or not _DONT_WAIT:
-                if not self._readable(timeout):
-                    return []
-            else:
-                flags = _DONT_WAIT
+            if (timeout > 0 or not _DONT_WAIT) and not self._readable(timeout):
+                return []
+            # Even where something can be read: over TLS it may be half a record.
+            flags = _DONT_WAIT
         try:
             count = self.socket.recv_into(buffer, 0, flags)
         except (BlockingIOError, InterruptedError):
@@ -98,6 +108,8 @@ class Link:
         return "the server closed the connection"
 
     def _readable(self, timeout: float) -> bool:
+        if isinstance(self.socket, TLSSocket) and self.socket.pending():
+            return True
         if not hasattr(select, "poll"):
             return bool(select.select([self.socket], [], [], timeout)[0])
         poll = select.poll()

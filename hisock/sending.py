@@ -53,7 +53,7 @@ class Sender:
             peer = self._registry.find(client)
         if volatile or latest is not None:
             self._fan_out({peer.outbox: peer}, command, content, volatile, latest)
-        elif not peer.outbox.send(command, content):
+        elif not peer.outbox.send(command, content) and peer.outbox.closed:
             raise ClientNotFound(f"{peer.info} is no longer connected")
 
     def send_all_clients(
@@ -152,5 +152,7 @@ class Sender:
             peers = list(members.values())
             return sum(peer.write_latest(latest, frame) for peer in peers)
         if volatile:
-            members = {box: peer for box, peer in list(members.items()) if not peer.paused}
+            ready = {box: peer for box, peer in list(members.items()) if not peer.paused}
+            self._hub.dropped += len(members) - len(ready)
+            members = ready
         return fan_out(members, frame)

@@ -5,27 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from hisock import loops, protocol
+from hisock import loops, protocol, sockets
+from hisock.admission import bind_authenticate
 from hisock.binding import cast_message
 from hisock.casting import Cast, find_codec
 from hisock.clients import ClientInfo, ClientRef, ClientsView
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientDisconnected, ConnectionLost, NotSupported
-from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_header
-from hisock.hub import Announce, Hub
+from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
+from hisock.hub import Hub
+from hisock.limits import LogLimit
 from hisock.loop_waiting import LoopWaiter, await_frame
+from hisock.options import Announce, OnFlood, OnSlow, ServerOptions
 from hisock.receiving import ThreadWaiter, call_timed_out, wait_for_frame
 from hisock.running import Job
 from hisock.sending import Sender
+from hisock.sockets import Address
+from hisock.stats import ServerStats
 from hisock.ticks import Tick
+from hisock.tls import ServerTLS, server_context
 from hisock.waiting import Waiting
 from hisock.workers import Workers
 
@@ -40,7 +44,9 @@ class HiSockServer(Sender):
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
 
-    :param addr: ``(host, port)`` to listen on; port 0 takes a free one, which :attr:`addr` tells.
+    :param addr: ``(host, port)`` to listen on, IPv4, IPv6 or a host name; port 0 takes a free one,
+        which :attr:`addr` tells. Or the path of a Unix socket, or a socket that is bound already,
+        or a list of these.
     :param max_connections: how many clients may be connected at once; 0 for any number.
     :param header_len: digits of a frame's length, 1 to 20; clients must have the same.
     :param cache_size: frames kept for :meth:`get_cache`; below 0 none, 0 all, n the last n.
@@ -48,21 +54,37 @@ class HiSockServer(Sender):
         when they are not.
     :param keepalive_interval: seconds between such questions.
     :param keepalive_timeout: seconds that a client has to answer.
-    :param hello_timeout: seconds that a new connection has to say hello.
+    :param hello_timeout: seconds that a new connection has to say hello, and for the handshake of
+        TLS before that.
     :param max_message_size: bytes that one frame may have; a longer one ends its connection.
+    :param max_buffered: bytes of incomplete frames that are held for all clients together; over
+        it, the client with the most of them is disconnected.
+    :param max_connections_per_ip: how many connections one IP address may have; 0 for any number.
+    :param rate_limit: ``(messages a second, burst)`` that each client may send; ``None`` for any.
+    :param on_flood: what becomes of a client that sends more: ``"disconnect"``, or ``"pause"``,
+        which reads no more from it until the average is right again.
+    :param send_buffer: bytes that may wait for one client to take them.
+    :param on_slow: what becomes of a client for which more waits: ``"disconnect"``; ``"drop"``,
+        which sends it nothing new until it has caught up; or a function of the client and the
+        bytes that wait, which returns one of the two, or ``None`` to do nothing this time.
     :param announce: who is told that a client joined or left: ``"all"``, its ``"group"``, or
         ``"none"``.
+    :param hide_addresses: tell clients ``("hidden", number)`` for others' addresses.
+    :param unique_names: let nobody join with a name that another client has.
+    :param auth_timeout: seconds that an async function of :meth:`authenticate` may take.
+    :param ssl: serve over TLS: a context, or the paths of ``(certificate, key)``.
     :param loop: ``"auto"`` runs on uvloop or winloop when it is installed, ``"uvloop"`` insists
         on it, ``"asyncio"`` takes the standard loop.
     :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; clients must
         have the same, others are told so and not let in.
     :param session: makes what :meth:`session` keeps for a connection.
     :raises OSError: the address is in use, or is not one of this machine.
+    :raises ValueError: an option is not what it has to be.
     """
 
     def __init__(
         self,
-        addr: tuple[str, int],
+        addr: Address | list[Address],
         max_connections: int = 0,
         header_len: int = DEFAULT_HEADER_LEN,
         cache_size: int = -1,
@@ -72,43 +94,62 @@ class HiSockServer(Sender):
         keepalive_timeout: float = 30.0,
         hello_timeout: float = 10.0,
         max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
+        max_buffered: int = 256 * 1024 * 1024,
+        max_connections_per_ip: int = 0,
+        rate_limit: tuple[float, float] | None = None,
+        on_flood: OnFlood = "disconnect",
+        send_buffer: int = 4 * 1024 * 1024,
+        on_slow: OnSlow = "disconnect",
         announce: Announce = "all",
+        hide_addresses: bool = False,
+        unique_names: bool = False,
+        auth_timeout: float = 10.0,
+        ssl: ServerTLS = None,
         loop: loops.LoopName = "auto",
         codec: str = "json",
         session: Callable[[], Any] = dict,
     ) -> None:
-        if announce not in ("all", "group", "none"):
-            raise ValueError(f"announce is 'all', 'group' or 'none', not {announce!r}")
-        build_header(0, header_len)  # a ValueError unless it is 1 to 20
-        self.header_len = header_len
-        self._codec = find_codec(codec)
-        self._session_factory = session
-        self._ticks: list[Tick] = []
-        self._loop_name = loop
-        self._error_handler: Callable[[Exception], Any] | None = None
-        self._workers = Workers("hisock-server")
-        self._waiting = Waiting(threading.Lock(), time.monotonic)
-        self._events = ServerEvents(self._waiting, self, self._codec, header_len, cache_size)
-        self._hub = Hub(
-            self._events,
+        options = ServerOptions(
             header_len=header_len,
-            max_message_size=max_message_size,
             max_connections=max_connections,
+            max_connections_per_ip=max_connections_per_ip,
+            max_message_size=max_message_size,
+            max_buffered=max_buffered,
             keepalive=keepalive,
             keepalive_interval=keepalive_interval,
             keepalive_timeout=keepalive_timeout,
             hello_timeout=hello_timeout,
+            auth_timeout=auth_timeout,
             announce=announce,
+            hide_addresses=hide_addresses,
+            unique_names=unique_names,
+            send_buffer=send_buffer,
+            on_slow=on_slow,
+            rate_limit=rate_limit,
+            on_flood=on_flood,
+            tls=server_context(ssl),
+            session=session,
         )
+        self.header_len = header_len
+        self._codec = find_codec(codec)
+        self._loop_name = loop
+        self._error_handler: Callable[[Exception], Any] | None = None
+        self._error_log = LogLimit()
+        self._workers = Workers("hisock-server")
+        self._waiting = Waiting(threading.Lock(), time.monotonic)
+        self._events = ServerEvents(self._waiting, self, self._codec, header_len, cache_size)
+        self._hub = Hub(self._events, options)
         self._registry = self._hub.registry
         self._closed = False
         self._started = False
         self._ended = threading.Event()
         self._serving = asyncio.Event()
         self._serve_task: asyncio.Future[None] | None = None
-        self._listener = _listen(addr)
-        #: Where the server listens, with the real port.
-        self.addr: tuple[str, int] = self._listener.getsockname()[:2]
+        self._listeners = sockets.listen(addr)
+        #: Where the server listens, each address with its real port.
+        self.addrs: list[Any] = [sockets.local_address(sock) for sock in self._listeners]
+        #: The first of them.
+        self.addr: Any = self.addrs[0]
 
     # -- handlers
 
@@ -149,18 +190,37 @@ class HiSockServer(Sender):
         """
 
         def register(func: F) -> F:
-            tick = Tick(interval, func)
-            self._ticks.append(tick)
-            self._hub.add_tick(tick)
+            self._hub.add_tick(Tick(interval, func))
             return func
 
         return register
+
+    def authenticate(self, func: F) -> F:
+        """Have a function decide who may join: ``@server.authenticate``.
+
+        It takes the :class:`JoinRequest`, or those of ``name``, ``group``, ``addr`` and ``token``
+        that it names as its arguments; it may be async. It returns to let the client in, and
+        raises :class:`Reject` not to. Before that nothing the client sends is handled, and nobody
+        is told of it.
+
+        :raises TypeError: it takes something else.
+        """
+        self._hub.authenticate = bind_authenticate(func)
+        return func
 
     # -- running handlers: see hisock.running.Runner
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, count it, and give it to the error handler."""
         self._hub.handler_errors += 1
+        if not self._error_log.permits(time.monotonic()):
+            self._tell_error_handler(exc)
+            return
+        if self._error_log.withheld:
+            logger.error(
+                "%d more errors of handlers, which were not logged one by one",
+                self._error_log.reset(),
+            )
         logger.error(
             "the handler of %r failed%s: %s",
             command,
@@ -168,6 +228,9 @@ class HiSockServer(Sender):
             exc,
             exc_info=exc,
         )
+        self._tell_error_handler(exc)
+
+    def _tell_error_handler(self, exc: Exception) -> None:
         if self._error_handler is not None:
             try:
                 self._error_handler(exc)
@@ -227,7 +290,7 @@ class HiSockServer(Sender):
         try:
             loop = loops.new_loop(self._loop_name)
             try:
-                serving = loop.create_task(self._hub.serve(self._listener, ready))
+                serving = loop.create_task(self._hub.serve(self._listeners, ready))
                 with loops.ended_by_signals(self._hub.stop):
                     try:
                         loop.run_until_complete(serving)
@@ -273,7 +336,7 @@ class HiSockServer(Sender):
             return
         self._prepare(callback, error_handler)
         try:
-            await self._hub.serve(self._listener, self._serving.set)
+            await self._hub.serve(self._listeners, self._serving.set)
         finally:
             self._serving.set()
             self._finish()
@@ -298,7 +361,8 @@ class HiSockServer(Sender):
 
     def _finish(self) -> None:
         self._closed = True
-        self._listener.close()
+        for listener, addr in zip(self._listeners, self.addrs, strict=True):
+            sockets.close_listener(listener, addr)
         self._waiting.close(ClientDisconnected("the server is closed"))
         self._workers.close(timeout=1.0)
         self._ended.set()
@@ -527,9 +591,20 @@ class HiSockServer(Sender):
         """
         return [peer.info for peer in self._registry.require_group(group)]
 
-    def get_addr(self) -> tuple[str, int]:
+    def get_addr(self) -> Any:
         """Where the server listens."""
         return self.addr
+
+    def backlog(self, client: ClientRef) -> int:
+        """Bytes that were sent to a client and that it has not taken yet.
+
+        :raises ClientNotFound: no such client is connected.
+        """
+        return self._registry.find(client).backlog()
+
+    def stats(self) -> ServerStats:
+        """Figures of the server, as of now. From any thread."""
+        return self._hub.stats()
 
     # -- rooms and sessions
 
@@ -569,7 +644,7 @@ class HiSockServer(Sender):
         """
         peer = self._registry.find(client)
         if peer.session is None:
-            peer.session = self._session_factory()
+            peer.session = self._hub.options.session()
         return peer.session
 
     # -- disconnecting
@@ -593,7 +668,7 @@ class HiSockServer(Sender):
         self._hub.run(lambda: self._hub.disconnect_all(force))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} serving at {self.addr[0]}:{self.addr[1]}>"
+        return f"<{type(self).__name__} serving at {sockets.address_text(self.addr)}>"
 
 
 class ThreadedHiSockServer(HiSockServer):
@@ -656,37 +731,13 @@ class ThreadedHiSockServer(HiSockServer):
             self._thread.join(timeout)
 
 
-def _listen(addr: tuple[str, int]) -> socket.socket:
-    """A socket that listens at an address.
-
-    :raises OSError: the address is in use, or is not one of this machine.
-    """
-    try:
-        host, port = addr
-    except (TypeError, ValueError):
-        raise TypeError(f"addr is a tuple (host, port), not {addr!r}") from None
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        # On Windows this option would let two servers share a port.
-        if sys.platform != "win32":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except socket.gaierror as exc:
-            raise TypeError(f"{addr!r} is not an address to listen on: {exc}") from exc
-        listener.listen(socket.SOMAXCONN)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def start_server(addr: tuple[str, int], *args: Any, **kwargs: Any) -> HiSockServer:
+def start_server(addr: Address | list[Address], *args: Any, **kwargs: Any) -> HiSockServer:
     """Make a :class:`HiSockServer`; it has the same parameters."""
     return HiSockServer(addr, *args, **kwargs)
 
 
-def start_threaded_server(addr: tuple[str, int], *args: Any, **kwargs: Any) -> ThreadedHiSockServer:
+def start_threaded_server(
+    addr: Address | list[Address], *args: Any, **kwargs: Any
+) -> ThreadedHiSockServer:
     """Make a :class:`ThreadedHiSockServer`; it has the same parameters."""
     return ThreadedHiSockServer(addr, *args, **kwargs)

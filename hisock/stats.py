@@ -1,0 +1,57 @@
+"""What a server tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TickStats:
+    """One function registered with ``@server.every``.
+
+    :ivar interval: seconds between two ticks.
+    :ivar late: seconds that the last one came after it was due; ``latest`` is the most so far.
+    :ivar skipped: how many were skipped because the one before took too long.
+    """
+
+    interval: float
+    late: float
+    latest: float
+    skipped: int
+
+
+@dataclass(frozen=True)
+class ServerStats:
+    """Figures of a server since its start; those that go up and down are as of now.
+
+    :ivar clients: clients that have joined and are connected now.
+    :ivar connections: connections now, those that have not joined included.
+    :ivar joins: clients that have joined.
+    :ivar messages_in: frames received; ``messages_out`` frames sent.
+    :ivar bytes_in: bytes received; ``bytes_out`` bytes sent.
+    :ivar queued_bytes: bytes that wait now for clients to take them.
+    :ivar buffered_bytes: bytes received now of frames that are not complete.
+    :ivar dropped: frames that slow clients were not sent.
+    :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
+        ``kicked``, ``closed``, ``hello``, ``framing``, ``protocol``, ``keepalive``, ``full``,
+        ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``.
+    :ivar handler_errors: exceptions that handlers raised.
+    :ivar loop_lag: seconds that the loop was late for the last of its own appointments, which it
+        has every second.
+    :ivar ticks: by name of the function.
+    """
+
+    clients: int = 0
+    connections: int = 0
+    joins: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    queued_bytes: int = 0
+    buffered_bytes: int = 0
+    dropped: int = 0
+    ended: dict[str, int] = field(default_factory=dict)
+    handler_errors: int = 0
+    loop_lag: float = 0.0
+    ticks: dict[str, TickStats] = field(default_factory=dict)
