@@ -35,10 +35,13 @@ from hisock._framing_common import build_header as any_header
 from hisock.exceptions import FramingError
 
 cdef extern from "Python.h":
+    ctypedef struct PyByteArrayObject:
+        Py_ssize_t ob_exports
     Py_ssize_t PyNumber_AsSsize_t(object number, void* overflow) except? -1
 
 cdef enum:
     LEAST_BLOCK = 64
+    MOST_SPARE = 4194304  # as in _framing_common
 
 
 cdef inline object again(error):
@@ -48,7 +51,8 @@ cdef inline object again(error):
 cdef class Scratch:
     """What decoders that never run at the same time share: a receive buffer and command names.
 
-    Never use one from two threads at once.
+    Also the block of the last large message, up to 4 MiB, where the next one goes: fresh memory
+    would cost more than receiving into it. Never use a scratch from two threads at once.
 
     :param size: size of the receive buffer in bytes; it is made when first asked for.
     """
@@ -56,6 +60,7 @@ cdef class Scratch:
     cdef readonly Py_ssize_t size
     cdef bytearray _buffer
     cdef object _view
+    cdef bytearray _spare
     cdef Commands _commands
 
     def __cinit__(self, size=DEFAULT_SCRATCH_SIZE):
@@ -76,6 +81,21 @@ cdef class Scratch:
                 self._buffer = PyByteArray_FromStringAndSize(NULL, self.size)
             self._view = PyMemoryView_FromObject(self._buffer)
         return self._view
+
+    cdef int keep(self, bytearray block) except -1:
+        """Keep the block of a complete message, unless there is a longer one."""
+        cdef Py_ssize_t longest = 0 if self._spare is None else PyByteArray_GET_SIZE(self._spare)
+        if max(self.size, longest) <= PyByteArray_GET_SIZE(block) <= MOST_SPARE:
+            self._spare = block
+        return 0
+
+    cdef bytearray spare(self, Py_ssize_t size):
+        """Give away the block kept, if it is longer than ``size`` and nobody has a view of it."""
+        cdef bytearray block = self._spare
+        if block is None or PyByteArray_GET_SIZE(block) <= size:
+            return None
+        self._spare = None
+        return None if (<PyByteArrayObject*>block).ob_exports else block
 
 
 cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
@@ -158,12 +178,17 @@ cdef class Decoder:
         cdef Scratch scratch = self.shared()
         cdef Py_ssize_t half = (scratch.size + 1) // 2
         cdef Py_ssize_t end
+        cdef bytearray spare
         self._direct = self._have >= half and self._need - self._have >= half
         if not self._direct:
             self._handed = scratch.size
             return scratch.writable()
+        spare = scratch.spare(PyByteArray_GET_SIZE(self._block))
+        if spare is not None:
+            memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
+            self._block = spare
         # As much again as has come, so that memory follows what was received.
-        end = min(self._need, 2 * self._have)
+        end = min(self._need, max(2 * self._have, PyByteArray_GET_SIZE(self._block)))
         self.reserve(end)
         self._handed = end - self._have
         return PyMemoryView_FromObject(self._block)[self._have : end]
@@ -215,7 +240,11 @@ cdef class Decoder:
                 PyByteArray_Resize(old, size)
             except BufferError:
                 self._block = PyByteArray_FromStringAndSize(NULL, size)
-                memcpy(PyByteArray_AS_STRING(self._block), PyByteArray_AS_STRING(old), self._have)
+                memcpy(
+                    PyByteArray_AS_STRING(self._block),
+                    PyByteArray_AS_STRING(old),
+                    min(self._have, PyByteArray_GET_SIZE(old)),
+                )
         return 0
 
     @cython.final
@@ -281,6 +310,8 @@ cdef class Decoder:
             if self._have < self._need:
                 return -1
             payload = PyByteArray_AS_STRING(self._block)
+            if PyByteArray_GET_SIZE(self._block) < self._need:
+                raise BufferError("somebody shortened the buffer of a decoder")
         frame = read_payload(self._scratch, payload, self._need)
         if frame is None:
             self.fail_command(payload, self._need, self.position + self._header_len)
@@ -289,7 +320,9 @@ cdef class Decoder:
         self.position += self._header_len + self._need
         self._need = -1
         self._have = 0
-        self._block = None
+        if self._block is not None:
+            self._scratch.keep(self._block)
+            self._block = None
         return p + n - data
 
     @cython.final

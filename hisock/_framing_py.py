@@ -15,6 +15,7 @@ from hisock._framing_common import (
     DEFAULT_HEADER_LEN,
     DEFAULT_MAX_FRAME_SIZE,
     DEFAULT_SCRATCH_SIZE,
+    MOST_SPARE,
     bad_command,
     bad_header,
     build_header,
@@ -104,17 +105,19 @@ def build_raw(payload: bytes, header_len: int = DEFAULT_HEADER_LEN) -> bytes:
 class Scratch:
     """What decoders that never run at the same time share: a receive buffer and command names.
 
-    Never use one from two threads at once.
+    Also the block of the last large message, up to 4 MiB, where the next one goes: fresh memory
+    would cost more than receiving into it. Never use a scratch from two threads at once.
 
     :param size: size of the receive buffer in bytes; it is made when first asked for.
     """
 
-    __slots__ = ("_buffer", "_commands", "_lengths", "_view", "size")
+    __slots__ = ("_buffer", "_commands", "_lengths", "_spare", "_view", "size")
 
     def __init__(self, size: int = DEFAULT_SCRATCH_SIZE) -> None:
         self.size = checked_scratch_size(size)
         self._buffer: bytearray | None = None
         self._view: memoryview | None = None
+        self._spare: bytearray | None = None
         # By the bytes of a payload up to $MSG$, and by those of a header.
         self._commands: dict[bytes, str] = {}
         self._lengths: dict[bytes, int] = {}
@@ -131,6 +134,25 @@ class Scratch:
                 self._buffer = bytearray(self.size)
             self._view = view = memoryview(self._buffer)
         return view
+
+    def _keep(self, block: bytearray) -> None:
+        """Keep the block of a complete message, unless there is a longer one."""
+        longest = len(self._spare) if self._spare is not None else 0
+        if max(self.size, longest) <= len(block) <= MOST_SPARE:
+            self._spare = block
+
+    def _give(self, size: int) -> bytearray | None:
+        """Give away the block kept, if it is longer than ``size`` and nobody has a view of it."""
+        block = self._spare
+        if block is None or len(block) <= size:
+            return None
+        self._spare = None
+        try:
+            block.append(0)  # a bytearray that is looked at cannot grow
+        except BufferError:
+            return None
+        block.pop()
+        return block
 
     def _received(self, nbytes: int) -> bytes:
         with memoryview(self._buffer or b"") as view:
@@ -248,10 +270,14 @@ class Decoder:
         if not self._direct:
             view = scratch._writable()
         else:
+            block = self._block or bytearray()
+            spare = scratch._give(len(block))
+            if spare is not None:
+                spare[:have] = block[:have]
+                self._block = block = spare
             # As much again as has come, so that memory follows what was received.
-            end = min(need, 2 * have)
-            self._reserve(end)
-            view = memoryview(self._block or b"")[have:end]
+            end = min(need, max(2 * have, len(block)))
+            view = memoryview(self._reserve(end))[have:end]
         self._handed = len(view)
         return view
 
@@ -287,16 +313,16 @@ class Decoder:
             self._scratch = Scratch()
         return self._scratch
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, size: int) -> bytearray:
         """Make the block at least ``size`` long; a view that somebody keeps stays valid."""
-        block = self._block
-        if block is None:
-            self._block = bytearray(size)
-        elif len(block) < size:
+        block = self._block or bytearray()
+        if len(block) < size:
             try:
                 block += bytes(size - len(block))
             except BufferError:
-                self._block = block[: self._have] + bytes(size - self._have)
+                block = block[: self._have] + bytes(size - self._have)
+            self._block = block
+        return block
 
     def _store(self, data: bytes) -> None:
         """Append to the incomplete payload."""
@@ -313,7 +339,9 @@ class Decoder:
     def _stored(self) -> Frame:
         """Return the frame whose payload is complete in the block, and free the block."""
         start = self.position + self._header_len
-        frame = self._shared()._frame(self._block or bytearray(), 0, self._need, start)
+        block = self._block or bytearray()
+        frame = self._shared()._frame(block, 0, self._need, start)
+        self._shared()._keep(block)
         self.position = start + self._need
         self._forget()
         return frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import tracemalloc
@@ -249,15 +250,72 @@ def test_memory_follows_what_was_received(
         assert held - before < 2 * decoder.pending + 4000
 
 
-def test_after_a_large_message_nothing_is_held(
+def test_after_large_messages_one_block_is_held_for_all(
     core: Core, traced: Callable[[], tuple[int, int]]
 ) -> None:
-    decoder = core.Decoder()
-    receive(decoder, frame(b"$CMD$a$MSG$b") * 3)
+    scratch = core.Scratch()
+    decoders = [core.Decoder(scratch=scratch) for _ in range(10)]
+    assert [receive(decoder, frame(b"$CMD$a$MSG$b")) for decoder in decoders] == [1] * 10
     before, _ = traced()
-    assert receive(decoder, frame(b"$CMD$big$MSG$" + bytes(1 << 20))) == 1
+    for _ in range(2):
+        for decoder in decoders:
+            assert receive(decoder, frame(b"$CMD$big$MSG$" + bytes(1 << 20))) == 1
+    after, _ = traced()
+    assert after - before < 1.2 * (1 << 20)
+
+
+def test_a_block_over_4_mib_is_not_held(core: Core, traced: Callable[[], tuple[int, int]]) -> None:
+    decoder = core.Decoder()
+    receive(decoder, frame(b"$CMD$a$MSG$b"))
+    before, _ = traced()
+    assert receive(decoder, frame(b"$CMD$big$MSG$" + bytes(4 << 20))) == 1
     after, _ = traced()
     assert after - before < 2000
+
+
+def test_the_block_of_a_large_message_serves_the_next(core: Core) -> None:
+    scratch = core.Scratch(SIZE)
+    body = bytes(range(256)) * 40
+    first, second = core.Decoder(scratch=scratch), core.Decoder(scratch=scratch)
+    assert receive(first, frame(body)) == 1
+    second.feed(frame(b"x" + body[1:])[: 16 + HALF])
+    view = second.get_buffer()
+    assert len(view) == len(body) - HALF  # all that is missing: the memory is there already
+    view[:] = body[HALF:]
+    del view
+    assert second.buffer_updated(len(body) - HALF) == [(None, b"x" + body[1:])]
+
+
+def test_a_block_that_somebody_looks_at_is_not_used_again(core: Core) -> None:
+    scratch = core.Scratch(SIZE)
+    body = bytes(range(256)) * 8
+    first, second = core.Decoder(scratch=scratch), core.Decoder(scratch=scratch)
+    first.feed(frame(body)[: 16 + SIZE])
+    stale = first.get_buffer()
+    stale[:] = body[SIZE:]
+    assert first.buffer_updated(SIZE) == [(None, body)]
+    second.feed(frame(body)[: 16 + HALF])
+    view = second.get_buffer()
+    assert len(view) == HALF
+    view[:] = body[HALF:SIZE]
+    del view
+    assert second.buffer_updated(HALF) == []
+    stale[:] = b"\xee" * SIZE
+    assert second.feed(body[SIZE:]) == [(None, body)]
+
+
+def test_a_block_that_somebody_empties_does_no_harm(core: Core) -> None:
+    decoder = core.Decoder(scratch=core.Scratch(SIZE))
+    body = bytes(range(256)) * 8
+    decoder.feed(frame(body)[: 16 + SIZE])
+    view = decoder.get_buffer()
+    block = view.obj
+    if not isinstance(block, bytearray):
+        return
+    view.release()
+    block.clear()
+    with contextlib.suppress(BufferError):
+        decoder.buffer_updated(SIZE)
 
 
 def test_a_large_message_is_allocated_twice_at_most(
