@@ -381,7 +381,11 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if transport.is_closing():
             return
         if linger > 0 and transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the client is gone already
+                transport.abort()
+                return
             self.hub.loop.call_later(linger, transport.abort)
         else:
             transport.close()

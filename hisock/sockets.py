@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hisock.addresses import format_addr
+from hisock.addresses import format_addr, parse_addr
 
 #: ``(host, port)``, the path of a Unix socket, or a socket that is bound already.
 Address = tuple[str, int] | str | Path | socket.socket
@@ -76,6 +76,7 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
+    _require_path(path)
     if not hasattr(socket, "AF_UNIX"):
         raise TypeError(f"{path!r} would be a Unix socket, which this system does not have")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -91,6 +92,16 @@ def _bind_unix(path: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _require_path(path: str) -> None:
+    """Do not take the text of an address for a path; that would go wrong without a word."""
+    try:
+        addr = parse_addr(path)
+    except ValueError:
+        return
+    if os.sep not in path:
+        raise TypeError(f"{path!r} would be the path of a Unix socket; did you mean {addr!r}?")
 
 
 def _is_left_over(path: str) -> bool:
@@ -130,6 +141,7 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
     :raises OSError: nobody listens there, or nobody answered in time.
     """
     if isinstance(addr, (str, Path)):
+        _require_path(str(addr))
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout)
