@@ -89,7 +89,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(
     make_peer: Callable[..., Peer],
 ) -> None:
     """64 MiB for a client that does not read them yet, while another is served."""
-    server = make_server()
+    server = make_server(send_buffer=128 * MIB)
     server.on("ping")(lambda client: server.send_client(client, "pong"))
     server.start()
     deaf, lively = make_peer(server, "deaf"), make_peer(server, "lively")

@@ -255,3 +255,4 @@ def test_closing_our_server_ends_2_0_2_clients(old_hisock: OldHiSock) -> None:
         agent.wait("force_disconnect")
         agent.wait("ended")
         agent.program.finish()
+        agent.end()

@@ -86,10 +86,11 @@ class Program:
             threading.Thread(target=self._collect, args=(pipe, lines), daemon=True).start()
 
     def _collect(self, pipe: Any, lines: list[str]) -> None:
-        for line in pipe:
-            with self._changed:
-                lines.append(line.rstrip("\r\n"))
-                self._changed.notify_all()
+        with pipe:
+            for line in pipe:
+                with self._changed:
+                    lines.append(line.rstrip("\r\n"))
+                    self._changed.notify_all()
         with self._changed:
             self._open_pipes -= 1
             self._changed.notify_all()
