@@ -40,7 +40,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object number, void* overflow) except? -1
 
 cdef enum:
-    LEAST_BLOCK = 64
+    LEAST_BLOCK = 64  # as in _framing_common
     MOST_SPARE = 4194304  # as in _framing_common
 
 
@@ -188,7 +188,8 @@ cdef class Decoder:
             memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
             self._block = spare
         # As much again as has come, so that memory follows what was received.
-        end = min(self._need, max(2 * self._have, PyByteArray_GET_SIZE(self._block)))
+        end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)
+        end = min(end, self._need)
         self.reserve(end)
         self._handed = end - self._have
         return PyMemoryView_FromObject(self._block)[self._have : end]

@@ -19,6 +19,8 @@ DEFAULT_MAX_FRAME_SIZE = 16 * 1024 * 1024
 DEFAULT_SCRATCH_SIZE = 65536
 #: A message at least this long (bytes) is kept by reference in an outbox instead of being copied.
 BY_REFERENCE = 32768
+#: The shortest block (bytes) for an incomplete frame that needs as much.
+LEAST_BLOCK = 64
 #: The longest block (bytes) that a scratch keeps for the next large message.
 MOST_SPARE = 4 * 1024 * 1024
 #: A command at most this long (bytes) is remembered, so that equal commands are one ``str``.

@@ -15,6 +15,7 @@ from hisock._framing_common import (
     DEFAULT_HEADER_LEN,
     DEFAULT_MAX_FRAME_SIZE,
     DEFAULT_SCRATCH_SIZE,
+    LEAST_BLOCK,
     MOST_SPARE,
     bad_command,
     bad_header,
@@ -276,7 +277,7 @@ class Decoder:
                 spare[:have] = block[:have]
                 self._block = block = spare
             # As much again as has come, so that memory follows what was received.
-            end = min(need, max(2 * have, len(block)))
+            end = min(need, max(2 * have, len(block), LEAST_BLOCK))
             view = memoryview(self._reserve(end))[have:end]
         self._handed = len(view)
         return view

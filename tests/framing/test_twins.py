@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from framing.cores import COMPILED, CORES, PYTHON, Core, cut, fed, frame, received
@@ -122,6 +122,7 @@ def test_both_make_the_same_of_a_stream(
         st.tuples(st.sampled_from(["feed", "receive", "lie"]), st.integers(0, 300)), max_size=15
     ),
 )
+@example((7, b"5      $CMD$"), 20, 1, [("feed", 8), ("receive", 0)])
 @settings(max_examples=400, deadline=None)
 def test_both_look_the_same_after_every_step(
     stream: tuple[int, bytes], limit: int, size: int, plan: list[tuple[str, int]]
