@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 from hisock import protocol
 from hisock.binding import cast_message
@@ -21,23 +21,26 @@ from hisock.events import EventTable
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
-    FramingError,
     HiSockError,
     ServerNotRunning,
 )
 from hisock.framing import (
     DEFAULT_HEADER_LEN,
     DEFAULT_MAX_FRAME_SIZE,
-    Decoder,
     Outbox,
     build_command,
 )
 from hisock.link import LINGER_SECONDS
 from hisock.loop_waiting import LoopWaiter, await_frame
+from hisock.options import ClientOptions
 from hisock.receiving import call_timed_out
 from hisock.reconnecting import Reconnect
 from hisock.running import Job, RawFrame
 from hisock.sockets import RemoteAddress, address_text, host_of
+<<<<<<< HEAD
+from hisock.stream import Stream
+=======
+>>>>>>> main
 from hisock.tasks import Tasks
 from hisock.tls import ClientTLS, client_context
 from hisock.waiting import Frame, Waiting
@@ -54,56 +57,6 @@ UNCLAIMED_BYTES = 16 * 1024 * 1024
 STREAM_FRAMES = 1024
 
 
-class _Stream(asyncio.BufferedProtocol):
-    """One connection of a client: passes on what its loop tells, while it is the current one."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, client: AsyncHiSockClient) -> None:
-        self._client = client
-        self._decoder = Decoder(client.header_len, client.max_message_size)
-        self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
-        self.writable = asyncio.Event()
-        self.writable.set()
-        self.gone = asyncio.Event()
-        self._broken: ConnectionLost | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._broken is not None:
-            return
-        try:
-            frames = self._decoder.buffer_updated(nbytes)
-        except FramingError:
-            frames = []
-        if frames:
-            self._client.received(self, frames)
-        if self._decoder.error is not None:
-            self._broken = ConnectionLost(
-                f"the server sent what is no frame: {self._decoder.error}"
-            )
-            self.transport.abort()
-
-    def eof_received(self) -> None:
-        return None
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.gone.set()
-        self.writable.set()
-        reason = self._broken
-        if reason is None and exc is not None:
-            reason = ConnectionLost(f"the connection to the server ended: {exc}")
-        self._client.lost(self, reason or ConnectionLost("the server closed the connection"))
-
-
 class AsyncHiSockClient(Conversation, Deferring):
     """A client on a running event loop. Made by :func:`async_connect`.
 
@@ -111,6 +64,9 @@ class AsyncHiSockClient(Conversation, Deferring):
     :meth:`send` may be called from any thread, everything else on the loop's.
     """
 
+<<<<<<< HEAD
+    def __init__(self, addr: RemoteAddress, options: ClientOptions) -> None:
+=======
     def __init__(
         self,
         addr: Any,
@@ -127,36 +83,27 @@ class AsyncHiSockClient(Conversation, Deferring):
         ssl: ClientTLS,
         server_hostname: str | None,
     ) -> None:
+>>>>>>> main
         waiting = Waiting(
             threading.Lock(), time.monotonic, UNCLAIMED_FRAMES, UNCLAIMED_BYTES, float("inf")
         )
-        Conversation.__init__(
-            self,
-            addr,
-            name,
-            group,
-            header_len,
-            cache_size,
-            codec,
-            token,
-            reconnect,
-            offline_buffer,
-            waiting,
-            self,
-        )
+        Conversation.__init__(self, addr, options, waiting, self)
         self.deferred = None
         self._held_up = False
+<<<<<<< HEAD
+=======
         self.max_message_size = max_message_size
         self._timeout = timeout
         self._tls = client_context(ssl)
         self._host = (server_hostname or host_of(addr)) if self._tls is not None else None
+>>>>>>> main
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._tasks = Tasks()
         self._workers = Workers("hisock-client")
         self._batch: list[RawFrame] = []
         self._dirty: list[Any] = []
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         self._outbox = self._new_outbox()
         self._unread: deque[Frame] | None = None
         self._reader_waits: LoopWaiter[None] | None = None
@@ -169,13 +116,17 @@ class AsyncHiSockClient(Conversation, Deferring):
         """Connect and say hello; :func:`async_connect` does it."""
         stream = await self._open_stream()
         self._stream = stream
-        if self._token is not None or self._codec.name != "json":
-            await self._await_answer(self._timeout)
+        if self._options.wants_answer:
+            await self._await_answer(self._options.timeout)
 
-    async def _open_stream(self) -> _Stream:
+    async def _open_stream(self) -> Stream:
         hello = self._hello()
         try:
+<<<<<<< HEAD
+            stream = await asyncio.wait_for(self._connect_stream(), self._options.timeout)
+=======
             stream = await asyncio.wait_for(self._connect_stream(), self._timeout)
+>>>>>>> main
         except (
             ConnectionRefusedError,
             FileNotFoundError,
@@ -187,11 +138,23 @@ class AsyncHiSockClient(Conversation, Deferring):
         stream.transport.write(hello)
         return stream
 
+<<<<<<< HEAD
+    async def _connect_stream(self) -> Stream:
+        options = self._options
+
+        def make() -> Stream:
+            return Stream(self, options.header_len, options.max_message_size)
+
+        tls: dict[str, Any] = {"ssl": options.tls}
+        if options.tls is not None:
+            tls["server_hostname"] = options.host
+=======
     async def _connect_stream(self) -> _Stream:
         def make() -> _Stream:
             return _Stream(self)
 
         tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": self._host}
+>>>>>>> main
         if isinstance(self.addr, (str, Path)):
             _, stream = await self._loop.create_unix_connection(make, str(self.addr), **tls)
         else:
@@ -241,7 +204,7 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     # -- what the loop tells
 
-    def received(self, stream: _Stream, frames: list[RawFrame]) -> None:
+    def received(self, stream: Stream, frames: list[RawFrame]) -> None:
         """Frames have come."""
         if self._closed:
             return
@@ -255,7 +218,7 @@ class AsyncHiSockClient(Conversation, Deferring):
         self._events.dispatch(self, iter(frames))
         self._batch = []
 
-    def lost(self, stream: _Stream, reason: ConnectionLost) -> None:
+    def lost(self, stream: Stream, reason: ConnectionLost) -> None:
         """A connection has ended without a goodbye."""
         if self._closed or (self._stream is not None and stream is not self._stream):
             return
@@ -546,6 +509,21 @@ async def async_connect(
 
     Parameters and errors as for :class:`hisock.HiSockClient`.
     """
+<<<<<<< HEAD
+    options = ClientOptions(
+        name=name,
+        group=group,
+        header_len=header_len,
+        cache_size=cache_size,
+        max_message_size=max_message_size,
+        timeout=timeout,
+        codec=codec,
+        token=token,
+        reconnect=Reconnect.of(reconnect),
+        offline_buffer=offline_buffer,
+        tls=client_context(ssl),
+        host=server_hostname or host_of(addr),
+=======
     client = AsyncHiSockClient(
         addr,
         name,
@@ -560,6 +538,8 @@ async def async_connect(
         offline_buffer,
         ssl,
         server_hostname,
+>>>>>>> main
     )
+    client = AsyncHiSockClient(addr, options)
     await client.connect()
     return client

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import operator
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from hisock import protocol
 from hisock.binding import cast_message
+from hisock.blocking import BlockingConversation
 from hisock.clients import ClientInfo, ClientRef
-from hisock.conversation import Conversation, client_text
+from hisock.conversation import client_text
 from hisock.exceptions import (
-    ClientDisconnected,
     ConnectionLost,
     ConnectionRejected,
-    HiSockError,
 )
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
-from hisock.link import LINGER_SECONDS, Link
+from hisock.options import ClientOptions
 from hisock.receiving import ThreadWaiter, call_timed_out, frame_timed_out
 from hisock.reconnecting import Reconnect
+<<<<<<< HEAD
+from hisock.sockets import RemoteAddress, address_text, host_of
+from hisock.tls import ClientTLS, client_context
+from hisock.waiting import Frame
+=======
 from hisock.running import Job, RawFrame
 from hisock.sockets import RemoteAddress, address_text, host_of
 from hisock.tls import ClientTLS, client_context
 from hisock.waiting import Frame, Waiting
 from hisock.workers import Workers
+>>>>>>> main
 
 logger = logging.getLogger("hisock.client")
 C = TypeVar("C", bound="HiSockClient")
@@ -40,7 +42,7 @@ T = TypeVar("T")
 _READS_PER_UPDATE = 16
 
 
-class HiSockClient(Conversation):
+class HiSockClient(BlockingConversation):
     """A client: connects, says hello, and may send at once.
 
     What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
@@ -88,19 +90,23 @@ class HiSockClient(Conversation):
         ssl: ClientTLS = None,
         server_hostname: str | None = None,
     ) -> None:
-        super().__init__(
-            addr,
-            name,
-            group,
-            header_len,
-            cache_size,
-            codec,
-            token,
-            reconnect,
-            offline_buffer,
-            Waiting(threading.Lock(), time.monotonic),
-            self,
+        options = ClientOptions(
+            name=name,
+            group=group,
+            header_len=header_len,
+            cache_size=cache_size,
+            max_message_size=max_message_size,
+            timeout=timeout,
+            codec=codec,
+            token=token,
+            reconnect=Reconnect.of(reconnect),
+            offline_buffer=offline_buffer,
+            tls=client_context(ssl),
+            host=server_hostname or host_of(addr),
         )
+<<<<<<< HEAD
+        super().__init__(addr, options)
+=======
         self._error_handler: Callable[[Exception], Any] | None = None
         self._workers = Workers("hisock-client")
         self._asking = threading.Lock()
@@ -122,11 +128,14 @@ class HiSockClient(Conversation):
         #: Events that the thread which reads has yet to fire.
         self._news: deque[tuple[str, ...]] = deque()
         self._link = self._open_link()
+>>>>>>> main
         #: When the client connected, in seconds since the epoch.
         self.connect_time = time.time()
-        if token is not None or codec != "json":
+        if options.wants_answer:
             self._await_answer(timeout)
 
+<<<<<<< HEAD
+=======
     def _open_link(self) -> Link:
         hello = self._hello()
         link = Link(
@@ -176,6 +185,7 @@ class HiSockClient(Conversation):
             ),
         )
 
+>>>>>>> main
     # -- running
 
     def start(
@@ -235,11 +245,6 @@ class HiSockClient(Conversation):
                 raise self._ended_by
             self._error_handler(self._ended_by)
 
-    @property
-    def _was_cut_off(self) -> bool:
-        """Whether the client is closed for a reason that its program has to hear of."""
-        return isinstance(self._ended_by, (ConnectionLost, ConnectionRejected))
-
     def update(self, max_messages: int | None = None) -> int:
         """Handle what has arrived, and return without waiting; for loops that call it each frame.
 
@@ -261,190 +266,6 @@ class HiSockClient(Conversation):
         if self._was_cut_off:
             raise self._ended_by
         return handled
-
-    # -- reading: one thread at a time
-
-    def _take_turn(
-        self, waiter: ThreadWaiter[Any] | None = None, timeout: float | None = None
-    ) -> bool:
-        """Become the thread that reads, unless ``waiter`` is served by the one that does.
-
-        :returns: whether it is this thread's turn now.
-        """
-        with self._turn:
-            self._turn.wait_for(
-                lambda: self._reader is None or (waiter is not None and waiter.served), timeout
-            )
-            if self._reader is not None or self._closed:
-                return False
-            self._reader = threading.get_ident()
-            return True
-
-    def _end_turn(self) -> None:
-        if self._closed:
-            self._link.drain()
-        with self._turn:
-            self._reader = None
-            self._turn.notify_all()
-
-    def _fetch(self, timeout: float | None) -> bool:
-        """Receive once; whether frames came. All that came before must have been handled."""
-        if not self._online:
-            # Not for longer than a moment: a waiter may be served by then.
-            self._back_or_closed.wait(timeout)
-            self._fire_news()
-            return False
-        link = self._link
-        try:
-            frames = link.receive(timeout)
-        except ConnectionLost as exc:
-            self._lose(link, exc)
-            return False
-        self._batch = frames
-        self._pending = iter(frames)
-        return bool(frames)
-
-    def _dispatch(self, most: int | None) -> int:
-        """Handle frames that have arrived, ``most`` of them; returns how many."""
-        self._fire_news()
-        before = operator.length_hint(self._pending)
-        if not before:
-            return 0
-        frames = self._pending if most is None else itertools.islice(self._pending, most)
-        self._dispatcher = threading.get_ident()
-        try:
-            self._events.dispatch(self, frames)
-        finally:
-            self._dispatcher = None
-        return before - operator.length_hint(self._pending)
-
-    def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
-        """Wait for a frame: from the thread that reads, or by reading where no other does."""
-        if self._started:
-            return waiter.wait(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not waiter.served and not self._closed:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                break
-            if self._take_turn(waiter, left):
-                self._read_for(waiter, left)
-        return waiter.wait(0)
-
-    def _read_for(self, waiter: ThreadWaiter[Any], timeout: float | None) -> None:
-        """Handle frames one by one until the waiter has its own; the rest waits for others."""
-        try:
-            while self._dispatch(1) and not waiter.served:
-                pass
-            if not waiter.served and not self._closed:
-                self._fetch(timeout)
-                while not waiter.served and self._dispatch(1):
-                    pass
-        finally:
-            self._end_turn()
-
-    def _not_while_handling(self, what: str) -> None:
-        if self._dispatcher == threading.get_ident():
-            raise RuntimeError(
-                f"{what} in a handler that runs on the client's loop would wait for ever; "
-                'register the handler with @client.on("...", threaded=True)'
-            )
-
-    def defer(self, frames: Iterator[RawFrame]) -> None:
-        """Never needed: no handler of a blocking client is still running when it returns."""
-
-    # -- sending and ending
-
-    def _write(self, frame: bytes) -> None:
-        link = self._link
-        if not self._online:
-            raise self._offline_error()
-        try:
-            link.send(frame)
-        except ConnectionLost as exc:
-            if self._reconnect is not None:
-                self._lose(link, exc)
-            raise
-
-    def _stop(self, last_frame: bytes | None) -> None:
-        self._back_or_closed.set()
-        self._batch.clear()
-        self._link.shut(last_frame)
-
-    # -- losing the connection, and coming back
-
-    def _lose(self, link: Link, exc: ConnectionLost) -> None:
-        """A connection has ended without a goodbye; noticed by whoever used it."""
-        with self._changing_link:
-            if self._closed or link is not self._link or not self._online:
-                return
-            if self._reconnect is not None:
-                self._back_or_closed.clear()
-                self._go_offline(exc)
-        if self._reconnect is None:
-            self._end(exc)
-            return
-        link.close()
-        self._news.append(("disconnect", str(exc)))
-        name = "hisock-reconnect"
-        threading.Thread(target=self._come_back, args=(exc,), name=name, daemon=True).start()
-
-    def _come_back(self, lost: ConnectionLost) -> None:
-        assert self._reconnect is not None
-        for delay in self._reconnect.delays():
-            # Set early only by close().
-            if self._back_or_closed.wait(delay):
-                return
-            try:
-                link = self._open_link()
-            except (OSError, HiSockError) as exc:
-                logger.debug("could not reconnect: %s", exc)
-                continue
-            if self._use(link):
-                return
-        self._end(ConnectionLost(f"{lost}; gave up after {self._reconnect.attempts} attempts"))
-
-    def _use(self, link: Link) -> bool:
-        """Go on with a new connection, after what was sent meanwhile."""
-        with self._changing_link:
-            if self._closed:
-                link.close()
-                return True
-            try:
-                for frame in self._offline.take():
-                    link.send(frame)
-            except ConnectionLost:
-                return False
-            self._link = link
-            self._come_online()
-        self._news.append(("reconnect",))
-        self._back_or_closed.set()
-        return True
-
-    def _fire_news(self) -> None:
-        while self._news:
-            self._events.fire(*self._news.popleft())
-
-    def close(self, emit_leave: bool = True) -> None:
-        """Say goodbye and close. Closing twice does nothing. From any thread.
-
-        What was sent before still reaches the server.
-
-        :param emit_leave: tell the server with ``$USRCLOSE$``.
-        """
-        if not self._closed:
-            reason = ClientDisconnected("the client is closed")
-            self._end(reason, self._leave_frame() if emit_leave else None)
-        if self._reader == threading.get_ident():
-            return  # it is called by a handler; the socket is closed when that returns
-        with self._turn:
-            self._turn.wait_for(lambda: self._reader is None, LINGER_SECONDS)
-            reading = self._reader is not None
-        if reading:
-            self._link.close()
-        else:
-            self._link.drain()
-        self._workers.close()
 
     def __enter__(self: C) -> C:
         return self
@@ -479,15 +300,6 @@ class HiSockClient(Conversation):
                 if self._reconnect is None:
                     raise
         self._send_offline(frame)
-
-    def _send_offline(self, frame: bytes) -> None:
-        with self._changing_link:
-            if self._online:
-                self._link.send(frame)
-            elif self._closed:
-                raise self._ended_by
-            elif not self._offline.add(frame):
-                raise self._offline_error()
 
     # -- receiving
 
@@ -562,23 +374,6 @@ class HiSockClient(Conversation):
         finally:
             self._calls.forget(number)
         return cast_message(command, cast, message)
-
-    def _await_answer(self, timeout: float | None) -> None:
-        """Wait for the server's first frame, which tells whether it let the client in.
-
-        :raises TimeoutError: it did not come in time.
-        :raises ConnectionRejected: the server did not let the client in.
-        """
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
-        self._awaiting_answer.append(waiter)
-        if self._server_knows_calls is not None:
-            return
-        if self._closed:
-            raise self._ended_by
-        try:
-            self._wait(waiter, timeout)
-        except TimeoutError:
-            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
 
     # -- who is there
 

@@ -267,7 +267,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._original = (hello.name, hello.group)
         self.modern = hello.features is not None
         self.info = ClientInfo(self.info.addr, hello.name, hello.group)
-        self.hub.welcome(self, hello)
+        self.hub.door.welcome(self, hello)
         return True
 
     def take_raw(self, payload: bytes) -> None:

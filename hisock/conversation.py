@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hisock import protocol
 from hisock.addresses import format_addr
@@ -27,10 +27,13 @@ from hisock.exceptions import (
     ProtocolError,
     ServerException,
 )
-from hisock.framing import build_header
-from hisock.reconnecting import OfflineBuffer, Reconnect
+from hisock.options import ClientOptions
+from hisock.reconnecting import OfflineBuffer
 from hisock.running import Runner
 from hisock.waiting import Frame, Waiter, Waiting
+
+if TYPE_CHECKING:
+    from hisock.sockets import RemoteAddress
 
 logger = logging.getLogger("hisock.client")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,32 +52,26 @@ class Conversation:
 
     def __init__(
         self,
-        addr: Any,
-        name: str | None,
-        group: str | None,
-        header_len: int,
-        cache_size: int,
-        codec: str,
-        token: str | None,
-        reconnect: Reconnect | bool | None,
-        offline_buffer: int,
+        addr: RemoteAddress,
+        options: ClientOptions,
         waiting: Waiting,
         runner: Runner,
     ) -> None:
         self.addr = addr
-        self.name = self.original_name = name
-        self.group = self.original_group = group
-        build_header(0, header_len)  # a ValueError unless it is 1 to 20
-        self.header_len = header_len
+        self._options = options
+        self.name = self.original_name = options.name
+        self.group = self.original_group = options.group
+        self.header_len = options.header_len
         self.busy = 0
-        self._codec = find_codec(codec)
+        self._codec = find_codec(options.codec)
         self._encode = self._codec.encode
-        self._token = token
         self._waiting = waiting
-        self._events = ClientEvents(waiting, runner, self._codec, header_len, cache_size)
+        self._events = ClientEvents(
+            waiting, runner, self._codec, options.header_len, options.cache_size
+        )
         self._calls = CallTable()
-        self._reconnect = Reconnect.of(reconnect)
-        self._offline = OfflineBuffer(offline_buffer)
+        self._reconnect = options.reconnect
+        self._offline = OfflineBuffer(options.offline_buffer)
         #: Whether there is a connection; without ``reconnect``, until the client is closed.
         self._online = True
         if self._reconnect is not None:
@@ -135,7 +132,7 @@ class Conversation:
 
     def _hello(self) -> bytes:
         return protocol.build_hello(
-            self.name, self.group, self.header_len, self._codec.name, self._token
+            self.name, self.group, self.header_len, self._codec.name, self._options.token
         )
 
     def take_raw(self, payload: bytes) -> None:

@@ -12,14 +12,22 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from hisock import protocol, sockets
+<<<<<<< HEAD
+=======
 from hisock.admission import Authenticate, JoinRequest, Reject
+>>>>>>> main
 from hisock.clients import ClientInfo, Registry
 from hisock.connection import Connection
+from hisock.door import Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
 from hisock.handshake import TLSAcceptor
+<<<<<<< HEAD
+from hisock.limits import LogLimit
+=======
 from hisock.limits import Headcount, LogLimit
+>>>>>>> main
 from hisock.options import ServerOptions
 from hisock.running import Job
 from hisock.stats import ServerStats, TickStats
@@ -55,8 +63,12 @@ class Hub:
         self.scratch: Scratch = Scratch()
         #: The connections whose outboxes wait to be written.
         self.dirty: list[Connection] = []
+<<<<<<< HEAD
+        self.door = Door(self)
+=======
         #: Decides who may join; ``None`` lets everybody in.
         self.authenticate: Authenticate | None = None
+>>>>>>> main
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
@@ -69,15 +81,18 @@ class Hub:
         self.handler_errors = 0
         self._loop_lag = 0.0
         self._log_limit = LogLimit()
+<<<<<<< HEAD
+=======
         self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
         self._refusals: dict[Connection, str] = {}
+>>>>>>> main
         self._unix_clients = 0
         self._ticks: list[Tick] = []
         self._connections: set[Connection] = set()
-        self._awaiting_hello: dict[Connection, float] = {}
-        self._hello_timer: asyncio.TimerHandle | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks = Tasks()
+        #: Whether :meth:`serve` is running.
+        self.serving = False
         self._thread_id = 0
         self._stop_requested = False
         self._stopping: asyncio.Event | None = None
@@ -93,6 +108,7 @@ class Hub:
         """
         self.loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
+        self.serving = True
         self._stopping = asyncio.Event()
         if self._stop_requested:
             self._stopping.set()
@@ -109,6 +125,7 @@ class Hub:
             for server in accepting:
                 server.close()
             await self._say_goodbye()
+            self.serving = False
         if self._interruption is not None:
             raise self._interruption
 
@@ -141,12 +158,11 @@ class Hub:
 
     async def _say_goodbye(self) -> None:
         self._all_gone = asyncio.Event()
-        for timer in (*self._timers, *([self._hello_timer] if self._hello_timer else ())):
+        for timer in self._timers:
             timer.cancel()
         await self._tasks.cancel(SHUTDOWN_SECONDS)
         self.disconnect_all(force=False)
-        for connection in list(self._awaiting_hello):
-            connection.abort()
+        self.door.close()
         self._check_gone()
         try:
             await asyncio.wait_for(self._all_gone.wait(), SHUTDOWN_SECONDS)
@@ -174,7 +190,7 @@ class Hub:
     def add_tick(self, tick: Tick) -> None:
         """Call a function at a steady rate while the server runs."""
         self._ticks.append(tick)
-        if self._stopping is not None:
+        if self.serving:
             self.run(lambda: self._run_tick(tick))
 
     def _run_tick(self, tick: Tick) -> None:
@@ -192,7 +208,7 @@ class Hub:
 
         Where no loop runs there are no clients, and nobody to run in each other's way.
         """
-        if self._stopping is None or self.on_loop_thread():
+        if not self.serving or self.on_loop_thread():
             return func()
         result: Future[T] = Future()
 
@@ -241,7 +257,11 @@ class Hub:
             batch = dirty[:]
             del dirty[: len(batch)]
             for connection in batch:
-                connection.flush()
+                try:
+                    connection.flush()
+                except Exception:
+                    logger.exception("writing to %s failed", connection.info)
+                    connection.abort()
 
     # -- coming and going
 
@@ -254,7 +274,17 @@ class Hub:
         return "unix", self._unix_clients
 
     def connected(self, connection: Connection) -> None:
+        """A connection has been accepted."""
         self._connections.add(connection)
+<<<<<<< HEAD
+        self.door.come(connection)
+
+    def admit(self, connection: Connection) -> None:
+        """Let a client join."""
+        name = connection.info.name
+        if self.options.unique_names and self.registry.has_name(name):
+            self.door.reject(connection, f"the name {name!r} is taken")
+=======
         refusal = self._headcount.come(connection.info.addr[0])
         if refusal is not None:
             if len(self._refusals) >= _ANTECHAMBER:
@@ -342,6 +372,7 @@ class Hub:
         name = connection.info.name
         if self.options.unique_names and self.registry.has_name(name):
             self._reject(connection, f"the name {name!r} is taken")
+>>>>>>> main
             return
         if connection.modern:
             codec = self.events.codec.name
@@ -373,8 +404,12 @@ class Hub:
             return
         info = connection.info
         self.note_end(kind, reason, info)
+<<<<<<< HEAD
+        self.door.forget(connection)
+=======
         self._awaiting_hello.pop(connection, None)
         self._refusals.pop(connection, None)
+>>>>>>> main
         had_joined = connection in self.registry
         if had_joined:
             self.registry.remove(connection)
@@ -410,7 +445,11 @@ class Hub:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
+<<<<<<< HEAD
+        self.door.go(connection)
+=======
         self._headcount.go(connection.info.addr[0])
+>>>>>>> main
         self.dropped += connection.outbox.refused
         self._check_gone()
 

@@ -15,6 +15,7 @@ from ssl import SSLContext
 from hisock import sockets
 from hisock.exceptions import ClientDisconnected, ConnectionLost, FramingError, ServerNotRunning
 from hisock.framing import Decoder
+from hisock.options import ClientOptions
 from hisock.running import RawFrame
 from hisock.sockets import RemoteAddress
 from hisock.tls import TLSSocket
@@ -28,13 +29,28 @@ class Link:
     """One connection to a server.
 
     :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
+<<<<<<< HEAD
+=======
     :param timeout: seconds to wait for the connection; ``None`` waits as long as the system does.
     :param tls: the context to speak TLS with; ``None`` does not.
     :param host: the name that the server's certificate has to have.
+>>>>>>> main
     :raises ServerNotRunning: nobody listens there, or nobody answered in time.
     :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
 
+<<<<<<< HEAD
+    def __init__(self, addr: RemoteAddress, options: ClientOptions) -> None:
+        self._decoder = Decoder(options.header_len, options.max_message_size)
+        self._sending = threading.Lock()
+        self._shut = False
+        try:
+            connection = sockets.open_connection(addr, options.timeout)
+            self.local_addr = sockets.local_address(connection)
+            self.socket: socket.socket | TLSSocket = connection
+            if options.tls is not None:
+                self.socket = TLSSocket(connection, options.tls, options.host, options.timeout)
+=======
     def __init__(
         self,
         addr: RemoteAddress,
@@ -53,6 +69,7 @@ class Link:
             self.socket: socket.socket | TLSSocket = connection
             if tls is not None:
                 self.socket = TLSSocket(connection, tls, host, timeout)
+>>>>>>> main
         except (ConnectionRefusedError, TimeoutError, FileNotFoundError) as exc:
             where = sockets.address_text(addr)
             raise ServerNotRunning(f"no server answers at {where}: {exc}") from exc

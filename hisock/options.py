@@ -1,15 +1,32 @@
+<<<<<<< HEAD
+"""What servers and clients can be told when they are made, besides the address."""
+=======
 """What a server can be told when it is made, besides where to listen."""
+>>>>>>> main
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+<<<<<<< HEAD
+from typing import TYPE_CHECKING, Any, Literal
+
+from hisock.casting import find_codec
+from hisock.clients import ClientInfo
+from hisock.framing import build_header
+from hisock.limits import check_rate_limit
+from hisock.reconnecting import Reconnect
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+=======
 from ssl import SSLContext
 from typing import Any, Literal
 
 from hisock.clients import ClientInfo
 from hisock.framing import build_header
 from hisock.limits import check_rate_limit
+>>>>>>> main
 
 Announce = Literal["all", "group", "none"]
 OnFlood = Literal["disconnect", "pause"]
@@ -61,11 +78,50 @@ class ServerOptions:
             _require(getattr(self, name) >= 0, name, getattr(self, name))
 
 
+<<<<<<< HEAD
+@dataclass(frozen=True)
+class ClientOptions:
+    """The options of a client; :class:`~hisock.client.HiSockClient` explains them.
+
+    :raises ValueError: one of them is not what it has to be.
+    """
+
+    name: str | None
+    group: str | None
+    header_len: int
+    cache_size: int
+    max_message_size: int
+    timeout: float | None
+    codec: str
+    token: str | None
+    reconnect: Reconnect | None
+    offline_buffer: int
+    tls: SSLContext | None
+    host: str | None
+
+    def __post_init__(self) -> None:
+        build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
+        find_codec(self.codec)
+        _require(self.max_message_size > 0, "max_message_size", self.max_message_size)
+        _require(self.offline_buffer >= 0, "offline_buffer", self.offline_buffer)
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the client is made only when the server has let it in."""
+        return self.token is not None or self.codec != "json"
+
+
+=======
+>>>>>>> main
 _EXPECTED = {
     "announce": "'all', 'group' or 'none'",
     "on_flood": "'disconnect' or 'pause'",
     "on_slow": "'disconnect', 'drop' or a function of the client and its backlog",
     "max_connections": "0 or more",
+<<<<<<< HEAD
+    "offline_buffer": "0 or more",
+=======
+>>>>>>> main
     "max_connections_per_ip": "0 or more",
 }
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
+<<<<<<< HEAD
+from hisock import loops, sockets
+from hisock.admission import bind_authenticate
+from hisock.asking import Asker
+from hisock.casting import find_codec
+from hisock.clients import ClientInfo
+from hisock.events import ServerEvents
+from hisock.exceptions import ClientDisconnected
+from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
+from hisock.hub import Hub
+from hisock.limits import LogLimit
+from hisock.options import Announce, OnFlood, OnSlow, ServerOptions
+from hisock.roster import Roster
+=======
 from hisock import loops, protocol, sockets
 from hisock.admission import bind_authenticate
 from hisock.binding import cast_message
@@ -24,6 +37,7 @@ from hisock.limits import LogLimit
 from hisock.loop_waiting import LoopWaiter, await_frame
 from hisock.options import Announce, OnFlood, OnSlow, ServerOptions
 from hisock.receiving import ThreadWaiter, call_timed_out, wait_for_frame
+>>>>>>> main
 from hisock.running import Job
 from hisock.sending import Sender
 from hisock.sockets import Address
@@ -39,7 +53,7 @@ S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 
 
-class HiSockServer(Sender):
+class HiSockServer(Sender, Asker, Roster):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -205,7 +219,11 @@ class HiSockServer(Sender):
 
         :raises TypeError: it takes something else.
         """
+<<<<<<< HEAD
+        self._hub.door.authenticate = bind_authenticate(func)
+=======
         self._hub.authenticate = bind_authenticate(func)
+>>>>>>> main
         return func
 
     # -- running handlers: see hisock.running.Runner
@@ -399,6 +417,8 @@ class HiSockServer(Sender):
     ) -> None:
         self.close()
 
+<<<<<<< HEAD
+=======
     # -- receiving
 
     def recv(
@@ -591,10 +611,16 @@ class HiSockServer(Sender):
         """
         return [peer.info for peer in self._registry.require_group(group)]
 
+>>>>>>> main
     def get_addr(self) -> Any:
         """Where the server listens."""
         return self.addr
 
+<<<<<<< HEAD
+    def stats(self) -> ServerStats:
+        """Figures of the server, as of now. From any thread."""
+        return self._hub.stats()
+=======
     def backlog(self, client: ClientRef) -> int:
         """Bytes that were sent to a client and that it has not taken yet.
 
@@ -666,6 +692,7 @@ class HiSockServer(Sender):
         :param force: do not tell them with ``$DISCONN$`` first.
         """
         self._hub.run(lambda: self._hub.disconnect_all(force))
+>>>>>>> main
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} serving at {sockets.address_text(self.addr)}>"

@@ -1,0 +1,141 @@
+"""The door of a server: who may come in, and how long one may stand in it.
+
+A connection is in the door from the moment it is accepted until it has said hello and the program
+has let it in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from hisock import protocol
+from hisock.admission import Authenticate, JoinRequest, Reject
+from hisock.limits import Headcount
+
+if TYPE_CHECKING:
+    from hisock.connection import Connection
+    from hisock.hub import Hub
+
+#: Connections over the limit that are let in far enough to be told so.
+_ANTECHAMBER = 64
+
+
+class Door:
+    """The connections that have not joined yet.
+
+    :ivar authenticate: decides who may join; ``None`` lets everybody in.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        options = hub.options
+        self._hub = hub
+        self.authenticate: Authenticate | None = None
+        self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
+        self._refusals: dict[Connection, str] = {}
+        self._awaiting_hello: dict[Connection, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Send those away who are still in the door."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._awaiting_hello):
+            connection.abort()
+
+    def come(self, connection: Connection) -> None:
+        """A connection has been accepted."""
+        hub = self._hub
+        refusal = self._headcount.come(connection.info.addr[0])
+        if refusal is not None:
+            if len(self._refusals) >= _ANTECHAMBER:
+                hub.leave(connection, "full", refusal, at_once=True)
+                return
+            # It is told when it has said whether it knows how to be told.
+            self._refusals[connection] = refusal
+        seconds = hub.options.hello_timeout
+        self._awaiting_hello[connection] = hub.loop.time() + seconds
+        if self._timer is None:
+            self._timer = hub.loop.call_later(seconds, self._check_hellos)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._awaiting_hello.pop(connection, None)
+        self._refusals.pop(connection, None)
+
+    def go(self, connection: Connection) -> None:
+        """The transport of a connection is closed."""
+        self._headcount.go(connection.info.addr[0])
+
+    def _check_hellos(self) -> None:
+        """End the connections whose hello is overdue; their deadlines are in order."""
+        now = self._hub.loop.time()
+        self._timer = None
+        seconds = self._hub.options.hello_timeout
+        for connection, deadline in list(self._awaiting_hello.items()):
+            if deadline > now:
+                self._timer = self._hub.loop.call_at(deadline, self._check_hellos)
+                break
+            connection.fail("hello", f"no hello came within {seconds:g} seconds")
+
+    def welcome(self, connection: Connection, hello: protocol.Hello) -> None:
+        """Let a client in that said hello, or tell it why not."""
+        del self._awaiting_hello[connection]
+        refusal = self._refusals.pop(connection, None)
+        if refusal is not None:
+            self.reject(connection, refusal, "full")
+        elif hello.codec != self._hub.events.codec.name:
+            ours = self._hub.events.codec.name
+            self.reject(connection, f"the server's codec is {ours!r}, not {hello.codec!r}")
+        elif self.authenticate is None:
+            self._hub.admit(connection)
+        else:
+            request = JoinRequest(hello.name, hello.group, connection.info.addr, hello.token)
+            self._ask(self.authenticate, connection, request)
+
+    def _ask(
+        self, authenticate: Authenticate, connection: Connection, request: JoinRequest
+    ) -> None:
+        """Have the program decide about a client."""
+        try:
+            decision = authenticate(request)
+        except Exception as exc:
+            self._refuse(connection, exc)
+            return
+        if not asyncio.iscoroutine(decision):
+            self._hub.admit(connection)
+            return
+        # What the client sends meanwhile waits, as for any async handler.
+        connection.begin()
+        self._hub.add_task(self._await_decision(connection, decision))
+
+    async def _await_decision(
+        self, connection: Connection, decision: Coroutine[Any, Any, Any]
+    ) -> None:
+        try:
+            await asyncio.wait_for(decision, self._hub.options.auth_timeout)
+        except asyncio.TimeoutError:
+            seconds = self._hub.options.auth_timeout
+            self.reject(connection, f"authentication took more than {seconds:g} seconds")
+        except Exception as exc:
+            self._refuse(connection, exc)
+        else:
+            if not connection.ended:
+                self._hub.admit(connection)
+        connection.idle()
+
+    def _refuse(self, connection: Connection, exc: Exception) -> None:
+        if isinstance(exc, Reject):
+            self.reject(connection, exc.reason)
+        else:
+            self._hub.events.runner.report(exc, "authenticate", connection.info)
+            self.reject(connection, "the server could not authenticate the client")
+
+    def reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
+        """Send a client away before it has joined."""
+        if connection.modern:
+            connection.outbox.write(
+                protocol.build_reserved(protocol.REJECT, reason.encode(), self._hub.header_len)
+            )
+        self._hub.leave(connection, kind, reason, goodbye=True)
