@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import re
@@ -47,6 +48,17 @@ def environment(**changes: str | None) -> dict[str, str]:
     return child
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@atexit.register
+def _end_all() -> None:
+    """Children of tests that failed half-way."""
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+
+
 class Program:
     """A running child. Its standard output and error are collected line by line.
 
@@ -74,6 +86,7 @@ class Program:
             encoding="utf-8",
             **creation,
         )
+        _started.append(self._process)
         self._changed = threading.Condition()
         self._lines: list[str] = []
         self._errors: list[str] = []
