@@ -37,10 +37,7 @@ from hisock.receiving import call_timed_out
 from hisock.reconnecting import Reconnect
 from hisock.running import Job, RawFrame
 from hisock.sockets import RemoteAddress, address_text, host_of
-<<<<<<< HEAD
 from hisock.stream import Stream
-=======
->>>>>>> main
 from hisock.tasks import Tasks
 from hisock.tls import ClientTLS, client_context
 from hisock.waiting import Frame, Waiting
@@ -64,39 +61,13 @@ class AsyncHiSockClient(Conversation, Deferring):
     :meth:`send` may be called from any thread, everything else on the loop's.
     """
 
-<<<<<<< HEAD
     def __init__(self, addr: RemoteAddress, options: ClientOptions) -> None:
-=======
-    def __init__(
-        self,
-        addr: Any,
-        name: str | None,
-        group: str | None,
-        header_len: int,
-        cache_size: int,
-        max_message_size: int,
-        timeout: float | None,
-        codec: str,
-        token: str | None,
-        reconnect: Reconnect | bool | None,
-        offline_buffer: int,
-        ssl: ClientTLS,
-        server_hostname: str | None,
-    ) -> None:
->>>>>>> main
         waiting = Waiting(
             threading.Lock(), time.monotonic, UNCLAIMED_FRAMES, UNCLAIMED_BYTES, float("inf")
         )
         Conversation.__init__(self, addr, options, waiting, self)
         self.deferred = None
         self._held_up = False
-<<<<<<< HEAD
-=======
-        self.max_message_size = max_message_size
-        self._timeout = timeout
-        self._tls = client_context(ssl)
-        self._host = (server_hostname or host_of(addr)) if self._tls is not None else None
->>>>>>> main
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._tasks = Tasks()
@@ -122,11 +93,7 @@ class AsyncHiSockClient(Conversation, Deferring):
     async def _open_stream(self) -> Stream:
         hello = self._hello()
         try:
-<<<<<<< HEAD
             stream = await asyncio.wait_for(self._connect_stream(), self._options.timeout)
-=======
-            stream = await asyncio.wait_for(self._connect_stream(), self._timeout)
->>>>>>> main
         except (
             ConnectionRefusedError,
             FileNotFoundError,
@@ -138,7 +105,6 @@ class AsyncHiSockClient(Conversation, Deferring):
         stream.transport.write(hello)
         return stream
 
-<<<<<<< HEAD
     async def _connect_stream(self) -> Stream:
         options = self._options
 
@@ -148,13 +114,6 @@ class AsyncHiSockClient(Conversation, Deferring):
         tls: dict[str, Any] = {"ssl": options.tls}
         if options.tls is not None:
             tls["server_hostname"] = options.host
-=======
-    async def _connect_stream(self) -> _Stream:
-        def make() -> _Stream:
-            return _Stream(self)
-
-        tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": self._host}
->>>>>>> main
         if isinstance(self.addr, (str, Path)):
             _, stream = await self._loop.create_unix_connection(make, str(self.addr), **tls)
         else:
@@ -509,7 +468,6 @@ async def async_connect(
 
     Parameters and errors as for :class:`hisock.HiSockClient`.
     """
-<<<<<<< HEAD
     options = ClientOptions(
         name=name,
         group=group,
@@ -523,22 +481,6 @@ async def async_connect(
         offline_buffer=offline_buffer,
         tls=client_context(ssl),
         host=server_hostname or host_of(addr),
-=======
-    client = AsyncHiSockClient(
-        addr,
-        name,
-        group,
-        header_len,
-        cache_size,
-        max_message_size,
-        timeout,
-        codec,
-        token,
-        reconnect,
-        offline_buffer,
-        ssl,
-        server_hostname,
->>>>>>> main
     )
     client = AsyncHiSockClient(addr, options)
     await client.connect()

@@ -22,17 +22,9 @@ from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_com
 from hisock.options import ClientOptions
 from hisock.receiving import ThreadWaiter, call_timed_out, frame_timed_out
 from hisock.reconnecting import Reconnect
-<<<<<<< HEAD
 from hisock.sockets import RemoteAddress, address_text, host_of
 from hisock.tls import ClientTLS, client_context
 from hisock.waiting import Frame
-=======
-from hisock.running import Job, RawFrame
-from hisock.sockets import RemoteAddress, address_text, host_of
-from hisock.tls import ClientTLS, client_context
-from hisock.waiting import Frame, Waiting
-from hisock.workers import Workers
->>>>>>> main
 
 logger = logging.getLogger("hisock.client")
 C = TypeVar("C", bound="HiSockClient")
@@ -104,88 +96,12 @@ class HiSockClient(BlockingConversation):
             tls=client_context(ssl),
             host=server_hostname or host_of(addr),
         )
-<<<<<<< HEAD
         super().__init__(addr, options)
-=======
-        self._error_handler: Callable[[Exception], Any] | None = None
-        self._workers = Workers("hisock-client")
-        self._asking = threading.Lock()
-        # The last frames that arrived, and what of them is still to be handled.
-        self._batch: list[RawFrame] = []
-        self._pending: Iterator[RawFrame] = iter(())
-        # Whose turn it is to read; others wait for that to change, or for a frame of theirs.
-        self._turn = threading.Condition()
-        self._reader: int | None = None
-        self._dispatcher: int | None = None
-        self._started = False
-        self._timeout = timeout
-        self._tls = client_context(ssl)
-        self._host = server_hostname or host_of(addr)
-        self._max_message_size = max_message_size
-        # Guards which link is the current one, and what is sent before it is.
-        self._changing_link = threading.Lock()
-        self._back_or_closed = threading.Event()
-        #: Events that the thread which reads has yet to fire.
-        self._news: deque[tuple[str, ...]] = deque()
-        self._link = self._open_link()
->>>>>>> main
         #: When the client connected, in seconds since the epoch.
         self.connect_time = time.time()
         if options.wants_answer:
             self._await_answer(timeout)
 
-<<<<<<< HEAD
-=======
-    def _open_link(self) -> Link:
-        hello = self._hello()
-        link = Link(
-            self.addr,
-            self._timeout,
-            self.header_len,
-            self._max_message_size,
-            self._tls,
-            self._host,
-        )
-        link.send(hello)
-        return link
-
-    # -- running handlers: see hisock.running.Runner
-
-    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
-        """Log an error of a handler, and give it to the error handler."""
-        logger.error("the handler of %r failed: %s", command, exc, exc_info=exc)
-        if self._error_handler is not None:
-            try:
-                self._error_handler(exc)
-            except Exception:
-                logger.exception("the error handler failed")
-
-    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
-        """Run a handler in a thread of its own."""
-        self._workers.submit(self._run_job, func, job)
-
-    def _run_job(self, func: Callable[[], Any], job: Job) -> None:
-        try:
-            result = func()
-        except Exception as exc:
-            if self._closed and exc is self._ended_by:
-                return  # it was waiting in recv() when the client closed
-            job.finish(None, exc)
-        else:
-            job.finish(result, None)
-
-    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
-        """A blocking client has no event loop to run coroutines on."""
-        coroutine.close()
-        job.finish(
-            None,
-            TypeError(
-                f"the handler of {job.command!r} is async; "
-                "use hisock.async_connect(), or a plain function"
-            ),
-        )
-
->>>>>>> main
     # -- running
 
     def start(

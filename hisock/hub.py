@@ -12,10 +12,6 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from hisock import protocol, sockets
-<<<<<<< HEAD
-=======
-from hisock.admission import Authenticate, JoinRequest, Reject
->>>>>>> main
 from hisock.clients import ClientInfo, Registry
 from hisock.connection import Connection
 from hisock.door import Door
@@ -23,11 +19,7 @@ from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
 from hisock.handshake import TLSAcceptor
-<<<<<<< HEAD
 from hisock.limits import LogLimit
-=======
-from hisock.limits import Headcount, LogLimit
->>>>>>> main
 from hisock.options import ServerOptions
 from hisock.running import Job
 from hisock.stats import ServerStats, TickStats
@@ -41,8 +33,6 @@ T = TypeVar("T")
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed"})
 #: Seconds that closing clients get to take their last frames.
 SHUTDOWN_SECONDS = 2.0
-#: Connections over the limit that are let in far enough to be told so.
-_ANTECHAMBER = 64
 
 
 class Hub:
@@ -63,12 +53,7 @@ class Hub:
         self.scratch: Scratch = Scratch()
         #: The connections whose outboxes wait to be written.
         self.dirty: list[Connection] = []
-<<<<<<< HEAD
         self.door = Door(self)
-=======
-        #: Decides who may join; ``None`` lets everybody in.
-        self.authenticate: Authenticate | None = None
->>>>>>> main
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
@@ -81,11 +66,6 @@ class Hub:
         self.handler_errors = 0
         self._loop_lag = 0.0
         self._log_limit = LogLimit()
-<<<<<<< HEAD
-=======
-        self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
-        self._refusals: dict[Connection, str] = {}
->>>>>>> main
         self._unix_clients = 0
         self._ticks: list[Tick] = []
         self._connections: set[Connection] = set()
@@ -276,7 +256,6 @@ class Hub:
     def connected(self, connection: Connection) -> None:
         """A connection has been accepted."""
         self._connections.add(connection)
-<<<<<<< HEAD
         self.door.come(connection)
 
     def admit(self, connection: Connection) -> None:
@@ -284,95 +263,6 @@ class Hub:
         name = connection.info.name
         if self.options.unique_names and self.registry.has_name(name):
             self.door.reject(connection, f"the name {name!r} is taken")
-=======
-        refusal = self._headcount.come(connection.info.addr[0])
-        if refusal is not None:
-            if len(self._refusals) >= _ANTECHAMBER:
-                self.leave(connection, "full", refusal, at_once=True)
-                return
-            # It is told when it has said whether it knows how to be told.
-            self._refusals[connection] = refusal
-        self._awaiting_hello[connection] = self.loop.time() + self.options.hello_timeout
-        if self._hello_timer is None:
-            self._hello_timer = self.loop.call_later(self.options.hello_timeout, self._check_hellos)
-
-    def _check_hellos(self) -> None:
-        """End the connections whose hello is overdue; their deadlines are in order."""
-        now = self.loop.time()
-        self._hello_timer = None
-        seconds = self.options.hello_timeout
-        for connection, deadline in list(self._awaiting_hello.items()):
-            if deadline > now:
-                self._hello_timer = self.loop.call_at(deadline, self._check_hellos)
-                break
-            connection.fail("hello", f"no hello came within {seconds:g} seconds")
-
-    def welcome(self, connection: Connection, hello: protocol.Hello) -> None:
-        """Let a client in that said hello, or tell it why not."""
-        del self._awaiting_hello[connection]
-        refusal = self._refusals.pop(connection, None)
-        if refusal is not None:
-            self._reject(connection, refusal, "full")
-        elif hello.codec != self.events.codec.name:
-            ours = self.events.codec.name
-            self._reject(connection, f"the server's codec is {ours!r}, not {hello.codec!r}")
-        elif self.authenticate is None:
-            self._admit(connection)
-        else:
-            request = JoinRequest(hello.name, hello.group, connection.info.addr, hello.token)
-            self._ask(self.authenticate, connection, request)
-
-    def _ask(
-        self, authenticate: Authenticate, connection: Connection, request: JoinRequest
-    ) -> None:
-        """Have the program decide about a client."""
-        try:
-            decision = authenticate(request)
-        except Exception as exc:
-            self._refuse(connection, exc)
-            return
-        if not asyncio.iscoroutine(decision):
-            self._admit(connection)
-            return
-        # What the client sends meanwhile waits, as for any async handler.
-        connection.begin()
-        self._tasks.add(self.loop.create_task(self._await_decision(connection, decision)))
-
-    async def _await_decision(
-        self, connection: Connection, decision: Coroutine[Any, Any, Any]
-    ) -> None:
-        try:
-            await asyncio.wait_for(decision, self.options.auth_timeout)
-        except asyncio.TimeoutError:
-            seconds = self.options.auth_timeout
-            self._reject(connection, f"authentication took more than {seconds:g} seconds")
-        except Exception as exc:
-            self._refuse(connection, exc)
-        else:
-            if not connection.ended:
-                self._admit(connection)
-        connection.idle()
-
-    def _refuse(self, connection: Connection, exc: Exception) -> None:
-        if isinstance(exc, Reject):
-            self._reject(connection, exc.reason)
-        else:
-            self.events.runner.report(exc, "authenticate", connection.info)
-            self._reject(connection, "the server could not authenticate the client")
-
-    def _reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
-        """Send a client away before it has joined."""
-        if connection.modern:
-            connection.outbox.write(
-                protocol.build_reserved(protocol.REJECT, reason.encode(), self.header_len)
-            )
-        self.leave(connection, kind, reason, goodbye=True)
-
-    def _admit(self, connection: Connection) -> None:
-        name = connection.info.name
-        if self.options.unique_names and self.registry.has_name(name):
-            self._reject(connection, f"the name {name!r} is taken")
->>>>>>> main
             return
         if connection.modern:
             codec = self.events.codec.name
@@ -404,12 +294,7 @@ class Hub:
             return
         info = connection.info
         self.note_end(kind, reason, info)
-<<<<<<< HEAD
         self.door.forget(connection)
-=======
-        self._awaiting_hello.pop(connection, None)
-        self._refusals.pop(connection, None)
->>>>>>> main
         had_joined = connection in self.registry
         if had_joined:
             self.registry.remove(connection)
@@ -445,11 +330,7 @@ class Hub:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-<<<<<<< HEAD
         self.door.go(connection)
-=======
-        self._headcount.go(connection.info.addr[0])
->>>>>>> main
         self.dropped += connection.outbox.refused
         self._check_gone()
 

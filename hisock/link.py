@@ -10,7 +10,6 @@ import select
 import socket
 import threading
 import time
-from ssl import SSLContext
 
 from hisock import sockets
 from hisock.exceptions import ClientDisconnected, ConnectionLost, FramingError, ServerNotRunning
@@ -29,17 +28,10 @@ class Link:
     """One connection to a server.
 
     :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
-<<<<<<< HEAD
-=======
-    :param timeout: seconds to wait for the connection; ``None`` waits as long as the system does.
-    :param tls: the context to speak TLS with; ``None`` does not.
-    :param host: the name that the server's certificate has to have.
->>>>>>> main
     :raises ServerNotRunning: nobody listens there, or nobody answered in time.
     :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
 
-<<<<<<< HEAD
     def __init__(self, addr: RemoteAddress, options: ClientOptions) -> None:
         self._decoder = Decoder(options.header_len, options.max_message_size)
         self._sending = threading.Lock()
@@ -50,26 +42,6 @@ class Link:
             self.socket: socket.socket | TLSSocket = connection
             if options.tls is not None:
                 self.socket = TLSSocket(connection, options.tls, options.host, options.timeout)
-=======
-    def __init__(
-        self,
-        addr: RemoteAddress,
-        timeout: float | None,
-        header_len: int,
-        max_message_size: int,
-        tls: SSLContext | None = None,
-        host: str | None = None,
-    ) -> None:
-        self._decoder = Decoder(header_len, max_message_size)
-        self._sending = threading.Lock()
-        self._shut = False
-        try:
-            connection = sockets.open_connection(addr, timeout)
-            self.local_addr = sockets.local_address(connection)
-            self.socket: socket.socket | TLSSocket = connection
-            if tls is not None:
-                self.socket = TLSSocket(connection, tls, host, timeout)
->>>>>>> main
         except (ConnectionRefusedError, TimeoutError, FileNotFoundError) as exc:
             where = sockets.address_text(addr)
             raise ServerNotRunning(f"no server answers at {where}: {exc}") from exc

@@ -1,14 +1,9 @@
-<<<<<<< HEAD
 """What servers and clients can be told when they are made, besides the address."""
-=======
-"""What a server can be told when it is made, besides where to listen."""
->>>>>>> main
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any, Literal
 
 from hisock.casting import find_codec
@@ -19,14 +14,6 @@ from hisock.reconnecting import Reconnect
 
 if TYPE_CHECKING:
     from ssl import SSLContext
-=======
-from ssl import SSLContext
-from typing import Any, Literal
-
-from hisock.clients import ClientInfo
-from hisock.framing import build_header
-from hisock.limits import check_rate_limit
->>>>>>> main
 
 Announce = Literal["all", "group", "none"]
 OnFlood = Literal["disconnect", "pause"]
@@ -78,7 +65,6 @@ class ServerOptions:
             _require(getattr(self, name) >= 0, name, getattr(self, name))
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True)
 class ClientOptions:
     """The options of a client; :class:`~hisock.client.HiSockClient` explains them.
@@ -111,17 +97,12 @@ class ClientOptions:
         return self.token is not None or self.codec != "json"
 
 
-=======
->>>>>>> main
 _EXPECTED = {
     "announce": "'all', 'group' or 'none'",
     "on_flood": "'disconnect' or 'pause'",
     "on_slow": "'disconnect', 'drop' or a function of the client and its backlog",
     "max_connections": "0 or more",
-<<<<<<< HEAD
     "offline_buffer": "0 or more",
-=======
->>>>>>> main
     "max_connections_per_ip": "0 or more",
 }
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-<<<<<<< HEAD
 from hisock import loops, sockets
 from hisock.admission import bind_authenticate
 from hisock.asking import Asker
@@ -23,21 +22,6 @@ from hisock.hub import Hub
 from hisock.limits import LogLimit
 from hisock.options import Announce, OnFlood, OnSlow, ServerOptions
 from hisock.roster import Roster
-=======
-from hisock import loops, protocol, sockets
-from hisock.admission import bind_authenticate
-from hisock.binding import cast_message
-from hisock.casting import Cast, find_codec
-from hisock.clients import ClientInfo, ClientRef, ClientsView
-from hisock.events import ServerEvents
-from hisock.exceptions import ClientDisconnected, ConnectionLost, NotSupported
-from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
-from hisock.hub import Hub
-from hisock.limits import LogLimit
-from hisock.loop_waiting import LoopWaiter, await_frame
-from hisock.options import Announce, OnFlood, OnSlow, ServerOptions
-from hisock.receiving import ThreadWaiter, call_timed_out, wait_for_frame
->>>>>>> main
 from hisock.running import Job
 from hisock.sending import Sender
 from hisock.sockets import Address
@@ -219,11 +203,7 @@ class HiSockServer(Sender, Asker, Roster):
 
         :raises TypeError: it takes something else.
         """
-<<<<<<< HEAD
         self._hub.door.authenticate = bind_authenticate(func)
-=======
-        self._hub.authenticate = bind_authenticate(func)
->>>>>>> main
         return func
 
     # -- running handlers: see hisock.running.Runner
@@ -417,282 +397,13 @@ class HiSockServer(Sender, Asker, Roster):
     ) -> None:
         self.close()
 
-<<<<<<< HEAD
-=======
-    # -- receiving
-
-    def recv(
-        self, recv_on: str | None = None, recv_as: Any = bytes, timeout: float | None = None
-    ) -> Any:
-        """Wait for a frame of any client that no handler takes. In ``threaded`` handlers, or in
-        a thread of one's own.
-
-        :param recv_on: the command to wait for; ``None`` for any frame.
-        :param recv_as: the type to return its message as.
-        :param timeout: seconds to wait; ``None`` waits for ever.
-        :raises TimeoutError: nothing came in time.
-        :raises InvalidTypeCast: the message does not fit ``recv_as``.
-        :raises RuntimeError: called on the loop's own thread, which would wait for itself.
-        :raises ClientDisconnected: the server is closed.
-        """
-        self._not_on_loop("recv()")
-        return wait_for_frame(self._waiting, self._codec, recv_on, recv_as, timeout)
-
-    def _not_on_loop(self, what: str) -> None:
-        if self._hub.on_loop_thread() and not self._ended.is_set():
-            raise RuntimeError(
-                f"{what} on the thread of the server's loop would wait for ever; "
-                'register the handler with @server.on("...", threaded=True)'
-            )
-
-    async def wait_for(
-        self,
-        command: str | None = None,
-        type: Any = bytes,
-        client: ClientRef | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        """Wait, in an async handler or task, for a frame that no handler takes.
-
-        :param command: the command to wait for; ``None`` for any frame.
-        :param type: the type to return its message as.
-        :param client: wait for a frame of this client; ``None`` for one of whichever.
-        :param timeout: seconds to wait; ``None`` waits for ever.
-        :raises TimeoutError: nothing came in time.
-        :raises InvalidTypeCast: the message does not fit ``type``.
-        :raises ClientNotFound: no such client is connected.
-        :raises ConnectionLost: the client went away meanwhile.
-        """
-        source = None if client is None else self._registry.find(client).info.ip
-        return await await_frame(self._waiting, self._codec, (command, source), type, timeout)
-
-    # -- calling
-
-    @overload
-    async def call(
-        self,
-        client: ClientRef,
-        command: str,
-        content: Any = None,
-        *,
-        timeout: float | None = 5.0,
-    ) -> bytes | None: ...
-
-    @overload
-    async def call(
-        self,
-        client: ClientRef,
-        command: str,
-        content: Any,
-        type: type[T],
-        timeout: float | None = 5.0,
-    ) -> T: ...
-
-    async def call(
-        self,
-        client: ClientRef,
-        command: str,
-        content: Any = None,
-        type: Any = None,
-        timeout: float | None = 5.0,
-    ) -> Any:
-        """Send a command to a client and return what its handler returns.
-
-        For async handlers and tasks on the server's loop; elsewhere see :meth:`call_blocking`.
-
-        :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
-        :param timeout: seconds to wait for the reply; ``None`` waits for ever.
-        :raises RemoteError: the handler raised; the error's message is this one's.
-        :raises TimeoutError: no reply came in time.
-        :raises ConnectionLost: the client went away before the reply came.
-        :raises ClientNotFound: no such client is connected.
-        :raises NotSupported: the client is older than calls; nothing was sent.
-        :raises InvalidTypeCast: the reply does not fit ``type``.
-        """
-        waiter: LoopWaiter[bytes | None] = LoopWaiter()
-        with self._calling(client, command, content, type, waiter) as cast:
-            try:
-                message = await waiter.wait(timeout)
-            except TimeoutError:
-                raise call_timed_out(command, timeout) from None
-        return cast_message(command, cast, message)
-
-    def call_blocking(
-        self,
-        client: ClientRef,
-        command: str,
-        content: Any = None,
-        type: Any = None,
-        timeout: float | None = 5.0,
-    ) -> Any:
-        """The same as :meth:`call`, for ``threaded`` handlers and other threads.
-
-        :raises RuntimeError: called on the server's loop, which would wait for itself.
-        """
-        self._not_on_loop("call_blocking()")
-        waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
-        with self._calling(client, command, content, type, waiter) as cast:
-            try:
-                message = waiter.wait(timeout)
-            except TimeoutError:
-                raise call_timed_out(command, timeout) from None
-        return cast_message(command, cast, message)
-
-    @contextlib.contextmanager
-    def _calling(
-        self, client: ClientRef, command: str, content: Any, reply_as: Any, waiter: Any
-    ) -> Iterator[Cast]:
-        """Send a call; whoever is inside waits for the reply."""
-        cast = self._codec.cast_for(reply_as)
-        encoded = self._codec.encode(content)
-        peer = self._registry.find(client)
-        if not peer.modern:
-            raise NotSupported(
-                f"{peer.info} does not know calls, {command!r} was not sent; "
-                "use send_client() and wait_for()"
-            )
-        calls = peer.calls
-        number = calls.add(waiter)
-        try:
-            call = protocol.Call(number, command, encoded)
-            if not peer.outbox.write(protocol.build_call(call, self.header_len)):
-                raise ConnectionLost(f"{peer.info} is no longer connected")
-            yield cast
-        finally:
-            calls.forget(number)
-
-    def get_cache(self, idx: int | slice | None = None) -> Any:
-        """The cached frames, oldest first: all, the one at an index, or a slice.
-
-        Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
-        """
-        return self._events.cache.get(idx)
-
-    # -- who is there
-
-    @property
-    def clients(self) -> ClientsView:
-        """The connected clients by ``(ip, port)``: a live, read-only mapping."""
-        return ClientsView(self._registry)
-
-    def __len__(self) -> int:
-        return len(self._registry)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def get_client(self, client: ClientRef) -> ClientInfo:
-        """What is known of a client.
-
-        :raises ClientNotFound: no such client is connected.
-        """
-        return self._registry.find(client).info
-
-    def get_all_clients(self, key: str | Callable[[ClientInfo], Any] | None = None) -> list[Any]:
-        """All clients, in the order they joined.
-
-        :param key: ``"ip"``, ``"name"`` or ``"group"`` for a list of those; a callable keeps the
-            clients for which it returns true.
-        :raises ValueError: there is no such key.
-        """
-        infos = [peer.info for peer in self._registry]
-        if key is None:
-            return infos
-        if callable(key):
-            return [info for info in infos if key(info)]
-        if key not in ("ip", "name", "group"):
-            raise ValueError(f"key is 'ip', 'name', 'group' or a callable, not {key!r}")
-        return [info[key] for info in infos]
-
-    def get_group(self, group: str) -> list[ClientInfo]:
-        """The clients in a group.
-
-        :raises GroupNotFound: nobody is in it.
-        """
-        return [peer.info for peer in self._registry.require_group(group)]
-
->>>>>>> main
     def get_addr(self) -> Any:
         """Where the server listens."""
         return self.addr
 
-<<<<<<< HEAD
     def stats(self) -> ServerStats:
         """Figures of the server, as of now. From any thread."""
         return self._hub.stats()
-=======
-    def backlog(self, client: ClientRef) -> int:
-        """Bytes that were sent to a client and that it has not taken yet.
-
-        :raises ClientNotFound: no such client is connected.
-        """
-        return self._registry.find(client).backlog()
-
-    def stats(self) -> ServerStats:
-        """Figures of the server, as of now. From any thread."""
-        return self._hub.stats()
-
-    # -- rooms and sessions
-
-    def join_room(self, client: ClientRef, room: str) -> None:
-        """Put a client into a room. It may be in many, beside its group. From any thread.
-
-        :param room: the room's name, at most 1024 characters; it exists while somebody is in it.
-        :raises ClientNotFound: no such client is connected.
-        :raises ValueError: the name is too long.
-        """
-        protocol.encode_name(room)
-        self._hub.run(lambda: self._registry.join_room(self._registry.find(client), room))
-
-    def leave_room(self, client: ClientRef, room: str) -> None:
-        """Take a client out of a room; a client that leaves the server leaves all its rooms.
-
-        :raises ClientNotFound: no such client is connected.
-        """
-        self._hub.run(lambda: self._registry.leave_room(self._registry.find(client), room))
-
-    def rooms(self, client: ClientRef) -> set[str]:
-        """The rooms that a client is in.
-
-        :raises ClientNotFound: no such client is connected.
-        """
-        return set(self._registry.find(client).rooms or ())
-
-    def get_room(self, room: str) -> list[ClientInfo]:
-        """The clients in a room; empty when nobody is in it."""
-        return [peer.info for peer in list(self._registry.room(room).values())]
-
-    def session(self, client: ClientRef) -> Any:
-        """What the program keeps for a client while it is connected: a dict, or what the
-        ``session`` option makes.
-
-        :raises ClientNotFound: no such client is connected.
-        """
-        peer = self._registry.find(client)
-        if peer.session is None:
-            peer.session = self._hub.options.session()
-        return peer.session
-
-    # -- disconnecting
-
-    def disconnect_client(
-        self, client: ClientRef, force: bool = False, call_func: bool = False
-    ) -> None:
-        """Disconnect one client. From any thread.
-
-        :param force: do not tell it with ``$DISCONN$`` first.
-        :param call_func: fire the ``leave`` event for it.
-        :raises ClientNotFound: no such client is connected.
-        """
-        self._hub.run(lambda: self._hub.disconnect(self._registry.find(client), force, call_func))
-
-    def disconnect_all_clients(self, force: bool = False) -> None:
-        """Disconnect all clients. From any thread.
-
-        :param force: do not tell them with ``$DISCONN$`` first.
-        """
-        self._hub.run(lambda: self._hub.disconnect_all(force))
->>>>>>> main
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} serving at {sockets.address_text(self.addr)}>"
