@@ -36,7 +36,6 @@ class Sender:
         client: ClientRef,
         command: str,
         content: Any = None,
-        *,
         volatile: bool = False,
         latest: str | None = None,
     ) -> None:
@@ -48,12 +47,18 @@ class Sender:
         """
         if type(content) is not bytes:
             content = self._codec.encode(content)
-        peer: Connection | None = client._peer if type(client) is ClientInfo else None
-        if peer is None or peer.hub is not self._hub:
+        try:
+            peer: Connection = client._peer  # type: ignore[union-attr]
+            outbox = peer.outbox
+            known = peer.hub is self._hub
+        except AttributeError:  # not a ClientInfo, or one of a client that has gone
+            known = False
+        if not known:
             peer = self._registry.find(client)
+            outbox = peer.outbox
         if volatile or latest is not None:
-            self._fan_out({peer.outbox: peer}, command, content, volatile, latest)
-        elif not peer.outbox.send(command, content) and peer.outbox.closed:
+            self._fan_out({outbox: peer}, command, content, volatile, latest)
+        elif not outbox.send(command, content) and outbox.closed:
             raise ClientNotFound(f"{peer.info} is no longer connected")
 
     def send_all_clients(
