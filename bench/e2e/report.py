@@ -80,7 +80,8 @@ def table(
         verdict = "met" if goal.met(value) else "MISSED"
         what = f"{goal.workload}, {goal.text}"
         wanted = f"{goal.sign} {number(goal.reach)}{further}"
-        lines.append(f"  {what:<34} {number(value):>8}   {verdict:<6}  ({wanted})")
+        shown = f"{value:.3f}" if value < 10 else number(value)  # 0.399 is not 0.40
+        lines.append(f"  {what:<34} {shown:>8}   {verdict:<6}  ({wanted})")
     return "\n".join(lines)
 
 
