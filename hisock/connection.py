@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a connection which the server ends may take to read its last frames.
 LINGER_SECONDS = 1.0
+#: Bytes that one read of a connection takes at most, but for large messages.
+RECEIVE_SIZE = 65536
 
 
 class Connection(Deferring, asyncio.BufferedProtocol):
@@ -118,6 +120,8 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         except FramingError:
             frames = []
         if frames:
+            if nbytes == RECEIVE_SIZE:
+                self._let_others()
             hub.messages_in += len(frames)
             if self._limit is None:
                 self._take(frames)
@@ -127,6 +131,15 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             self._hold(decoder.pending)
         if decoder.error is not None:
             self._fail_if_idle()
+
+    def _let_others(self) -> None:
+        """Read on only in the next iteration of the loop.
+
+        It filled the whole buffer, so there is more; libuv would read that at once, and again, up
+        to 32 times, while the other clients wait.
+        """
+        self.set_reading(False)
+        self.hub.loop.call_soon(self.set_reading, True)
 
     def _take(self, frames: list[RawFrame]) -> None:
         self._batch = frames

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hisock import protocol, sockets
 from hisock.clients import ClientInfo, Registry
-from hisock.connection import Connection
+from hisock.connection import RECEIVE_SIZE, Connection
 from hisock.door import Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
@@ -50,7 +50,7 @@ class Hub:
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
-        self.scratch: Scratch = Scratch()
+        self.scratch: Scratch = Scratch(RECEIVE_SIZE)
         #: The connections whose outboxes wait to be written.
         self.dirty: list[Connection] = []
         self.door = Door(self)

@@ -78,6 +78,16 @@ def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, ours[number])
 
 
+def expect_large_messages(size: int) -> None:
+    """Keep the memory of large messages in the process instead of giving it back each time.
+
+    glibc asks the system for every block over a threshold, and each new page of it costs a fault:
+    256 of them for a message of 1 MiB. Freeing one large block raises the threshold, for good
+    (``mallopt(3)``, M_MMAP_THRESHOLD). The block is never touched, so it takes no memory.
+    """
+    bytes(size)
+
+
 def raise_descriptor_limit() -> None:
     """Let the process have as many descriptors, and so connections, as the system allows it."""
     try:

@@ -33,6 +33,8 @@ from hisock.workers import Workers
 
 logger = logging.getLogger("hisock.server")
 F = TypeVar("F", bound=Callable[..., Any])
+#: Bytes of a message that many programs send, for :func:`hisock.loops.expect_large_messages`.
+_LARGE = 8 * 1024 * 1024
 S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 
@@ -316,6 +318,7 @@ class HiSockServer(Sender, Asker, Roster):
         self._events.callback = callback
         self._events.refresh()
         loops.raise_descriptor_limit()
+        loops.expect_large_messages(min(self._hub.options.max_message_size, _LARGE))
 
     async def serve(
         self,
