@@ -7,16 +7,18 @@ peer after another. What a bad peer sent correctly before is handled; the reason
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
 import pytest
 from support import Crowd, Peer, command_frame, frame
+from support.events import PATIENCE
 from support.logs import LogEvents
 
 import hisock
 
-from .conftest import MAX_MESSAGE, Wired, answer_counting
+from .conftest import MAX_MESSAGE, Loop, Wired, answer_counting
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,54 @@ def test_a_hello_that_never_comes_closes_that_connection(log: LogEvents) -> None
             assert "hello" in reason.lower()
         assert len(server) == len(crowd.members)
         crowd.close()
+
+
+def test_a_hello_that_waits_for_a_busy_server_came_in_time(loop: Loop) -> None:
+    """What a client sent in time is not late because the server reads it late."""
+    timeout = 0.5
+    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0), hello_timeout=timeout, loop=loop)
+    holding, release = threading.Event(), threading.Event()
+
+    @server.on("hold")
+    def hold() -> None:
+        holding.set()
+        assert release.wait(PATIENCE)
+
+    server.on("ping")(lambda client: server.send_client(client, "pong"))
+    server.start()
+    with server, Peer.joined(server.addr, "holder") as holder, Peer(server.addr) as waiting:
+        for _ in range(3):  # by then the server has accepted the other one
+            holder.ask("ping", answer="pong")
+        holder.send("hold")
+        assert holding.wait(PATIENCE)
+        waiting.hello("patient")
+        assert not release.wait(2 * timeout)  # nothing is waited for but the time to pass
+        release.set()
+        waiting.wait_for(lambda got: got.reserved == "CLTCONN")
+
+
+def test_a_keepalive_answer_that_waits_for_a_busy_server_came_in_time(loop: Loop) -> None:
+    timeout = 0.5
+    server = hisock.ThreadedHiSockServer(
+        ("127.0.0.1", 0), keepalive_interval=0.5, keepalive_timeout=timeout, loop=loop
+    )
+    holding, release = threading.Event(), threading.Event()
+
+    @server.on("hold")
+    def hold() -> None:
+        holding.set()
+        assert release.wait(PATIENCE)
+
+    server.on("ping")(lambda client: server.send_client(client, "pong"))
+    server.start()
+    with server, Peer.joined(server.addr) as holder, Peer.joined(server.addr) as dutiful:
+        dutiful.wait_for(lambda got: got.reserved == "KEEPALIVE")
+        holder.send("hold")
+        assert holding.wait(PATIENCE)
+        dutiful.reserved("KEEPACK")
+        assert not release.wait(2 * timeout)  # nothing is waited for but the time to pass
+        release.set()
+        dutiful.ask("ping", answer="pong")
 
 
 def test_the_crowd_is_complete_after_all_of_this(wired: Wired) -> None:
