@@ -7,6 +7,7 @@ per byte, and per frame only what the caller gets: a tuple and the message.
 """
 
 cimport cython
+from cpython.list cimport PyList_GET_SIZE
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport (
     PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE, PyByteArray_Resize
@@ -133,6 +134,7 @@ cdef class Decoder:
     cdef bytearray _block  # the payload under way, as far as it came
     cdef readonly object error
     cdef readonly long long position
+    cdef readonly long long frames  # how many have come, for statistics
     cdef Py_ssize_t _limit
     cdef Py_ssize_t _need  # length of the payload under way; -1: its header is not complete
     cdef Py_ssize_t _have  # bytes of it in _block
@@ -369,6 +371,7 @@ cdef class Decoder:
             self._head_have = <unsigned char>(end - p)
             memcpy(self._head, p, end - p)
         self.position = base + (p - data)
+        self.frames += PyList_GET_SIZE(frames)
         if self.error is not None and not frames:
             raise again(self.error)
         return frames

@@ -220,6 +220,7 @@ class Decoder:
         "_need",
         "_scratch",
         "error",
+        "frames",
         "position",
     )
 
@@ -242,6 +243,7 @@ class Decoder:
         self._direct = False  # that buffer is part of _block
         self.error: FramingError | None = None
         self.position = 0
+        self.frames = 0  # how many have come, for statistics
 
     @property
     def pending(self) -> int:
@@ -359,6 +361,7 @@ class Decoder:
             self._forget()
         if self.error is not None and not frames:
             raise self._again(self.error)
+        self.frames += len(frames)
         return frames
 
     def _frames(self, data: bytes, frames: list[Frame]) -> None:

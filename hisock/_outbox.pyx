@@ -74,6 +74,8 @@ cdef class Outbox:
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t frames
     cdef readonly Py_ssize_t refused
+    cdef Py_ssize_t _frames_before  # what was taken already, for statistics
+    cdef Py_ssize_t _bytes_before
     cdef readonly bint closed
     cdef public bint refusing
     cdef bint _dirty
@@ -88,6 +90,16 @@ cdef class Outbox:
 
     def __dealloc__(self):
         Py_XDECREF(self._tail)
+
+    @property
+    def taken_frames(self):
+        """How many frames were taken, ever."""
+        return self._frames_before
+
+    @property
+    def taken_bytes(self):
+        """How many bytes were taken, ever."""
+        return self._bytes_before
 
     def send(self, command, message=None):
         """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
@@ -148,6 +160,8 @@ cdef class Outbox:
             chunks = self._chunks
             self._chunks = fresh
             self._hint = min(self.size, MOST_TAIL)
+            self._bytes_before += self.size
+            self._frames_before += self.frames
             self.size = 0
             self.frames = 0
             self._dirty = False

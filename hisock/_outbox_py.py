@@ -42,6 +42,8 @@ class Outbox:
         "refused",
         "refusing",
         "size",
+        "taken_bytes",
+        "taken_frames",
     )
 
     def __init__(
@@ -66,6 +68,8 @@ class Outbox:
         self.refused = 0
         self.size = 0
         self.frames = 0
+        self.taken_bytes = 0  # ever, for statistics
+        self.taken_frames = 0
 
     def send(self, command: str, message: bytes | None = None) -> bool:
         """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
@@ -101,6 +105,8 @@ class Outbox:
         self._dirty = False
         pieces = self._pieces[:]
         del self._pieces[: len(pieces)]
+        self.taken_bytes += self.size
+        self.taken_frames += self.frames
         self.size = 0
         self.frames = 0
         if not pieces:

@@ -22,6 +22,7 @@ from hisock.exceptions import ConnectionLost, FramingError, ProtocolError
 from hisock.framing import Decoder, Outbox, build_raw
 from hisock.limits import RateLimit
 from hisock.running import RawFrame
+from hisock.stats import Figures
 
 if TYPE_CHECKING:
     from hisock.hub import Hub
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 1.0
 #: Bytes that one read of a connection takes at most, but for large messages.
 RECEIVE_SIZE = 65536
+#: The batch between two batches; it stays empty.
+_NO_FRAMES: list[RawFrame] = []
 
 
 class Connection(Deferring, asyncio.BufferedProtocol):
@@ -89,7 +92,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._calls: CallTable | None = None
         self.deferred = None
         self._held_up = False
-        self._batch: list[RawFrame] = []
+        self._batch = _NO_FRAMES
         self._original: tuple[str | None, str | None] = (None, None)
         self.held = 0
         self._holds = 0
@@ -112,17 +115,14 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if self._ended:
             return
         self.alive = True
-        hub = self.hub
-        hub.bytes_in += nbytes
         decoder = self._decoder
         try:
             frames = decoder.buffer_updated(nbytes)
         except FramingError:
             frames = []
+        if nbytes == RECEIVE_SIZE:
+            self._let_others()
         if frames:
-            if nbytes == RECEIVE_SIZE:
-                self._let_others()
-            hub.messages_in += len(frames)
             if self._limit is None:
                 self._take(frames)
             else:
@@ -143,11 +143,14 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def _take(self, frames: list[RawFrame]) -> None:
         self._batch = frames
-        if self.busy:
-            self.defer(iter(frames))
+        if self.joined and not self.busy:
+            try:
+                self.hub.events.dispatch(self, iter(frames))
+            except (SystemExit, KeyboardInterrupt) as exc:
+                self.hub.interrupt(exc)
         else:
-            self._dispatch(iter(frames))
-        self._batch = []
+            self._take_otherwise(iter(frames))
+        self._batch = _NO_FRAMES
 
     def _take_limited(self, frames: list[RawFrame], limit: RateLimit) -> None:
         allowed = limit.allowance(self.hub.loop.time())
@@ -212,9 +215,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     # -- frames
 
-    def _dispatch(self, frames: Iterator[RawFrame]) -> None:
+    def _take_otherwise(self, frames: Iterator[RawFrame]) -> None:
+        """Take frames of a client that says hello just now, or whose handlers are running."""
         try:
-            if not self.joined and not self._join(next(frames)):
+            if not self.busy and not self.joined and not self._join(next(frames)):
                 return
             if self.busy:
                 self.defer(frames)
@@ -259,10 +263,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self.busy -= 1
         if self.busy or self._ended:
             return
-        self._batch = self.take_deferred()
-        if self._batch:
-            self._dispatch(iter(self._batch))
-        self._batch = []
+        deferred = self.take_deferred()
+        if deferred:
+            self._take(deferred)
         self._fail_if_idle()
         if self._eof and not self.busy and not self._ended:
             self.flush()
@@ -342,15 +345,13 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Give the transport what the outbox holds."""
         outbox = self.outbox
-        hub = self.hub
-        hub.bytes_out += outbox.size
-        hub.messages_out += (frames := outbox.frames)
         was_paused = self.paused
-        chunks = outbox.take()
         if self.latest is not None and not was_paused:
-            frames += len(self.latest)
-            chunks.extend(self.latest.values())
-            self.latest = None
+            latest, self.latest = self.latest, None
+            for frame in latest.values():
+                outbox.write(frame)
+        several = outbox.frames > 1
+        chunks = outbox.take()
         if len(chunks) == 1:
             self._transport.write(chunks[0])
         elif chunks:
@@ -358,8 +359,8 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if self.paused and not self._ended:
             backlog = self._transport.get_write_buffer_size()
             # One large message may pass the limit, if nothing waited before it.
-            if backlog > hub.options.send_buffer and (was_paused or frames > 1):
-                hub.slow(self, backlog)
+            if backlog > self.hub.options.send_buffer and (was_paused or several):
+                self.hub.slow(self, backlog)
 
     def write_latest(self, key: str, frame: bytes) -> bool:
         """Write a frame, in place of an older one with that key which is not written yet."""
@@ -371,6 +372,17 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if not self.paused:
             self.hub.mark_dirty(self)
         return True
+
+    def figures(self) -> Figures:
+        """What has gone through it."""
+        decoder, outbox = self._decoder, self.outbox
+        return Figures(
+            decoder.frames,
+            outbox.taken_frames,
+            decoder.position + decoder.pending,
+            outbox.taken_bytes,
+            outbox.refused,
+        )
 
     def backlog(self) -> int:
         """Bytes that are sent but not yet taken by the operating system."""

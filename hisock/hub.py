@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from threading import get_ident
 from typing import Any, TypeVar
 
 from hisock import protocol, sockets
@@ -22,7 +22,7 @@ from hisock.handshake import TLSAcceptor
 from hisock.limits import LogLimit
 from hisock.options import ServerOptions
 from hisock.running import Job
-from hisock.stats import ServerStats, TickStats
+from hisock.stats import Figures, ServerStats, TickStats
 from hisock.tasks import Tasks
 from hisock.ticks import Tick
 
@@ -57,10 +57,8 @@ class Hub:
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
-        self.messages_in = 0
-        self.messages_out = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
+        #: What went through the connections that are gone.
+        self._gone = Figures()
         self.buffered = 0
         self.dropped = 0
         self.handler_errors = 0
@@ -87,7 +85,7 @@ class Hub:
         :param ready: called when clients are being accepted.
         """
         self.loop = asyncio.get_running_loop()
-        self._thread_id = threading.get_ident()
+        self._thread_id = get_ident()
         self.serving = True
         self._stopping = asyncio.Event()
         if self._stop_requested:
@@ -181,7 +179,7 @@ class Hub:
 
     def on_loop_thread(self) -> bool:
         """Whether the caller runs on the loop's thread. From any thread."""
-        return threading.get_ident() == self._thread_id
+        return get_ident() == self._thread_id
 
     def run(self, func: Callable[[], T]) -> T:
         """Run a function on the loop and return its result. From any thread.
@@ -216,7 +214,7 @@ class Hub:
 
     def schedule_flush(self) -> None:
         """Write what waits at the end of this iteration of the loop. From any thread."""
-        if threading.get_ident() == self._thread_id:
+        if get_ident() == self._thread_id:
             self.loop.call_soon(self._flush)
             return
         try:
@@ -237,11 +235,7 @@ class Hub:
             batch = dirty[:]
             del dirty[: len(batch)]
             for connection in batch:
-                try:
-                    connection.flush()
-                except Exception:
-                    logger.exception("writing to %s failed", connection.info)
-                    connection.abort()
+                connection.flush()
 
     # -- coming and going
 
@@ -331,7 +325,7 @@ class Hub:
             return
         self._connections.discard(connection)
         self.door.go(connection)
-        self.dropped += connection.outbox.refused
+        self._gone = Figures.sum((self._gone, connection.figures()))
         self._check_gone()
 
     def _check_gone(self) -> None:
@@ -433,17 +427,18 @@ class Hub:
             tick.name: TickStats(tick.interval, tick.late, tick.latest, tick.skipped)
             for tick in self._ticks
         }
+        figures = Figures.sum((self._gone, *(each.figures() for each in connections)))
         return ServerStats(
             clients=len(self.registry),
             connections=len(connections),
             joins=self.joins,
-            messages_in=self.messages_in,
-            messages_out=self.messages_out,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
+            messages_in=figures.messages_in,
+            messages_out=figures.messages_out,
+            bytes_in=figures.bytes_in,
+            bytes_out=figures.bytes_out,
             queued_bytes=sum(connection.backlog() for connection in connections),
             buffered_bytes=self.buffered,
-            dropped=self.dropped + sum(connection.outbox.refused for connection in connections),
+            dropped=self.dropped + figures.dropped,
             ended=dict(self.ended),
             handler_errors=self.handler_errors,
             loop_lag=self._loop_lag,

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Figures(NamedTuple):
+    """What has gone through one connection, or through several together."""
+
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    dropped: int = 0
+
+    @classmethod
+    def sum(cls, figures: Iterable[Figures]) -> Figures:
+        return cls(*map(sum, zip(cls(), *figures, strict=True)))
 
 
 @dataclass(frozen=True)
