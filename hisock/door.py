@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Connections over the limit that are let in far enough to be told so.
 _ANTECHAMBER = 64
+#: Seconds between finding a client silent and ending its connection.
+SECOND_LOOK = 0.05
 
 
 class Door:
@@ -35,6 +37,7 @@ class Door:
         self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
+        self._overdue: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -70,13 +73,23 @@ class Door:
 
     def _check_hellos(self) -> None:
         """End the connections whose hello is overdue; their deadlines are in order."""
-        now = self._hub.loop.time()
+        hub = self._hub
+        now = hub.loop.time()
         self._timer = None
-        seconds = self._hub.options.hello_timeout
         for connection, deadline in list(self._awaiting_hello.items()):
             if deadline > now:
-                self._timer = self._hub.loop.call_at(deadline, self._check_hellos)
+                self._timer = hub.loop.call_at(deadline, self._check_hellos)
                 break
+            if connection not in self._overdue:
+                # A hello may have come while a handler kept the loop; then it is read before the
+                # second look.
+                self._overdue.add(connection)
+                hub.loop.call_later(SECOND_LOOK, self._check_overdue, connection)
+
+    def _check_overdue(self, connection: Connection) -> None:
+        self._overdue.discard(connection)
+        if connection in self._awaiting_hello:
+            seconds = self._hub.options.hello_timeout
             connection.fail("hello", f"no hello came within {seconds:g} seconds")
 
     def welcome(self, connection: Connection, hello: protocol.Hello) -> None:

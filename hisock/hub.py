@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from hisock import protocol, sockets
 from hisock.clients import ClientInfo, Registry
 from hisock.connection import RECEIVE_SIZE, Connection
-from hisock.door import Door
+from hisock.door import SECOND_LOOK, Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
@@ -455,8 +455,13 @@ class Hub:
         self._later(self.options.keepalive_timeout, self._check_alive)
 
     def _check_alive(self) -> None:
+        # An answer may have come while a handler kept the loop; then it is read before the second
+        # look.
+        self._later(SECOND_LOOK, self._end_silent)
+
+    def _end_silent(self) -> None:
+        seconds = self.options.keepalive_timeout
         for connection in self.registry:
             if not connection.alive and not connection.waits_for_us:
-                seconds = self.options.keepalive_timeout
                 connection.fail("keepalive", f"no answer to the keepalive within {seconds:g} s")
         self._later(self.options.keepalive_interval, self._send_keepalive)
