@@ -1,0 +1,403 @@
+"""Where servers listen and clients connect to: IPv6, names, Unix sockets, sockets that exist."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Events, Peer, free_port
+from support.events import PATIENCE
+
+import hisock
+from hisock.utils import ipstr_to_tup, iptup_to_str
+
+from .clients import AnyClient, Kind
+from .loops import LOOPBACK, on_loops, within
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
+unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
+
+
+@pytest.fixture
+def serve(events: Events) -> Iterator[Callable[..., hisock.ThreadedHiSockServer]]:
+    """Makes and starts servers on any address."""
+    servers: list[hisock.ThreadedHiSockServer] = []
+
+    def make(addr: Any, **options: Any) -> hisock.ThreadedHiSockServer:
+        server = hisock.ThreadedHiSockServer(addr, **options)
+        servers.append(server)
+
+        @server.on("who am I")
+        def who_am_i(client: hisock.ClientInfo) -> list[Any]:
+            return [client.ip, list(client.addr), client.name]
+
+        server.on("join")(lambda client: events.add("join", client))
+        server.on("leave")(lambda client: events.add("leave", client))
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+def use(server: hisock.HiSockServer, kind: Kind, addr: Any, events: Events) -> hisock.ClientInfo:
+    """Join, call, be sent to by every form of the address, ask for oneself, and leave."""
+    with AnyClient(kind, addr, "Ada", "red") as client:
+        client.start()
+        ip, pair, name = client.call("who am I", None, list[Any])
+        assert name == "Ada"
+        info = server.get_client("Ada")
+        assert (info.ip, list(info.addr)) == (ip, pair)
+        for who in (info, info.ip, info.addr, "Ada"):
+            assert server.get_client(who) == info
+            server.send_client(who, "hello", "there")
+            assert client.recv("hello", str) == "there"
+        asked = client._do("get_client", "Ada", timeout=PATIENCE)
+        assert (asked.name, asked.ip) == ("Ada", info.ip)
+        assert client._do("get_client", info, timeout=PATIENCE) == asked
+    events.wait_for("leave", info)
+    assert len(server) == 0
+    return info
+
+
+# IPv6 and names
+
+
+@ipv6
+def test_ipv6_loopback(serve: Any, kind: Kind, events: Events) -> None:
+    server = serve(("::1", 0))
+    assert server.addr[0] == "::1"
+    assert server.addr[1] > 0
+    info = use(server, kind, server.addr, events)
+    assert info.addr[0] == "::1"
+    assert info.ip == f"[::1]:{info.addr[1]}"
+    assert str(server.addr[1]) in repr(server)
+
+
+@ipv6
+def test_text_and_pair_of_an_ipv6_address_are_each_others() -> None:
+    assert iptup_to_str(("::1", 5000)) == "[::1]:5000"
+    assert ipstr_to_tup("[::1]:5000") == ("::1", 5000)
+    info = hisock.ClientInfo("[fe80::1]:5000", "Ada")
+    assert info.addr == ("fe80::1", 5000)
+    assert info == hisock.ClientInfo(("fe80::1", 5000), "Ada")
+    assert info.ip == "[fe80::1]:5000"
+
+
+@ipv6
+def test_an_ipv6_server_does_not_take_ipv4_by_accident_nor_the_port_of_another(
+    serve: Any, kind: Kind, events: Events
+) -> None:
+    both = serve([("127.0.0.1", 0), ("::1", 0)])
+    assert [addr[0] for addr in both.addrs] == ["127.0.0.1", "::1"]
+    for addr in both.addrs:
+        use(both, kind, addr, events)
+
+
+def test_a_host_name(serve: Any, kind: Kind, events: Events) -> None:
+    server = serve(("localhost", 0))
+    use(server, kind, ("localhost", server.addr[1]), events)
+    use(server, kind, server.addr, events)
+
+
+def test_every_address_of_the_machine(serve: Any, kind: Kind, events: Events) -> None:
+    for host in ("0.0.0.0", ""):
+        server = serve((host, 0))
+        use(server, kind, ("127.0.0.1", server.addr[1]), events)
+
+
+def test_a_name_that_does_not_exist_is_an_error_at_once(kind: Kind) -> None:
+    with pytest.raises((OSError, TypeError)):
+        hisock.HiSockServer(("no-such-host.invalid", 0))
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        AnyClient(kind, ("no-such-host.invalid", 5000))
+
+
+# Unix sockets
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    # The path of a Unix socket may have about a hundred bytes.
+    return Path(os.path.relpath(tmp_path / "game.sock"))
+
+
+@unix
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_unix_socket(serve: Any, kind: Kind, events: Events, path: Path, as_text: bool) -> None:
+    addr: Any = str(path) if as_text else path
+    server = serve(addr)
+    assert server.addr == str(path)
+    assert path.is_socket()
+    first = use(server, kind, addr, events)
+    assert first != use(server, kind, addr, events), "clients can be told apart"
+    assert str(path) in repr(server)
+    server.close()
+    assert not path.exists()
+
+
+@unix
+def test_many_clients_of_a_unix_socket_have_addresses_of_their_own(
+    serve: Any, events: Events, path: Path
+) -> None:
+    server = serve(path)
+    clients = [hisock.connect(path, f"player {n}") for n in range(20)]
+    events.wait_for("join", count=20)
+    infos = server.get_all_clients()
+    assert len({info.ip for info in infos}) == 20
+    assert len({info.addr for info in infos}) == 20
+    for n, info in enumerate(infos):
+        assert hisock.ClientInfo(info.ip, info.name, info.group) == info
+        server.send_client(info.ip, "number", n)
+    for info, client in zip(infos, clients, strict=True):
+        assert client.recv("number", int, 10) == infos.index(info)
+        client.close()
+
+
+@unix
+def test_announcements_of_a_unix_socket_look_as_on_every_other(
+    serve: Any, events: Events, path: Path
+) -> None:
+    server = serve(path)
+    with hisock.connect(path, "Ada") as ada:
+        events.wait_for("join")
+        heard: list[hisock.ClientInfo] = []
+        ada.on("client_connect")(heard.append)
+        ada.on("client_disconnect")(heard.append)
+        with hisock.connect(path, "Bob"):
+            events.wait_for("join", count=2)
+            bob = server.get_client("Bob")
+        while not heard or heard[-1].name != "Bob" or len(heard) < 2:
+            ada.update()
+        assert [info for info in heard if info.name == "Bob"] == [bob, bob]
+
+
+@unix
+def test_a_socket_left_over_by_a_server_that_was_killed_is_no_obstacle(
+    serve: Any, kind: Kind, events: Events, path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    assert path.is_socket()
+    use(serve(path), kind, path, events)
+
+
+@unix
+def test_a_path_in_use_is_an_error_and_stays_in_use(
+    serve: Any, kind: Kind, events: Events, path: Path, tmp_path: Path
+) -> None:
+    server = serve(path)
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        hisock.HiSockServer(path)
+    use(server, kind, path, events)
+    note = tmp_path / "note.txt"
+    note.write_text("keep me")
+    with pytest.raises(OSError):  # noqa: PT011
+        hisock.HiSockServer(note)
+    assert note.read_text() == "keep me"
+    with pytest.raises(OSError):  # noqa: PT011
+        hisock.HiSockServer(tmp_path / "missing" / "game.sock")
+
+
+@unix
+def test_closing_removes_only_the_servers_own_socket(serve: Any, path: Path) -> None:
+    server = serve(path)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        server.close()
+        assert path.exists(), "it belongs to somebody else now"
+
+
+@unix
+def test_nobody_at_a_path_is_server_not_running(kind: Kind, path: Path) -> None:
+    with pytest.raises(hisock.ServerNotRunning, match=r"game\.sock"):
+        AnyClient(kind, path)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(hisock.ServerNotRunning):
+        AnyClient(kind, path)
+
+
+@unix
+def test_a_client_comes_back_over_a_unix_socket(
+    serve: Any, kind: Kind, events: Events, path: Path
+) -> None:
+    server = serve(path)
+    again = hisock.Reconnect(initial=0.01, maximum=0.05)
+    with AnyClient(kind, path, "Ada", reconnect=again) as ada:
+        ada.start()
+        events.wait_for("join")
+        server.disconnect_client("Ada", force=True)
+        ada.pump(lambda: len(events.named("join")) == 2)
+        assert ada.call("who am I", None, list[Any])[2] == "Ada"
+
+
+@unix
+def test_a_relative_path_and_pathlib_are_the_same_place(
+    serve: Any, events: Events, path: Path
+) -> None:
+    serve(str(path))
+    with hisock.connect(path.resolve() if len(str(path.resolve())) < 100 else path, "Ada") as ada:
+        assert ada.call("who am I", None, list[Any])[2] == "Ada"
+
+
+# Sockets that exist
+
+
+def test_a_socket_that_is_bound_already(serve: Any, kind: Kind, events: Events) -> None:
+    bound = socket.socket()
+    bound.bind(LOOPBACK)
+    server = serve(bound)
+    assert server.addr == bound.getsockname()
+    use(server, kind, server.addr, events)
+
+
+def test_a_socket_that_listens_already_and_has_clients_waiting(serve: Any, events: Events) -> None:
+    """As a service manager hands it over."""
+    listening = socket.create_server(LOOPBACK)
+    with Peer(listening.getsockname()) as early:
+        early.hello("early")
+        server = serve(listening)
+        events.wait_for("join")
+        assert server.get_client("early").addr == early.addr
+
+
+@unix
+def test_a_bound_unix_socket(serve: Any, kind: Kind, events: Events, path: Path) -> None:
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(path))
+    use(serve(bound), kind, path, events)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=ipv6)])
+def test_small_messages_are_not_held_back(serve: Any, events: Events, host: str) -> None:
+    """Without this option an answer may wait 40 ms for an acknowledgement."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.bind((host, 0))
+    for addr in ((host, 0), bound, [(host, 0)]):
+        for loop in ("asyncio", "auto"):
+            if addr is bound and loop == "auto":
+                continue  # a server has closed it
+            server = serve(addr, loop=loop)
+            with hisock.connect(server.addr, "Ada") as ada:
+                ada.call("who am I")
+                (connection,) = server._registry
+                sock = connection._transport.get_extra_info("socket")
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+# Several
+
+
+@unix
+def test_several_addresses_are_one_server(
+    serve: Any, kind: Kind, events: Events, path: Path
+) -> None:
+    bound = socket.socket()
+    bound.bind(LOOPBACK)
+    server = serve([LOOPBACK, path, bound])
+    assert len(server.addrs) == 3
+    assert server.addr == server.addrs[0]
+    assert server.addrs[1] == str(path)
+    with AnyClient(kind, server.addrs[0], "first") as first:
+        first.start()
+        first.call("who am I")
+        for addr in server.addrs[1:]:
+            with AnyClient(kind, addr, "second") as second:
+                second.start()
+                second.call("who am I")
+                assert server.send_all_clients("news", "x") == 2
+                assert [c.recv("news", str) for c in (first, second)] == ["x", "x"]
+    for addr in server.addrs:
+        use_after = AnyClient(kind, addr, "third")
+        use_after.close()
+    server.close()
+    for addr in server.addrs:
+        with pytest.raises(hisock.ServerNotRunning):
+            AnyClient(kind, addr)
+
+
+def test_one_address_of_several_in_use_frees_the_others(serve: Any) -> None:
+    taken = serve(LOOPBACK)
+    port = free_port()
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        hisock.HiSockServer([("127.0.0.1", port), taken.addr])
+    hisock.HiSockServer(("127.0.0.1", port)).close()
+
+
+@on_loops
+async def test_any_address_in_a_loop_of_ones_own() -> None:
+    addresses: list[Any] = [LOOPBACK]
+    if _has_ipv6():
+        addresses.append(("::1", 0))
+    async with hisock.HiSockServer(addresses) as server:
+        server.on("x")(lambda client: "here")
+        for addr in server.addrs:
+            async with await hisock.async_connect(addr) as client:
+                assert await within(client.call("x", None, str)) == "here"
+
+
+# What is no address
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        "127.0.0.1:5000",
+        "localhost:5000",
+        "[::1]:5000",
+        ("127.0.0.1",),
+        ("127.0.0.1", "5000"),
+        ("127.0.0.1", 5000.0),
+        ("127.0.0.1", 70000),
+        5000,
+        None,
+        [None],
+        b"path",
+    ],
+)
+def test_what_is_no_address_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError):
+        hisock.HiSockServer(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1:5000", "localhost:5000", "[::1]:5000"])
+def test_text_that_looks_like_host_and_port_is_no_path_for_clients(wrong: str, kind: Kind) -> None:
+    with pytest.raises(TypeError, match="5000"):
+        AnyClient(kind, wrong)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are counted in /proc or /dev")
+def test_addresses_that_fail_leave_no_descriptor_open(serve: Any, path: Path) -> None:
+    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    taken = serve(LOOPBACK)
+    before = len(os.listdir(folder))
+    for _ in range(20):
+        for addr in (taken.addr, [LOOPBACK, taken.addr], [path, taken.addr]):
+            with pytest.raises(OSError):  # noqa: PT011
+                hisock.HiSockServer(addr)
+        with pytest.raises(hisock.ServerNotRunning):
+            hisock.connect(path.with_name("nobody.sock"))
+    assert len(os.listdir(folder)) == before
+    assert not path.exists()

@@ -1,0 +1,249 @@
+"""Calls to clients of every kind, and what calls look like on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Peer, Program
+from support.events import PATIENCE
+
+import hisock
+
+from .answering import answer
+from .clients import AnyClient, Kind
+from .loops import LOOPBACK, Seen, on_loops, within
+
+MakeServer = Callable[..., hisock.ThreadedHiSockServer]
+Run = Callable[..., Program]
+PROGRAMS = Path(__file__).parent / "programs"
+AWAY = (hisock.ConnectionLost, hisock.ClientDisconnected)
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> hisock.ThreadedHiSockServer:
+    made = make_server()
+    answer(made)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def client(server: hisock.ThreadedHiSockServer, kind: Kind) -> Iterator[AnyClient]:
+    with AnyClient(kind, server.addr, "Ada", "red") as made:
+        made.start()
+        yield made
+
+
+# From server to client
+
+
+def test_a_client_of_any_kind_is_called(
+    server: hisock.ThreadedHiSockServer, client: AnyClient
+) -> None:
+    def shout(text: str) -> str:
+        return text.upper()
+
+    def fail(text: str) -> None:
+        raise LookupError(text)
+
+    client.on("shout", shout)
+    client.on("fail", fail)
+    client.call("nothing")
+    replies: list[Any] = []
+
+    def ask() -> None:
+        replies.append(server.call_blocking("Ada", "shout", "hey", str))
+        try:
+            server.call_blocking("Ada", "fail", "not today")
+        except hisock.RemoteError as exc:
+            replies.append(str(exc))
+        try:
+            server.call_blocking("Ada", "what", "?")
+        except hisock.RemoteError as exc:
+            replies.append("what" in str(exc))
+        try:
+            server.call_blocking("Ada", "shout", "hey", int)
+        except hisock.InvalidTypeCast as exc:
+            replies.append(exc.command)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    client.pump(lambda: not thread.is_alive())
+    assert replies == ["HEY", "not today", True, "shout"]
+
+
+@on_loops
+async def test_server_and_client_call_each_other_in_handlers() -> None:
+    async with hisock.HiSockServer(LOOPBACK) as server:
+
+        @server.on("greet")
+        async def greet(client: hisock.ClientInfo, greeting: str) -> str:
+            name = await server.call(client, "name", None, str)
+            return f"{greeting}, {name}!"
+
+        async with await hisock.async_connect(server.addr) as client:
+
+            @client.on("name")
+            async def name() -> str:
+                await asyncio.sleep(0)
+                return "Ada"
+
+            assert await client.call("greet", "Good morning", str) == "Good morning, Ada!"
+            calls = [client.call("greet", str(n), str) for n in range(300)]
+            assert await within(asyncio.gather(*calls)) == [f"{n}, Ada!" for n in range(300)]
+
+
+@on_loops
+async def test_calls_nest_when_handlers_are_concurrent() -> None:
+    async with hisock.HiSockServer(LOOPBACK) as server:
+
+        @server.on("down", concurrent=True)
+        async def down(caller: hisock.ClientInfo, depth: int) -> int:
+            return depth if not depth else 1 + await server.call(caller, "down", depth - 1, int)
+
+        async with await hisock.async_connect(server.addr) as client:
+
+            @client.on("down", concurrent=True)
+            async def down_there(depth: int) -> int:
+                return depth if not depth else 1 + await client.call("down", depth - 1, int)
+
+            assert await client.call("down", 50, int) == 50
+
+
+@on_loops
+async def test_thousands_of_calls_to_one_client() -> None:
+    async with hisock.HiSockServer(LOOPBACK) as server:
+        server.on("nothing")(lambda client: None)
+        async with await hisock.async_connect(server.addr, "Ada") as ada:
+
+            @ada.on("double")
+            def double(number: int) -> int:
+                return 2 * number
+
+            await ada.call("nothing")
+            calls = [server.call("Ada", "double", n, int, timeout=None) for n in range(5000)]
+            assert await within(asyncio.gather(*calls)) == [2 * n for n in range(5000)]
+
+
+@on_loops
+async def test_a_client_that_leaves_ends_the_calls_to_it() -> None:
+    seen = Seen()
+    async with hisock.HiSockServer(LOOPBACK) as server:
+        server.on("nothing")(lambda client: None)
+        for way in ("close", "kick", "cut"):
+            client = await hisock.async_connect(server.addr, "Ada")
+
+            @client.on("wait")
+            async def wait() -> None:
+                seen.add("waits")
+                await asyncio.Event().wait()
+
+            await client.call("nothing")
+            waiting = len(seen.seen)
+            calls = [
+                asyncio.ensure_future(server.call("Ada", "wait", timeout=None)) for _ in range(3)
+            ]
+            await seen.until_named("waits", waiting + 1)
+            if way == "close":
+                await within(client.close())
+            else:
+                server.disconnect_client("Ada", force=way == "cut")
+            for call in calls:
+                with pytest.raises(hisock.ConnectionLost, match="Ada"):
+                    await within(call)
+            with pytest.raises(hisock.ClientNotFound):
+                await server.call("Ada", "wait")
+            await within(client.close())
+
+
+def test_a_client_that_is_killed_ends_the_calls_to_it_at_once(
+    server: hisock.ThreadedHiSockServer, run_on_ours: Run
+) -> None:
+    port = str(server.addr[1])
+    with run_on_ours(PROGRAMS / "victim_client.py", port, "victim") as victim:
+        victim.wait_line("ready")
+        assert server.call_blocking("victim", "ping", None, str) == "pong"
+        failures: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                server.call_blocking("victim", "wait", timeout=None)
+            except BaseException as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            victim.wait_line("waits")
+        victim.kill()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert [type(exc) for exc in failures] == [hisock.ConnectionLost] * 4
+
+
+def test_a_client_that_does_not_answer_times_out(
+    server: hisock.ThreadedHiSockServer,
+) -> None:
+    with hisock.connect(server.addr, "Ada") as ada:
+        ada.call("nothing")
+        with pytest.raises(TimeoutError, match="anything"):
+            server.call_blocking("Ada", "anything", timeout=0.01)
+
+
+def test_blocking_calls_are_refused_on_the_servers_loop(
+    server: hisock.ThreadedHiSockServer, client: AnyClient
+) -> None:
+    @server.on("call me")
+    def call_me(client: hisock.ClientInfo) -> None:
+        server.call_blocking(client, "x")
+
+    @server.on("call me in a thread", threaded=True)
+    def call_me_in_a_thread(client: hisock.ClientInfo) -> str:
+        reply: str = server.call_blocking(client, "x", None, str)
+        return reply
+
+    client.on("x", lambda: "here")
+    with pytest.raises(hisock.RemoteError, match="threaded=True"):
+        client.call("call me")
+    assert client.call("call me in a thread", None, str) == "here"
+
+
+# On the wire
+
+
+def test_calls_look_like_this_on_the_wire(server: hisock.ThreadedHiSockServer) -> None:
+    with Peer(server.addr) as peer:
+        peer.reserved("CLTHELLO", '{"name": "Ada", "group": null, "features": ["call"]}')
+        hello = peer.read()
+        assert hello.payload == b'$SRVHELLO${"features":["call","reject"],"codec":"json"}'
+        assert peer.read().reserved == "CLTCONN"
+        for asked, answered in (
+            (b"$CALL$1$CMD$add$MSG$[1,2]", b"$REPLY$1$MSG$3"),
+            (b"$CALL$00002$CMD$name", b"$REPLY$2$MSG$Ada"),
+            (b"$CALL$99999999999999999999$CMD$nothing", b"$REPLY$99999999999999999999"),
+            (b"$CALL$4$CMD$return$MSG$", b"$REPLY$4"),
+            (b"$CALL$5$CMD$return$MSG$$MSG$$ERR$x", b"$REPLY$5$MSG$$MSG$$ERR$x"),
+            (b"$CALL$6$CMD$fail$MSG$oh dear", b"$REPLY$6$ERR$oh dear"),
+        ):
+            peer.raw(asked)
+            assert peer.read().payload in (answered, answered + b"$MSG$")
+
+
+def test_an_error_never_brings_a_traceback(server: hisock.ThreadedHiSockServer) -> None:
+    with Peer(server.addr) as peer:
+        peer.reserved("CLTHELLO", '{"name": "Ada", "group": null, "features": ["call"]}')
+        for number, command in enumerate(
+            ("fail", "fail later", "fail in a thread", "unsendable", "add", "nobody")
+        ):
+            peer.raw(b"$CALL$%d$CMD$%b$MSG$x" % (number, command.encode()))
+            reply = peer.wait_for(lambda f: f.reserved == "REPLY")
+            assert b"$ERR$" in reply.payload
+            assert b"Traceback" not in reply.payload
+            assert b".py" not in reply.payload
+            assert b"\n" not in reply.payload
