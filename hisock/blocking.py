@@ -123,7 +123,9 @@ class BlockingConversation(Conversation):
             return True
 
     def _end_turn(self) -> None:
-        if self._closed:
+        if self._closed and isinstance(self._ended_by, ConnectionLost):
+            self._link.close()
+        elif self._closed:
             self._link.drain()
         with self._turn:
             self._reader = None

@@ -281,7 +281,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             self.fail("hello", exc)
             return False
         self._original = (hello.name, hello.group)
-        self.modern = hello.features is not None
+        self.modern = hello.is_modern
         self.info = ClientInfo(self.info.addr, hello.name, hello.group)
         self.hub.door.welcome(self, hello)
         return True

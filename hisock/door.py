@@ -96,15 +96,16 @@ class Door:
         """Let a client in that said hello, or tell it why not."""
         del self._awaiting_hello[connection]
         refusal = self._refusals.pop(connection, None)
+        codec = self._hub.events.codec.name
         if refusal is not None:
             self.reject(connection, refusal, "full")
-        elif hello.codec != self._hub.events.codec.name:
-            ours = self._hub.events.codec.name
-            self.reject(connection, f"the server's codec is {ours!r}, not {hello.codec!r}")
+        elif (theirs := hello.codec if connection.modern else "json") != codec:
+            self.reject(connection, f"the server's codec is {codec!r}, not {theirs!r}")
         elif self.authenticate is None:
             self._hub.admit(connection)
         else:
-            request = JoinRequest(hello.name, hello.group, connection.info.addr, hello.token)
+            token = hello.token if isinstance(hello.token, str) else None
+            request = JoinRequest(hello.name, hello.group, connection.info.addr, token)
             self._ask(self.authenticate, connection, request)
 
     def _ask(

@@ -229,11 +229,13 @@ class EventTable:
             self.fire("message", client, command, message)
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
-        if self.callback is not None:
-            try:
-                self.callback()
-            except Exception as exc:
-                self.runner.report(exc, command, client)
+
+    def _call_back(self, command: str | None) -> None:
+        assert self.callback is not None
+        try:
+            self.callback()
+        except Exception as exc:
+            self.runner.report(exc, command, None)
 
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event, if there is one; its errors are reported."""
@@ -325,6 +327,8 @@ class ServerEvents(EventTable):
                         peer.take_raw(message or b"")
                     else:
                         self.handle(peer.info, command, message)
+                    if self.callback is not None:
+                        self._call_back(command)
                     if peer.busy:
                         peer.defer(frames)
                         return
@@ -382,6 +386,8 @@ class ClientEvents(EventTable):
                         peer.take_raw(message or b"")
                     else:
                         self.handle(None, command, message)
+                    if self.callback is not None:
+                        self._call_back(command)
                     if peer.busy:
                         peer.defer(frames)
                         return

@@ -64,10 +64,15 @@ class Hello(msgspec.Struct, frozen=True):
 
     name: Name | None = None
     group: Name | None = None
-    #: What the client knows beyond 2.0.2; ``None`` from a 2.0.2 client, which knows nothing.
-    features: list[str] | None = None
-    codec: str = "json"
-    token: str | None = None
+    # Keys that 2.0.2 does not know are ignored when they are not what they have to be.
+    features: Any = None
+    codec: Any = "json"
+    token: Any = None
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether the client knows more than 2.0.2."""
+        return isinstance(self.features, list)
 
 
 class ServerHello(msgspec.Struct, frozen=True):
