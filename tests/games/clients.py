@@ -84,8 +84,8 @@ class AnyClient:
 
         return self._thread.run(do())
 
-    def on(self, command: str, handler: Callable[..., Any]) -> None:
-        self._do("on", command)(handler)
+    def on(self, command: str, handler: Callable[..., Any], **options: Any) -> None:
+        self._do("on", command, **options)(handler)
 
     def send(self, command: str, content: Any = None) -> None:
         self._do("send", command, content)

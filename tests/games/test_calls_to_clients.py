@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Peer, Program
+from support import Events, Peer, Program
 from support.events import PATIENCE
 
 import hisock
@@ -162,11 +162,12 @@ async def test_a_client_that_leaves_ends_the_calls_to_it() -> None:
 
 
 def test_a_client_that_is_killed_ends_the_calls_to_it_at_once(
-    server: hisock.ThreadedHiSockServer, run_on_ours: Run
+    server: hisock.ThreadedHiSockServer, run_on_ours: Run, events: Events
 ) -> None:
     port = str(server.addr[1])
+    server.on("join")(lambda client: events.add("join", client.name))
     with run_on_ours(PROGRAMS / "victim_client.py", port, "victim") as victim:
-        victim.wait_line("ready")
+        events.wait_for("join", "victim")
         assert server.call_blocking("victim", "ping", None, str) == "pong"
         failures: list[BaseException] = []
 

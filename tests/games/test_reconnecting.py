@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from support.events import PATIENCE
 
 import hisock
 
-from .clients import LATER, AnyClient, Kind, Watched
+from .clients import LATER, SOON, AnyClient, Kind, Watched
+from .loops import Seen, on_loops, within
 from .wire import HandServer
 
 MakeServer = Callable[..., hisock.ThreadedHiSockServer]
@@ -275,6 +277,74 @@ def _has(events: Events, count: int) -> bool:
 
 def _double(number: int) -> int:
     return 2 * number
+
+
+def test_a_handler_that_ends_after_a_reconnect_answers_nobody(
+    by_hand: HandServer, kind: Kind
+) -> None:
+    """The number of its call means another call, or none, on the new connection."""
+    go_on = threading.Event()
+    with Watched(kind, by_hand.addr, "Ada") as watched:
+
+        def slow() -> str:
+            watched.events.add("called")
+            assert go_on.wait(PATIENCE)
+            watched.events.add("ended")
+            return "for the one who asked"
+
+        watched.any.on("slow", slow, threaded=True)
+        with by_hand.accept() as peer:
+            peer.raw(b"$CALL$1$CMD$slow")
+            watched.until("called")
+        watched.until("reconnect")
+        with by_hand.accept() as peer:
+            go_on.set()
+            watched.events.wait_for("ended")
+            watched.any._do("close")
+            assert [f.reserved for f in peer.rest()] == ["USRCLOSE"]
+
+
+@on_loops
+async def test_what_was_kept_of_the_old_connection_does_not_confuse_the_new_one() -> None:
+    seen = Seen()
+    go_on = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with HandServer() as by_hand:
+        client = await hisock.async_connect(by_hand.addr, reconnect=SOON)
+        client.on("disconnect")(lambda reason: seen.add("disconnect"))
+        client.on("reconnect")(lambda: seen.add("reconnect"))
+        client.on("news")(lambda message: seen.add("news", message))
+
+        @client.on("slow")
+        async def slow() -> None:
+            seen.add("called")
+            await go_on.wait()
+            seen.add("ended")
+
+        with by_hand.accept() as peer:
+            peer.send("slow")
+            peer.send("news", b"old")
+            peer.reserved("KEEPALIVE")
+            peer.raw(b"$CALL$1$CMD$nobody")
+            peer.reserved("CLTDISCONN", '{"ip": ["127.0.0.1", 1], "name": null, "group": null}')
+            await seen.until_named("called")
+        await seen.until_named("reconnect")
+        with by_hand.take() as peer:
+            go_on.set()
+            await seen.until_named("ended")
+            await seen.until_named("news")  # what came is not lost
+            peer.reserved("SRVHELLO", '{"features": ["call", "reject"], "codec": "json"}')
+            peer.send("news", b"new")
+            calling = asyncio.ensure_future(client.call("ask", None, str))
+            await seen.until_named("news", 2)
+            frame = await loop.run_in_executor(
+                None, peer.wait_for, lambda f: f.reserved in ("CALL", "REPLY")
+            )
+            assert frame.reserved == "CALL", "nothing else was for this server"
+            number = frame.data.partition(b"$")[0]
+            peer.raw(b"$REPLY$" + number + b"$MSG$answer")
+            assert await within(calling) == "answer"
+        await within(client.close())
 
 
 def test_recv_waits_across_reconnects(by_hand: HandServer, kind: Kind) -> None:
