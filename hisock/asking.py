@@ -31,6 +31,19 @@ class Asker:
     _waiting: Waiting
     _events: ServerEvents
 
+    @overload
+    def recv(self, recv_on: str | None = None, *, timeout: float | None = None) -> bytes: ...
+
+    @overload
+    def recv(
+        self, recv_on: str | None = None, recv_as: type[T] = ..., timeout: float | None = None
+    ) -> T: ...
+
+    @overload
+    def recv(
+        self, recv_on: str | None = None, recv_as: Any = ..., timeout: float | None = None
+    ) -> Any: ...
+
     def recv(
         self, recv_on: str | None = None, recv_as: Any = bytes, timeout: float | None = None
     ) -> Any:
@@ -54,6 +67,33 @@ class Asker:
                 f"{what} on the thread of the server's loop would wait for ever; "
                 'register the handler with @server.on("...", threaded=True)'
             )
+
+    @overload
+    async def wait_for(
+        self,
+        command: str | None = None,
+        *,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> bytes: ...
+
+    @overload
+    async def wait_for(
+        self,
+        command: str | None = None,
+        type: type[T] = ...,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> T: ...
+
+    @overload
+    async def wait_for(
+        self,
+        command: str | None = None,
+        type: Any = ...,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
 
     async def wait_for(
         self,
@@ -84,7 +124,7 @@ class Asker:
         client: ClientRef,
         command: str,
         content: Any = None,
-        *,
+        type: None = None,
         timeout: float | None = 5.0,
     ) -> bytes | None: ...
 
@@ -93,10 +133,20 @@ class Asker:
         self,
         client: ClientRef,
         command: str,
-        content: Any,
-        type: type[T],
+        content: Any = None,
+        type: type[T] = ...,
         timeout: float | None = 5.0,
     ) -> T: ...
+
+    @overload
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = ...,
+        timeout: float | None = 5.0,
+    ) -> Any: ...
 
     async def call(
         self,
@@ -127,6 +177,36 @@ class Asker:
                 raise call_timed_out(command, timeout) from None
         return cast_message(command, cast, message)
 
+    @overload
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: None = None,
+        timeout: float | None = 5.0,
+    ) -> bytes | None: ...
+
+    @overload
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: type[T] = ...,
+        timeout: float | None = 5.0,
+    ) -> T: ...
+
+    @overload
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = ...,
+        timeout: float | None = 5.0,
+    ) -> Any: ...
+
     def call_blocking(
         self,
         client: ClientRef,
@@ -156,7 +236,7 @@ class Asker:
         cast = self._codec.cast_for(reply_as)
         encoded = self._codec.encode(content)
         peer = self._registry.find(client)
-        if not peer.modern:
+        if not peer.knows("call"):
             raise NotSupported(
                 f"{peer.info} does not know calls, {command!r} was not sent; "
                 "use send_client() and wait_for()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -36,7 +37,7 @@ from hisock.options import ClientOptions
 from hisock.receiving import call_timed_out
 from hisock.reconnecting import Reconnect
 from hisock.running import Job, RawFrame
-from hisock.sockets import RemoteAddress, address_text, host_of
+from hisock.sockets import RemoteAddress, address_text, host_of, require_path
 from hisock.stream import Stream
 from hisock.tasks import Tasks
 from hisock.tls import ClientTLS, client_context
@@ -75,6 +76,10 @@ class AsyncHiSockClient(Conversation, Deferring):
         self._batch: list[RawFrame] = []
         self._dirty: list[Any] = []
         self._stream: Stream | None = None
+        self._read_from: Stream | None = None
+        # Guards what is sent before there is a connection again.
+        self._changing_stream = threading.Lock()
+        self._closing = asyncio.Event()
         self._outbox = self._new_outbox()
         self._unread: deque[Frame] | None = None
         self._reader_waits: LoopWaiter[None] | None = None
@@ -89,6 +94,8 @@ class AsyncHiSockClient(Conversation, Deferring):
         self._stream = stream
         if self._options.wants_answer:
             await self._await_answer(self._options.timeout)
+
+    has_loop = True
 
     async def _open_stream(self) -> Stream:
         hello = self._hello()
@@ -115,6 +122,7 @@ class AsyncHiSockClient(Conversation, Deferring):
         if options.tls is not None:
             tls["server_hostname"] = options.host
         if isinstance(self.addr, (str, Path)):
+            require_path(str(self.addr))
             _, stream = await self._loop.create_unix_connection(make, str(self.addr), **tls)
         else:
             _, stream = await self._loop.create_connection(make, *self.addr, **tls)
@@ -147,8 +155,8 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     def _idle(self) -> None:
         self.busy -= 1
-        if not self.busy and not self._closed:
-            self._handle(self.take_deferred())
+        while not self.busy and not self._closed and (frame := self.pop_deferred()) is not None:
+            self._handle([frame])
 
     def event_table(self) -> EventTable:
         return self._events
@@ -167,6 +175,9 @@ class AsyncHiSockClient(Conversation, Deferring):
         """Frames have come."""
         if self._closed:
             return
+        if stream is not self._read_from:
+            self._read_from = stream
+            frames = self._take_greeting(frames)
         if self.busy:
             self.defer(iter(frames))
         else:
@@ -197,14 +208,25 @@ class AsyncHiSockClient(Conversation, Deferring):
             except (OSError, HiSockError) as exc:
                 logger.debug("could not reconnect: %s", exc)
                 continue
-            self._stream = stream
-            self._outbox = self._new_outbox()
-            for frame in self._offline.take():
-                self._outbox.write(frame)
-            self._come_online()
+            if stream.gone.is_set():  # lost before anybody could tell
+                continue
+            self._use(stream)
             self._events.fire("reconnect")
             return
         self._end(ConnectionLost(f"{lost}; gave up after {self._reconnect.attempts} attempts"))
+
+    def _use(self, stream: Stream) -> None:
+        """Go on with a new connection, after what was sent meanwhile."""
+        self._stream = stream
+        self._outbox.close()
+        self._outbox = self._new_outbox()
+        with self._changing_stream:
+            for frame in self._offline.take():
+                self._outbox.write(frame)
+            self._come_online()
+
+    def _reply_by(self) -> Callable[[bytes], Any]:
+        return self._outbox.write
 
     # -- writing
 
@@ -247,8 +269,15 @@ class AsyncHiSockClient(Conversation, Deferring):
             raise self._ended_by
         if self._online:
             self._outbox.send(command, encoded)
-        elif not self._offline.add(build_command(command, encoded, self.header_len)):
-            raise self._offline_error()
+        else:
+            self._send_offline(build_command(command, encoded, self.header_len))
+
+    def _send_offline(self, frame: bytes) -> None:
+        with self._changing_stream:
+            if self._online:
+                self._outbox.write(frame)
+            elif not self._offline.add(frame):
+                raise self._offline_error()
 
     async def drain(self) -> None:
         """Wait until the server has taken most of what was sent.
@@ -263,6 +292,19 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     # -- receiving
 
+    @overload
+    async def recv(self, command: str | None = None, *, timeout: float | None = None) -> bytes: ...
+
+    @overload
+    async def recv(
+        self, command: str | None = None, type: type[T] = ..., timeout: float | None = None
+    ) -> T: ...
+
+    @overload
+    async def recv(
+        self, command: str | None = None, type: Any = ..., timeout: float | None = None
+    ) -> Any: ...
+
     async def recv(
         self, command: str | None = None, type: Any = bytes, timeout: float | None = None
     ) -> Any:
@@ -276,6 +318,9 @@ class AsyncHiSockClient(Conversation, Deferring):
         :raises ConnectionLost: the connection ended meanwhile.
         :raises ClientDisconnected: the client is closed.
         """
+        unread = self._take_unread(command)
+        if unread is not None:
+            return cast_message(unread.command, self._codec.cast_for(type), unread.message)
         return await await_frame(self._waiting, self._codec, (command, None), type, timeout)
 
     async def __aiter__(self) -> AsyncIterator[tuple[str | None, bytes | None]]:
@@ -301,6 +346,15 @@ class AsyncHiSockClient(Conversation, Deferring):
             self._reader_waits = LoopWaiter()
             await self._reader_waits.wait(None)
 
+    def _take_unread(self, command: str | None) -> Frame | None:
+        """A frame that waits for ``async for``."""
+        for frame in self._unread or ():
+            if command is None or frame.command == command:
+                assert self._unread is not None
+                self._unread.remove(frame)
+                return frame
+        return None
+
     def _take_unclaimed(self, frame: Frame) -> None:
         assert self._unread is not None
         self._unread.append(frame)
@@ -316,13 +370,18 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     @overload
     async def call(
-        self, command: str, content: Any = None, *, timeout: float | None = 5.0
+        self, command: str, content: Any = None, type: None = None, timeout: float | None = 5.0
     ) -> bytes | None: ...
 
     @overload
     async def call(
-        self, command: str, content: Any, type: type[T], timeout: float | None = 5.0
+        self, command: str, content: Any = None, type: type[T] = ..., timeout: float | None = 5.0
     ) -> T: ...
+
+    @overload
+    async def call(
+        self, command: str, content: Any = None, type: Any = ..., timeout: float | None = 5.0
+    ) -> Any: ...
 
     async def call(
         self, command: str, content: Any = None, type: Any = None, timeout: float | None = 5.0
@@ -351,12 +410,17 @@ class AsyncHiSockClient(Conversation, Deferring):
     async def _await_answer(self, timeout: float | None) -> None:
         if self._closed:
             raise self._ended_by
+        if not self._online:
+            raise self._offline_error()
         waiter: LoopWaiter[Frame] = LoopWaiter()
         self._awaiting_answer.append(waiter)
         try:
             await waiter.wait(timeout)
         except TimeoutError:
             raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
+        finally:
+            with contextlib.suppress(ValueError):
+                self._awaiting_answer.remove(waiter)
 
     async def get_client(
         self, client: ClientRef, get_as_dict: bool = False, timeout: float | None = None
@@ -394,11 +458,16 @@ class AsyncHiSockClient(Conversation, Deferring):
                 self._outbox.write(last_frame)
             self._flush()
             if stream.transport.can_write_eof():
-                stream.transport.write_eof()
-                self._loop.call_later(LINGER_SECONDS, stream.transport.abort)
+                try:
+                    stream.transport.write_eof()
+                except OSError:  # the server is gone already
+                    stream.transport.abort()
+                else:
+                    self._loop.call_later(LINGER_SECONDS, stream.transport.abort)
             else:
                 stream.transport.close()
         self._outbox.close()
+        self._closing.set()
         self._wake_reader()
 
     async def close(self, emit_leave: bool = True) -> None:
@@ -418,10 +487,7 @@ class AsyncHiSockClient(Conversation, Deferring):
 
     async def wait_closed(self) -> None:
         """Wait until the client is closed, by whichever side."""
-        while not self._closed:
-            if self._stream is not None:
-                await self._stream.gone.wait()
-            await asyncio.sleep(0)
+        await self._closing.wait()
 
     async def __aenter__(self: C) -> C:
         return self

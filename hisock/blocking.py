@@ -6,6 +6,7 @@ One thread reads at a time, whichever has something to wait for: the one in ``st
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import operator
@@ -61,6 +62,11 @@ class BlockingConversation(Conversation):
         #: Events that the thread which reads has yet to fire.
         self._news: deque[tuple[str, ...]] = deque()
         self._link = self._open_link()
+        #: The link that the last frames came by.
+        self._read_from: Link | None = None
+        self._was_told = False
+
+    has_loop = False
 
     def _open_link(self) -> Link:
         hello = self._hello()
@@ -94,15 +100,8 @@ class BlockingConversation(Conversation):
             job.finish(result, None)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
-        """A blocking client has no event loop to run coroutines on."""
-        coroutine.close()
-        job.finish(
-            None,
-            TypeError(
-                f"the handler of {job.command!r} is async; "
-                "use hisock.async_connect(), or a plain function"
-            ),
-        )
+        """Never called: no async handler can be registered."""
+        raise NotImplementedError
 
     # -- reading: one thread at a time
 
@@ -144,6 +143,9 @@ class BlockingConversation(Conversation):
         except ConnectionLost as exc:
             self._lose(link, exc)
             return False
+        if frames and link is not self._read_from:
+            self._read_from = link
+            frames = self._take_greeting(frames)
         self._batch = frames
         self._pending = iter(frames)
         return bool(frames)
@@ -210,6 +212,9 @@ class BlockingConversation(Conversation):
                 self._lose(link, exc)
             raise
 
+    def _reply_by(self) -> Callable[[bytes], Any]:
+        return (self._read_from or self._link).send
+
     def _stop(self, last_frame: bytes | None) -> None:
         self._back_or_closed.set()
         self._batch.clear()
@@ -224,12 +229,13 @@ class BlockingConversation(Conversation):
                 return
             if self._reconnect is not None:
                 self._back_or_closed.clear()
+                # Before anybody can see that there is no connection, and wait for the next.
+                self._news.append(("disconnect", str(exc)))
                 self._go_offline(exc)
         if self._reconnect is None:
             self._end(exc)
             return
         link.close()
-        self._news.append(("disconnect", str(exc)))
         name = "hisock-reconnect"
         threading.Thread(target=self._come_back, args=(exc,), name=name, daemon=True).start()
 
@@ -254,15 +260,18 @@ class BlockingConversation(Conversation):
             if self._closed:
                 link.close()
                 return True
+            frames = self._offline.take()
             try:
-                for frame in self._offline.take():
-                    link.send(frame)
+                while frames:
+                    link.send(frames[0])
+                    del frames[0]
             except ConnectionLost:
+                self._offline.restore(frames)
                 return False
             self._link = link
+            self._news.append(("reconnect",))
             self._come_online()
-        self._news.append(("reconnect",))
-        self._back_or_closed.set()
+            self._back_or_closed.set()
         return True
 
     def _fire_news(self) -> None:
@@ -305,18 +314,27 @@ class BlockingConversation(Conversation):
         :raises TimeoutError: it did not come in time.
         :raises ConnectionRejected: the server did not let the client in.
         """
+        if not self._online and not self._closed:
+            raise self._offline_error()
         waiter: ThreadWaiter[Frame] = ThreadWaiter()
         self._awaiting_answer.append(waiter)
-        if self._server_knows_calls is not None:
-            return
-        if self._closed:
-            raise self._ended_by
         try:
+            if self._server_knows_calls is not None:
+                return
+            if self._closed:
+                raise self._ended_by
             self._wait(waiter, timeout)
         except TimeoutError:
             raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
+        finally:
+            with contextlib.suppress(ValueError):
+                self._awaiting_answer.remove(waiter)
 
-    @property
-    def _was_cut_off(self) -> bool:
-        """Whether the client is closed for a reason that its program has to hear of."""
-        return isinstance(self._ended_by, (ConnectionLost, ConnectionRejected))
+    def _reason_to_tell(self) -> Exception | None:
+        """Why the client is closed, once, if its program has to hear of that."""
+        if not self._closed or self._was_told:
+            return None
+        self._was_told = True
+        self._fire_news()
+        cut_off = isinstance(self._ended_by, (ConnectionLost, ConnectionRejected))
+        return self._ended_by if cut_off else None

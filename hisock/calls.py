@@ -10,7 +10,8 @@ import itertools
 from typing import Any, Protocol
 
 from hisock import protocol
-from hisock.casting import Codec
+from hisock.clients import ClientInfo
+from hisock.events import EventTable
 from hisock.exceptions import RemoteError
 
 
@@ -75,11 +76,18 @@ class CallTable:
         self._ended = None
 
 
-def make_reply(number: int, result: Any, exc: Exception | None, codec: Codec) -> protocol.Reply:
+def make_reply(
+    call: protocol.Call,
+    result: Any,
+    exc: Exception | None,
+    events: EventTable,
+    client: ClientInfo | None,
+) -> protocol.Reply:
     """The reply to a call: what the handler returned, or the message of what it raised."""
     if exc is None:
         try:
-            return protocol.Reply(number, codec.encode(result))
+            return protocol.Reply(call.number, events.codec.encode(result))
         except TypeError as unsendable:
             exc = unsendable
-    return protocol.Reply(number, None, str(exc) or type(exc).__name__)
+            events.runner.report(exc, call.command, client)
+    return protocol.Reply(call.number, None, str(exc) or type(exc).__name__)

@@ -156,10 +156,11 @@ class HiSockClient(BlockingConversation):
         finally:
             self._end_turn()
             self._workers.close(timeout=1.0)
-        if self._was_cut_off:
+        reason = self._reason_to_tell()
+        if reason is not None:
             if self._error_handler is None:
-                raise self._ended_by
-            self._error_handler(self._ended_by)
+                raise reason
+            self._error_handler(reason)
 
     def update(self, max_messages: int | None = None) -> int:
         """Handle what has arrived, and return without waiting; for loops that call it each frame.
@@ -169,6 +170,9 @@ class HiSockClient(BlockingConversation):
         :raises ConnectionLost: the connection has ended; once, then the client is closed.
         :raises ConnectionRejected: the server did not let the client in; once.
         """
+        reason = self._reason_to_tell()
+        if reason is not None:
+            raise reason
         if self._closed or not self._take_turn(timeout=0):
             return 0
         handled = 0
@@ -179,8 +183,9 @@ class HiSockClient(BlockingConversation):
                     break
         finally:
             self._end_turn()
-        if self._was_cut_off:
-            raise self._ended_by
+        reason = self._reason_to_tell()
+        if reason is not None:
+            raise reason
         return handled
 
     def __enter__(self: C) -> C:
@@ -219,6 +224,19 @@ class HiSockClient(BlockingConversation):
 
     # -- receiving
 
+    @overload
+    def recv(self, recv_on: str | None = None, *, timeout: float | None = None) -> bytes: ...
+
+    @overload
+    def recv(
+        self, recv_on: str | None = None, recv_as: type[T] = ..., timeout: float | None = None
+    ) -> T: ...
+
+    @overload
+    def recv(
+        self, recv_on: str | None = None, recv_as: Any = ..., timeout: float | None = None
+    ) -> Any: ...
+
     def recv(
         self, recv_on: str | None = None, recv_as: Any = bytes, timeout: float | None = None
     ) -> Any:
@@ -252,11 +270,18 @@ class HiSockClient(BlockingConversation):
 
     @overload
     def call(
-        self, command: str, content: Any = None, *, timeout: float | None = 5.0
+        self, command: str, content: Any = None, type: None = None, timeout: float | None = 5.0
     ) -> bytes | None: ...
 
     @overload
-    def call(self, command: str, content: Any, type: type[T], timeout: float | None = 5.0) -> T: ...
+    def call(
+        self, command: str, content: Any = None, type: type[T] = ..., timeout: float | None = 5.0
+    ) -> T: ...
+
+    @overload
+    def call(
+        self, command: str, content: Any = None, type: Any = ..., timeout: float | None = 5.0
+    ) -> Any: ...
 
     def call(
         self, command: str, content: Any = None, type: Any = None, timeout: float | None = 5.0

@@ -148,10 +148,13 @@ class Registry(Generic[P]):
         peer.joined = self._joins
         self._by_ip[peer.info.ip] = peer
         self.everyone[peer.outbox] = peer
-        self._index(peer)
+        object.__setattr__(peer.info, "_peer", peer)
+        self._add_name(peer, peer.info.name)
+        self._add_to_group(peer, peer.info.group)
 
     def remove(self, peer: P) -> None:
-        self._unindex(peer)
+        self._remove_name(peer, peer.info.name)
+        self._remove_from_group(peer, peer.info.group)
         for room in list(peer.rooms or ()):
             self.leave_room(peer, room)
         del self.everyone[peer.outbox]
@@ -159,39 +162,45 @@ class Registry(Generic[P]):
 
     def change(self, peer: P, info: ClientInfo) -> None:
         """Give a peer another name or group."""
-        self._unindex(peer)
-        peer.info = info
-        self._index(peer)
-
-    def _index(self, peer: P) -> None:
-        info = peer.info
+        old, peer.info = peer.info, info
         object.__setattr__(info, "_peer", peer)
-        if info.name is not None:
-            same_name = self._by_name.setdefault(info.name, {})
+        # In the new place before it leaves the old one: another thread may be looking for it.
+        if info.name != old.name:
+            self._add_name(peer, info.name)
+            self._remove_name(peer, old.name)
+        if info.group != old.group:
+            self._add_to_group(peer, info.group)
+            self._remove_from_group(peer, old.group)
+
+    def _add_name(self, peer: P, name: str | None) -> None:
+        if name is not None:
+            same_name = self._by_name.setdefault(name, {})
             same_name[peer] = None
             self._keep_join_order(same_name, peer)
-        if info.group is not None:
-            self._by_group.setdefault(info.group, {})[peer.outbox] = peer
+
+    def _remove_name(self, peer: P, name: str | None) -> None:
+        if name is not None:
+            same_name = self._by_name[name]
+            del same_name[peer]
+            if not same_name:
+                del self._by_name[name]
+
+    def _add_to_group(self, peer: P, group: str | None) -> None:
+        if group is not None:
+            self._by_group.setdefault(group, {})[peer.outbox] = peer
+
+    def _remove_from_group(self, peer: P, group: str | None) -> None:
+        if group is not None:
+            members = self._by_group[group]
+            del members[peer.outbox]
+            if not members:
+                del self._by_group[group]
 
     def _keep_join_order(self, same_name: dict[P, None], newest: P) -> None:
         if newest.joined != self._joins and len(same_name) > 1:
-            in_order = sorted(same_name, key=lambda peer: peer.joined)
-            same_name.clear()
-            same_name.update(dict.fromkeys(in_order))
-
-    def _unindex(self, peer: P) -> None:
-        info = peer.info
-        object.__setattr__(info, "_peer", None)
-        if info.name is not None:
-            same_name = self._by_name[info.name]
-            del same_name[peer]
-            if not same_name:
-                del self._by_name[info.name]
-        if info.group is not None:
-            members = self._by_group[info.group]
-            del members[peer.outbox]
-            if not members:
-                del self._by_group[info.group]
+            name = newest.info.name
+            assert name is not None
+            self._by_name[name] = dict.fromkeys(sorted(same_name, key=lambda peer: peer.joined))
 
     def find(self, client: ClientRef | Any) -> P:
         """The connection of a client.
@@ -225,10 +234,11 @@ class Registry(Generic[P]):
         return name is not None and name in self._by_name
 
     def _find_by_name(self, name: str) -> P:
-        same_name = self._by_name.get(name)
+        # Another thread may change it meanwhile; a copy is made in one step.
+        same_name = list(self._by_name.get(name, ()))
         if not same_name:
             raise ClientNotFound(f"no client with the name or address {name!r} is connected")
-        peer = next(iter(same_name))
+        peer = same_name[0]
         if len(same_name) > 1:
             warnings.warn(
                 f"{len(same_name)} clients have the name {name!r}; "

@@ -43,7 +43,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     :ivar held: bytes of an incomplete frame that it has sent.
     :ivar alive: whether anything has come from it since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
-    :ivar modern: whether it knows more than 2.0.2.
+    :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
     :ivar paused: whether it is behind: it takes what is sent slower than it is sent.
     :ivar latest: by key, frames of which only the newest counts, and which are not written yet.
     :ivar session: what the program keeps for this connection.
@@ -58,16 +58,17 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         "_eof",
         "_holds",
         "_limit",
+        "_lost_by",
         "_original",
         "_transport",
         "alive",
+        "features",
         "get_buffer",
         "held",
         "hub",
         "info",
         "joined",
         "latest",
-        "modern",
         "outbox",
         "paused",
         "rooms",
@@ -83,12 +84,13 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self.alive = True
         self.paused = False
         self.busy = 0
-        self.modern = False
+        self.features: frozenset[str] | None = None
         self.rooms: set[str] | None = None
         self.session: Any = None
         self.latest: dict[str, bytes] | None = None
         self._ended = False
         self._eof = False
+        self._lost_by: tuple[str, str] | None = None
         self._calls: CallTable | None = None
         self.deferred = None
         self._held_up = False
@@ -191,6 +193,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         return bool(self.busy) and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.busy and not self._ended:
+            # What came before is handled first, when the handlers that run have ended.
+            self._lost_by = self._why_lost(exc)
+            return
         if not self._ended:
             self.hub.leave(self, *self._why_lost(exc))
         self.hub.disconnected(self)
@@ -261,13 +267,15 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     def idle(self) -> None:
         """A handler has ended: handle what was kept meanwhile, if it was the last."""
         self.busy -= 1
-        if self.busy or self._ended:
-            return
-        deferred = self.take_deferred()
-        if deferred:
-            self._take(deferred)
+        while not self.busy and not self._ended and (frame := self.pop_deferred()) is not None:
+            self._take([frame])
         self._fail_if_idle()
-        if self._eof and not self.busy and not self._ended:
+        if self.busy:
+            return
+        if self._lost_by is not None:
+            self.hub.leave(self, *self._lost_by)
+            self.hub.disconnected(self)
+        elif self._eof and not self._ended:
             self.flush()
             self._transport.close()
 
@@ -281,7 +289,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             self.fail("hello", exc)
             return False
         self._original = (hello.name, hello.group)
-        self.modern = hello.is_modern
+        self.features = hello.known_features
         self.info = ClientInfo(self.info.addr, hello.name, hello.group)
         self.hub.door.welcome(self, hello)
         return True
@@ -310,9 +318,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         elif name == protocol.CHANGE_GROUP:
             new = protocol.parse_text(name, data) or self._original[1]
             self.hub.change_group(self, new)
-        elif name == protocol.CALL and self.modern:
+        elif name == protocol.CALL and self.knows("call"):
             self._answer(protocol.parse_call(data))
-        elif name == protocol.REPLY and self.modern:
+        elif name == protocol.REPLY and self.knows("call"):
             self.calls.take_reply(protocol.parse_reply(data))
         else:
             raise protocol.unexpected(name, "server")
@@ -323,6 +331,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             self.outbox.write(protocol.build_no_such_client(self.hub.header_len))
         else:
             self.outbox.write(build_raw(found, self.hub.header_len))
+
+    def knows(self, feature: str) -> bool:
+        """Whether the client knows something that 2.0.2 does not."""
+        return self.features is not None and feature in self.features
 
     # -- calls
 
@@ -335,7 +347,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def _answer(self, call: protocol.Call) -> None:
         def done(result: Any, exc: Exception | None) -> None:
-            reply = make_reply(call.number, result, exc, self.hub.events.codec)
+            reply = make_reply(call, result, exc, self.hub.events, self.info)
             self.outbox.write(protocol.build_reply(reply, self.hub.header_len))
 
         self.hub.events.call(self.info, call.command, call.message, done)
@@ -366,6 +378,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         """Write a frame, in place of an older one with that key which is not written yet."""
         if self._ended:
             return False
+        if not self.hub.on_loop_thread():
+            self.hub.loop.call_soon_threadsafe(self.write_latest, key, frame)
+            return True
         if self.latest is None:
             self.latest = {}
         self.latest[key] = frame

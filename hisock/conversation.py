@@ -29,7 +29,7 @@ from hisock.exceptions import (
 )
 from hisock.options import ClientOptions
 from hisock.reconnecting import OfflineBuffer
-from hisock.running import Runner
+from hisock.running import RawFrame, Runner
 from hisock.waiting import Frame, Waiter, Waiting
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ class Conversation:
 
     def _write(self, frame: bytes) -> None:
         """Send a whole frame."""
+        raise NotImplementedError
+
+    def _reply_by(self) -> Callable[[bytes], Any]:
+        """What sends a frame on the connection that the frame being handled came by."""
         raise NotImplementedError
 
     def _stop(self, last_frame: bytes | None) -> None:
@@ -151,10 +155,6 @@ class Conversation:
             self._events.handle(None, None, payload)
 
     def _take_reserved(self, name: bytes, data: bytes) -> None:
-        if self._server_knows_calls is None and name not in (protocol.REJECT, protocol.DISCONNECT):
-            self._take_first(name, data)
-            if name == protocol.SERVER_HELLO:
-                return
         if name == protocol.KEEPALIVE:
             self._write_reserved(protocol.KEEPALIVE_ACK)
         elif name == protocol.DISCONNECT:
@@ -174,19 +174,40 @@ class Conversation:
         else:
             raise protocol.unexpected(name, "client")
 
-    def _take_first(self, name: bytes, data: bytes) -> None:
-        """A server of this version says hello before anything else; 2.0.2 never does."""
-        if name == protocol.SERVER_HELLO:
-            hello = protocol.parse_server_hello(data)
-            if hello.codec != self._codec.name:
-                raise ProtocolError(
-                    f"the server's codec is {hello.codec!r}, this client's {self._codec.name!r}"
-                )
-            self._server_knows_calls = "call" in hello.features
-        else:
-            self._server_knows_calls = False
+    def _take_greeting(self, frames: list[RawFrame]) -> list[RawFrame]:
+        """Learn from the first frames of a new connection what the server knows.
+
+        A server of this version says hello before anything else; 2.0.2 never does.
+
+        :returns: the frames that are left to handle.
+        """
+        command, payload = frames[0]
+        try:
+            reserved = protocol.split_reserved(payload or b"") if command is None else None
+            name, data = reserved or (b"", b"")
+            if name in (protocol.REJECT, protocol.DISCONNECT):
+                return frames
+            if name == protocol.SERVER_HELLO:
+                hello = protocol.parse_server_hello(data)
+                self._require_codec(hello.codec)
+                self._server_knows_calls = "call" in hello.features
+                frames = frames[1:]
+            else:
+                self._require_codec("json")
+                self._server_knows_calls = False
+        except (ProtocolError, ConnectionRejected) as exc:
+            lost = ConnectionLost(f"the server broke the protocol: {exc}")
+            self._end(exc if isinstance(exc, ConnectionRejected) else lost)
+            return []
         while self._awaiting_answer:
             self._awaiting_answer.popleft().deliver(Frame(None, None))
+        return frames
+
+    def _require_codec(self, theirs: str) -> None:
+        if theirs != self._codec.name:
+            raise ConnectionRejected(
+                f"the server's codec is {theirs!r}, this client's {self._codec.name!r}"
+            )
 
     def change_name(self, new_name: str | None) -> None:
         """Go by another name.
@@ -194,8 +215,9 @@ class Conversation:
         :param new_name: ``None`` or empty for the one that the client connected with.
         :raises ValueError: it is longer than 1024 characters.
         """
-        self._write_reserved(protocol.CHANGE_NAME, protocol.encode_name(new_name))
-        self.name = new_name or self.original_name
+        name = new_name or self.original_name
+        self._write_reserved(protocol.CHANGE_NAME, protocol.encode_name(name))
+        self.name = name
 
     def change_group(self, new_group: str | None) -> None:
         """Move to another group.
@@ -203,8 +225,9 @@ class Conversation:
         :param new_group: ``None`` or empty for the one that the client connected with.
         :raises ValueError: it is longer than 1024 characters.
         """
-        self._write_reserved(protocol.CHANGE_GROUP, protocol.encode_name(new_group))
-        self.group = new_group or self.original_group
+        group = new_group or self.original_group
+        self._write_reserved(protocol.CHANGE_GROUP, protocol.encode_name(group))
+        self.group = group
 
     def _write_reserved(self, name: bytes, data: bytes = b"") -> None:
         self._write(protocol.build_reserved(name, data, self.header_len))
@@ -212,10 +235,13 @@ class Conversation:
     # -- calls
 
     def _answer(self, call: protocol.Call) -> None:
+        # On the connection that the call came by: on another, the number may be another call's.
+        write = self._reply_by()
+
         def done(result: Any, exc: Exception | None) -> None:
-            reply = make_reply(call.number, result, exc, self._codec)
+            reply = make_reply(call, result, exc, self._events, None)
             try:
-                self._write(protocol.build_reply(reply, self.header_len))
+                write(protocol.build_reply(reply, self.header_len))
             except ConnectionError:
                 logger.debug("the connection ended before call %d was answered", call.number)
 

@@ -71,10 +71,13 @@ class Deferring:
             self._held_up = True
             self.set_reading(False)
 
-    def take_deferred(self) -> list[RawFrame]:
-        """The frames that were kept; they are not kept any longer."""
-        kept, self.deferred = self.deferred, None
-        if self._held_up:
+    def pop_deferred(self) -> RawFrame | None:
+        """The oldest frame that was kept, if there is one; it is not kept any longer."""
+        if not self.deferred:
+            self.deferred = None
+            return None
+        frame = self.deferred.popleft()
+        if self._held_up and len(self.deferred) <= DEFERRED_FRAMES // 2:
             self._held_up = False
             self.set_reading(True)
-        return list(kept or ())
+        return frame

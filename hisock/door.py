@@ -99,7 +99,7 @@ class Door:
         codec = self._hub.events.codec.name
         if refusal is not None:
             self.reject(connection, refusal, "full")
-        elif (theirs := hello.codec if connection.modern else "json") != codec:
+        elif (theirs := hello.codec if connection.features is not None else "json") != codec:
             self.reject(connection, f"the server's codec is {codec!r}, not {theirs!r}")
         elif self.authenticate is None:
             self._hub.admit(connection)
@@ -148,7 +148,7 @@ class Door:
 
     def reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
         """Send a client away before it has joined."""
-        if connection.modern:
+        if connection.knows("reject"):
             connection.outbox.write(
                 protocol.build_reserved(protocol.REJECT, reason.encode(), self._hub.header_len)
             )

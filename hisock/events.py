@@ -118,6 +118,11 @@ class EventTable:
         def register(func: F) -> F:
             signature = Signature(func, sys._getframe(1).f_locals)
             mode = _mode_of(func, signature.name, threaded, concurrent)
+            if mode in (Mode.ORDERED, Mode.CONCURRENT) and not self.runner.has_loop:
+                raise TypeError(
+                    f"handler {signature.name} is async, and a blocking client has no event loop; "
+                    "use hisock.async_connect(), or a plain function"
+                )
             self._register(func, signature, command, mode, override)
             return func
 

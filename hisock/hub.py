@@ -225,7 +225,8 @@ class Hub:
     def mark_dirty(self, connection: Connection) -> None:
         """Have a connection flushed at the end of this iteration of the loop. From any thread."""
         self.dirty.append(connection)
-        if len(self.dirty) == 1:
+        # Not "the length is 1": another thread may append between the two steps.
+        if self.dirty[:1] == [connection]:
             self.schedule_flush()
 
     def _flush(self) -> None:
@@ -258,7 +259,7 @@ class Hub:
         if self.options.unique_names and self.registry.has_name(name):
             self.door.reject(connection, f"the name {name!r} is taken")
             return
-        if connection.modern:
+        if connection.features is not None:
             codec = self.events.codec.name
             connection.outbox.write(protocol.build_server_hello(codec, self.header_len))
         self.joins += 1

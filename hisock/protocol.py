@@ -70,9 +70,12 @@ class Hello(msgspec.Struct, frozen=True):
     token: Any = None
 
     @property
-    def is_modern(self) -> bool:
-        """Whether the client knows more than 2.0.2."""
-        return isinstance(self.features, list)
+    def known_features(self) -> frozenset[str] | None:
+        """What both sides know beyond 2.0.2; ``None`` where the client knows nothing of that."""
+        if not isinstance(self.features, list):
+            return None
+        known = frozenset(each for each in FEATURES if each in self.features)
+        return ALL_FEATURES if known == ALL_FEATURES else known
 
 
 class ServerHello(msgspec.Struct, frozen=True):
@@ -136,6 +139,7 @@ def encode_name(name: str | None) -> bytes:
 
 #: What this version knows: calls, and being told why it is not let in.
 FEATURES: Final = ["call", "reject"]
+ALL_FEATURES: Final = frozenset(FEATURES)
 
 
 def build_hello(

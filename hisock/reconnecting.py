@@ -28,6 +28,8 @@ class Reconnect:
     def __post_init__(self) -> None:
         if self.initial < 0 or self.maximum < self.initial or self.factor < 1:
             raise ValueError("a reconnect needs 0 <= initial <= maximum and factor >= 1")
+        if self.attempts is not None and self.attempts < 1:
+            raise ValueError(f"attempts is 1 or more, or None, not {self.attempts}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
 
@@ -66,6 +68,11 @@ class OfflineBuffer:
         self._frames.append(frame)
         self._size += len(frame)
         return True
+
+    def restore(self, frames: list[bytes]) -> None:
+        """Put back, in front, what was taken and could not be sent."""
+        self._frames[:0] = frames
+        self._size += sum(map(len, frames))
 
     def take(self) -> list[bytes]:
         """What was kept; it is not kept any longer."""

@@ -89,19 +89,26 @@ class Roster:
 
         :raises ClientNotFound: no such client is connected.
         """
-        return set(self._registry.find(client).rooms or ())
+        return set(self._peer_of(client).rooms or ())
 
     def get_room(self, room: str) -> list[ClientInfo]:
         """The clients in a room; empty when nobody is in it."""
         return [peer.info for peer in list(self._registry.room(room).values())]
 
+    def _peer_of(self, client: ClientRef) -> Connection:
+        """The connection of a client, also of one that is just leaving."""
+        peer: Connection | None = client._peer if isinstance(client, ClientInfo) else None
+        if peer is not None and peer.hub is self._hub:
+            return peer
+        return self._registry.find(client)
+
     def session(self, client: ClientRef) -> Any:
         """What the program keeps for a client while it is connected: a dict, or what the
-        ``session`` option makes.
+        ``session`` option makes. It is still there in the handler of ``leave``.
 
         :raises ClientNotFound: no such client is connected.
         """
-        peer = self._registry.find(client)
+        peer = self._peer_of(client)
         if peer.session is None:
             peer.session = self._hub.options.session()
         return peer.session

@@ -13,7 +13,12 @@ Done = Callable[[Any, "Exception | None"], None]
 
 
 class Runner(Protocol):
-    """What a driver does for handlers: it runs those that do not run here, and hears of errors."""
+    """What a driver does for handlers: it runs those that do not run here, and hears of errors.
+
+    :ivar has_loop: whether it can run coroutines.
+    """
+
+    has_loop: bool
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """A handler failed: the error, its command or event, the client if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -147,9 +148,11 @@ class HiSockServer(Sender, Asker, Roster):
         self._serve_task: asyncio.Future[None] | None = None
         self._listeners = sockets.listen(addr)
         #: Where the server listens, each address with its real port.
-        self.addrs: list[Any] = [sockets.local_address(sock) for sock in self._listeners]
+        self.addrs: list[Any] = [listener.addr for listener in self._listeners]
         #: The first of them.
         self.addr: Any = self.addrs[0]
+
+    has_loop = True
 
     # -- handlers
 
@@ -290,7 +293,7 @@ class HiSockServer(Sender, Asker, Roster):
         try:
             loop = loops.new_loop(self._loop_name)
             try:
-                serving = loop.create_task(self._hub.serve(self._listeners, ready))
+                serving = loop.create_task(self._hub.serve(self._sockets(), ready))
                 with loops.ended_by_signals(self._hub.stop):
                     try:
                         loop.run_until_complete(serving)
@@ -337,12 +340,14 @@ class HiSockServer(Sender, Asker, Roster):
             return
         self._prepare(callback, error_handler)
         try:
-            await self._hub.serve(self._listeners, self._serving.set)
+            await self._hub.serve(self._sockets(), self._serving.set)
         finally:
             self._serving.set()
             self._finish()
 
     async def __aenter__(self: S) -> S:
+        if self._closed or self._started:
+            raise RuntimeError(f"the server is {'closed' if self._closed else 'running already'}")
         task = asyncio.ensure_future(self.serve())
         self._serve_task = task
         await self._serving.wait()
@@ -360,10 +365,13 @@ class HiSockServer(Sender, Asker, Roster):
         if self._serve_task is not None:
             await self._serve_task
 
+    def _sockets(self) -> list[socket.socket]:
+        return [listener.sock for listener in self._listeners]
+
     def _finish(self) -> None:
         self._closed = True
-        for listener, addr in zip(self._listeners, self.addrs, strict=True):
-            sockets.close_listener(listener, addr)
+        for listener in self._listeners:
+            listener.close()
         self._waiting.close(ClientDisconnected("the server is closed"))
         self._workers.close(timeout=1.0)
         self._ended.set()

@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hisock.addresses import format_addr, parse_addr
 
@@ -19,7 +19,38 @@ Address = tuple[str, int] | str | Path | socket.socket
 RemoteAddress = tuple[str, int] | str | Path
 
 
-def listen(addr: Address | list[Address]) -> list[socket.socket]:
+class Listener(NamedTuple):
+    """A socket that listens, and where.
+
+    :ivar addr: ``(host, port)``, or the path of a Unix socket.
+    :ivar inode: of that path; 0 where there is none.
+    """
+
+    sock: socket.socket
+    addr: Any
+    inode: int
+
+    def close(self) -> None:
+        """Close it, and remove its path unless that belongs to another by now."""
+        mine = self.inode and _inode_of(self.addr) == self.inode
+        self.sock.close()
+        if mine:
+            with contextlib.suppress(OSError):
+                os.unlink(self.addr)
+
+
+def _inode(sock: socket.socket) -> int:
+    return _inode_of(sock.getsockname()) if is_unix(sock) else 0
+
+
+def _inode_of(path: Any) -> int:
+    try:
+        return os.stat(path).st_ino
+    except (OSError, TypeError, ValueError):
+        return 0
+
+
+def listen(addr: Address | list[Address]) -> list[Listener]:
     """Sockets that listen at an address, or at each of a list of them.
 
     :raises OSError: an address is in use, or is not one of this machine.
@@ -28,26 +59,29 @@ def listen(addr: Address | list[Address]) -> list[socket.socket]:
     addresses = addr if isinstance(addr, list) else [addr]
     if not addresses:
         raise TypeError("addr is an empty list; give at least one address to listen on")
-    listeners: list[socket.socket] = []
+    listeners: list[Listener] = []
     try:
         listeners.extend(_listen(one) for one in addresses)
     except BaseException:
         for listener in listeners:
-            close_listener(listener, local_address(listener))
+            listener.close()
         raise
     return listeners
 
 
-def _listen(addr: Address) -> socket.socket:
+def _listen(addr: Address) -> Listener:
     if isinstance(addr, socket.socket):
         listener = addr
     elif isinstance(addr, (str, Path)):
         listener = _bind_unix(str(addr))
     else:
         listener = _bind_inet(addr)
+    if not is_unix(listener):
+        # Accepted sockets inherit it. asyncio sets it only on those whose protocol is named.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.listen(socket.SOMAXCONN)
     listener.setblocking(False)
-    return listener
+    return Listener(listener, local_address(listener), _inode(listener))
 
 
 def _bind_inet(addr: tuple[str, int]) -> socket.socket:
@@ -55,6 +89,8 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
         host, port = addr[0], addr[1]
         if not isinstance(host, str) or not isinstance(port, int):
             raise TypeError
+        if not 0 <= port <= 65535:
+            raise OverflowError("a port is 0 to 65535")
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -76,7 +112,7 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
-    _require_path(path)
+    require_path(path)
     if not hasattr(socket, "AF_UNIX"):
         raise TypeError(f"{path!r} would be a Unix socket, which this system does not have")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -94,7 +130,7 @@ def _bind_unix(path: str) -> socket.socket:
     return listener
 
 
-def _require_path(path: str) -> None:
+def require_path(path: str) -> None:
     """Do not take the text of an address for a path; that would go wrong without a word."""
     try:
         addr = parse_addr(path)
@@ -116,14 +152,6 @@ def _is_left_over(path: str) -> bool:
         return probe.connect_ex(path) != 0
 
 
-def close_listener(listener: socket.socket, addr: Any) -> None:
-    """Close a listening socket, and remove its path, ``addr``, if it is a Unix socket."""
-    listener.close()
-    if is_unix(listener) and addr:
-        with contextlib.suppress(OSError):
-            os.unlink(addr)
-
-
 def is_unix(sock: socket.socket) -> bool:
     return sock.family == getattr(socket, "AF_UNIX", None)
 
@@ -141,7 +169,7 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
     :raises OSError: nobody listens there, or nobody answered in time.
     """
     if isinstance(addr, (str, Path)):
-        _require_path(str(addr))
+        require_path(str(addr))
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout)

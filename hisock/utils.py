@@ -6,7 +6,7 @@ import pathlib
 import re
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 from hisock.addresses import format_addr, parse_addr
@@ -132,7 +132,10 @@ def ipstr_to_tup(formatted_ip: str | tuple[str, int]) -> tuple[str, int]:
     if not isinstance(formatted_ip, str):
         return formatted_ip[0], formatted_ip[1]
     addr = parse_addr(formatted_ip)
-    validate_ipv4(addr)
+    try:
+        ip_address(addr[0])
+    except ValueError:
+        raise ValueError(f"{addr[0]} is not a valid IP address") from None
     if addr[1] == 0:
         raise ValueError(f"{formatted_ip!r} is not a valid address: the port is 0")
     return addr

@@ -88,11 +88,12 @@ class Waiting:
         It is served at once from the frames that came just now and that nobody took.
         """
         with self._lock:
+            kept = self._take_unclaimed(wanted)
+            if kept is not None and waiter.deliver(kept):
+                return
             if self._closed is not None:
                 waiter.fail(self._closed)
-                return
-            kept = self._take_unclaimed(wanted)
-            if kept is None or not waiter.deliver(kept):
+            else:
                 self._waiters.setdefault(wanted, deque()).append(waiter)
 
     def remove(self, wanted: Wanted, waiter: Waiter) -> None:
@@ -196,8 +197,6 @@ class Waiting:
             self._closed = exc
             waiting = [w for waiters in self._waiters.values() for w in waiters]
             self._waiters.clear()
-            self._unclaimed.clear()
-            self._unclaimed_bytes = 0
         for waiter in waiting:
             waiter.fail(exc)
 
