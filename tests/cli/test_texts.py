@@ -123,6 +123,70 @@ def test_the_typed_example_takes_what_fits_and_refuses_the_rest() -> None:
     assert second == "Place(x=-1, y=3)"
 
 
+def test_the_async_chat_is_heard_by_both_and_saved() -> None:
+    with example("async_chat.py") as program:
+        lines = program.finish(30)
+    both = "['Ada: Good evening', 'Bob: Hello']"
+    assert sorted(lines[:2]) == [f"Ada heard {both}", f"Bob heard {both}"]
+    assert lines[2:] == ["2 lines saved"]
+
+
+def test_the_calls_example_asks_in_both_directions() -> None:
+    with example("calls.py") as program:
+        assert program.finish(30) == [
+            "{'lamp': 30, 'rope': 5}",
+            "The server asks: rope for 5?",
+            "one rope for Ada",
+            "The server asks: lamp for 30?",
+            "another time, then",
+            "Refused: we have no moon",
+        ]
+
+
+def test_the_reconnecting_example_comes_back_with_its_new_name_and_its_note() -> None:
+    with example("reconnecting.py") as program:
+        lines = program.finish(30)
+    assert lines[0] == "Ada is here"
+    assert "The connection is lost" in lines
+    # The client's thread may be late to say that, but these two are in order.
+    assert [line for line in lines if line.startswith("Countess")] == [
+        "Countess Ada is here",
+        "Countess Ada: written while there was no connection",
+    ]
+
+
+def test_the_ticks_example_moves_the_ship() -> None:
+    with example("ticks.py") as program:
+        flown, skipped = program.finish(30)
+    assert float(flown.removeprefix("Ada's ship has flown ")) >= 5
+    assert re.fullmatch(r"ticks skipped: \d+", skipped)
+
+
+def test_the_example_of_many_rooms_shows_who_hears_what() -> None:
+    with example("many_rooms.py") as program:
+        assert program.finish(30) == [
+            "Bob finds ['Ada']",
+            "Ada hears: Bob enters the kitchen",
+            "Ada hears: Ada in the cellar: Hello?",
+            "Ada hears: Ada in the kitchen: Hello?",
+            "heard by 3",
+            "Bob hears: Ada in the kitchen: Hello?",
+            "Bob is in []",
+            "Ada hears: Bob leaves the kitchen",
+            "Ada is still in ['cellar']",
+        ]
+
+
+def test_hisock_and_aiohttp_share_a_loop_in_their_example() -> None:
+    pytest.importorskip("aiohttp")
+    with example("beside_aiohttp.py") as program:
+        assert program.finish(30) == [
+            '/players 200 ["Ada"]',
+            "/players/Ada/score 200 42",
+            "/players/Bob/score 404 404: Not Found",
+        ]
+
+
 every_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
 )
