@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable
 
 import pytest
 from support import Events, Peer
+from support.events import PATIENCE
 from support.logs import logged
 
 import hisock
@@ -216,14 +218,23 @@ def test_what_came_before_a_reset_is_still_handled(
     server.on("reset came")(lambda client: gate.set())
     server.on("leave")(lambda client: events.add("leave"))
     server.start()
-    peer, other = make_peer(server), make_peer(server)
+    peer, other = make_peer(server, "Ada"), make_peer(server)
     # One write, so that the server has read all five when it handles the first.
     peer.write(b"".join(count_frame(number) for number in range(5)))
     events.wait_for("count", 0)
     peer.reset()
-    events.wait_for("leave")
+    with pytest.raises(hisock.ClientNotFound):  # once the reset has been seen
+        send_until_refused(server, "Ada")
     other.send("reset came")
     events.wait_for("count", 4)
+    events.wait_for("leave")
+    assert [event[0] for event in events.seen] == ["count"] * 5 + ["leave"]
+
+
+def send_until_refused(server: hisock.HiSockServer, name: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        server.send_client(name, "anything")
 
 
 def count_frame(number: int) -> bytes:

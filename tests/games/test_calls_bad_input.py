@@ -298,12 +298,15 @@ def test_a_hello_of_the_future_is_understood(server: hisock.ThreadedHiSockServer
 
 
 @pytest.mark.parametrize("features", ["call", {"call": True}, [1], 5])
-def test_features_that_are_no_list_of_names_are_no_hello(
-    server: hisock.ThreadedHiSockServer, bystander: hisock.HiSockClient, features: Any
+def test_features_that_are_no_list_of_names_are_none(
+    server: hisock.ThreadedHiSockServer, features: Any
 ) -> None:
+    """2.0.2 ignores keys that it does not know, whatever they hold."""
     with Peer(server.addr) as peer:
         greet(peer, "Ada", features=features)
-        assert peer.rest() == []
+        peer.wait_for(lambda f: f.reserved == "CLTCONN")
+        with pytest.raises(hisock.NotSupported):
+            server.call_blocking("Ada", "x")
 
 
 def test_a_peer_that_knows_other_features_but_no_calls_is_not_called(
