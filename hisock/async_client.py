@@ -195,6 +195,14 @@ class AsyncHiSockClient(Conversation, Deferring):
         if self._reconnect is None or self._stream is None:
             self._end(reason)
             return
+        if self.deferred is not None:
+            # What asks for an answer asks in vain; the rest is still to be handled.
+            asking = (protocol.CALL, protocol.KEEPALIVE)
+            self.deferred = deque(
+                (command, message)
+                for command, message in self.deferred
+                if command is not None or not (message or b"").startswith(asking)
+            )
         self._go_offline(reason)
         self._events.fire("disconnect", str(reason))
         self._tasks.add(self._loop.create_task(self._come_back(reason)))

@@ -65,6 +65,7 @@ class BlockingConversation(Conversation):
         #: The link that the last frames came by.
         self._read_from: Link | None = None
         self._was_told = False
+        self._closed_here = False
 
     has_loop = False
 
@@ -122,10 +123,10 @@ class BlockingConversation(Conversation):
             return True
 
     def _end_turn(self) -> None:
-        if self._closed and isinstance(self._ended_by, ConnectionLost):
-            self._link.close()
-        elif self._closed:
+        if self._closed and self._closed_here:
             self._link.drain()
+        elif self._closed:
+            self._link.close()
         with self._turn:
             self._reader = None
             self._turn.notify_all()
@@ -286,6 +287,7 @@ class BlockingConversation(Conversation):
         :param emit_leave: tell the server with ``$USRCLOSE$``.
         """
         if not self._closed:
+            self._closed_here = True
             reason = ClientDisconnected("the client is closed")
             self._end(reason, self._leave_frame() if emit_leave else None)
         if self._reader == threading.get_ident():

@@ -196,6 +196,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if self.busy and not self._ended:
             # What came before is handled first, when the handlers that run have ended.
             self._lost_by = self._why_lost(exc)
+            self.outbox.close()
             return
         if not self._ended:
             self.hub.leave(self, *self._why_lost(exc))

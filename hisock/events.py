@@ -235,6 +235,11 @@ class EventTable:
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
 
+    def runs_elsewhere(self, event: str) -> bool:
+        """Whether the handler of an event may still be running when :meth:`fire` returns."""
+        handler = self._reserved.get(event)
+        return handler is not None and handler[1] is not Mode.DIRECT
+
     def _call_back(self, command: str | None) -> None:
         assert self.callback is not None
         try:

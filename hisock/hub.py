@@ -307,6 +307,10 @@ class Hub:
             self._tell(protocol.CLIENT_LEFT, connection)
             if call_func:
                 self.events.fire("leave", info)
+            if call_func and self.events.runs_elsewhere("leave"):
+                return
+            # Its session could be asked for until now.
+            object.__setattr__(info, "_peer", None)
 
     def note_end(self, kind: str, reason: str, who: object) -> None:
         """Count and log the end of a connection."""

@@ -28,8 +28,8 @@ class Reconnect:
     def __post_init__(self) -> None:
         if self.initial < 0 or self.maximum < self.initial or self.factor < 1:
             raise ValueError("a reconnect needs 0 <= initial <= maximum and factor >= 1")
-        if self.attempts is not None and self.attempts < 1:
-            raise ValueError(f"attempts is 1 or more, or None, not {self.attempts}")
+        if self.attempts is not None and self.attempts < 0:
+            raise ValueError(f"attempts is 0 or more, or None, not {self.attempts}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
 

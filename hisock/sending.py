@@ -57,7 +57,9 @@ class Sender:
             peer = self._registry.find(client)
             outbox = peer.outbox
         if volatile or latest is not None:
-            self._fan_out({outbox: peer}, command, content, volatile, latest)
+            sent = self._fan_out({outbox: peer}, command, content, volatile, latest)
+            if not sent and outbox.closed:
+                raise ClientNotFound(f"{peer.info} is no longer connected")
         elif not outbox.send(command, content) and outbox.closed:
             raise ClientNotFound(f"{peer.info} is no longer connected")
 

@@ -160,7 +160,7 @@ class Waiting:
         self._unclaimed_bytes -= len(self._unclaimed.popleft().frame.message or b"")
 
     def _take_unclaimed(self, wanted: Wanted) -> Frame | None:
-        oldest = self._clock() - self._seconds
+        oldest = self._clock() - self._seconds if self._closed is None else float("-inf")
         while self._unclaimed and self._unclaimed[0].arrived < oldest:
             self._forget_oldest()
         command, source = wanted
