@@ -59,6 +59,13 @@ def test_the_programs_of_the_readme_take_twenty_lines() -> None:
     assert sum(bool(line.strip()) for line in lines) <= 20
 
 
+def test_the_async_program_of_the_readme_is_answered(tmp_path: Path) -> None:
+    blocks = python_blocks(ROOT / "README.md")
+    source = next(block for block in blocks if "asyncio.run(" in block)
+    with run(tmp_path, "both.py", source, free_port()) as program:
+        assert program.finish(30) == ["42"]
+
+
 def test_the_programs_of_the_quickstart_talk_to_each_other(tmp_path: Path) -> None:
     source = programs(ROOT / "docs" / "quickstart.md")
     port = free_port()
