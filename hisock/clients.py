@@ -92,6 +92,11 @@ class ClientInfo:
     def __str__(self) -> str:
         return f"<ClientInfo: IP: {self.ip}, Name: {self.name}, Group: {self.group}>"
 
+    def shown(self) -> str:
+        """The client as it appears in logs: on one line, and not longer than that needs."""
+        text = repr(self)
+        return text if len(text) <= 200 else f"{text[:200]}..."
+
     def __reduce__(self) -> tuple[Any, ...]:
         return ClientInfo, (self.addr, self.name, self.group)
 
@@ -158,7 +163,9 @@ class Registry(Generic[P]):
         for room in list(peer.rooms or ()):
             self.leave_room(peer, room)
         del self.everyone[peer.outbox]
-        del self._by_ip[peer.info.ip]
+        # At two of a server's addresses, two clients may come from one address of theirs.
+        if self._by_ip.get(peer.info.ip) is peer:
+            del self._by_ip[peer.info.ip]
 
     def change(self, peer: P, info: ClientInfo) -> None:
         """Give a peer another name or group."""

@@ -57,6 +57,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         "_ended",
         "_eof",
         "_holds",
+        "_largest",
         "_limit",
         "_lost_by",
         "_original",
@@ -93,11 +94,13 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._lost_by: tuple[str, str] | None = None
         self._calls: CallTable | None = None
         self.deferred = None
+        self.deferred_bytes = 0
         self._held_up = False
         self._batch = _NO_FRAMES
         self._original: tuple[str | None, str | None] = (None, None)
         self.held = 0
         self._holds = 0
+        self._largest = 0
         self._limit: RateLimit | None = None
         if hub.options.rate_limit is not None:
             self._limit = RateLimit(*hub.options.rate_limit, hub.loop.time())
@@ -216,6 +219,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.paused = False
+        self._largest = 0
         self.outbox.refusing = False
         if self.latest is not None:
             self.hub.mark_dirty(self)
@@ -258,7 +262,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             return
         # Nothing is handled before the client is let in.
         kept = self.deferred = deque() if self.deferred is None else self.deferred
-        kept.extend(frames)
+        for command, message in frames:
+            kept.append((command, message))
+            self.deferred_bytes += len(message or b"")
         self.pause_if_much()
 
     def begin(self) -> None:
@@ -363,16 +369,18 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             latest, self.latest = self.latest, None
             for frame in latest.values():
                 outbox.write(frame)
-        several = outbox.frames > 1
         chunks = outbox.take()
         if len(chunks) == 1:
             self._transport.write(chunks[0])
         elif chunks:
             self._transport.writelines(chunks)
         if self.paused and not self._ended:
+            # One large message may pass the limit; it counts for nothing while it drains.
+            largest = max(map(len, chunks), default=0)
+            if largest > self.hub.options.send_buffer:
+                self._largest = max(self._largest, largest)
             backlog = self._transport.get_write_buffer_size()
-            # One large message may pass the limit, if nothing waited before it.
-            if backlog > self.hub.options.send_buffer and (was_paused or several):
+            if backlog > self.hub.options.send_buffer + self._largest:
                 self.hub.slow(self, backlog)
 
     def write_latest(self, key: str, frame: bytes) -> bool:

@@ -12,6 +12,8 @@ from hisock.running import RawFrame
 
 #: Frames kept for a peer whose async handlers are running, before reading from it pauses.
 DEFERRED_FRAMES = 1024
+#: And bytes of their messages.
+DEFERRED_BYTES = 4 * 1024 * 1024
 
 
 class Deferring:
@@ -21,10 +23,11 @@ class Deferring:
     :ivar deferred: the frames that came meanwhile.
     """
 
-    __slots__ = ("_held_up", "busy", "deferred")
+    __slots__ = ("_held_up", "busy", "deferred", "deferred_bytes")
 
     busy: int
     deferred: deque[RawFrame] | None
+    deferred_bytes: int
     _held_up: bool
     #: The client, where the peer is one.
     info: Any
@@ -59,6 +62,7 @@ class Deferring:
                 )
             if not urgent:
                 self.deferred.append((command, message))
+                self.deferred_bytes += len(message or b"")
             elif command is None:
                 self.take_raw(message or b"")
             else:
@@ -67,7 +71,9 @@ class Deferring:
 
     def pause_if_much(self) -> None:
         """Read no more while many frames are kept."""
-        if self.deferred is not None and len(self.deferred) > DEFERRED_FRAMES and not self._held_up:
+        frames = len(self.deferred or ())
+        much = frames > DEFERRED_FRAMES or self.deferred_bytes > DEFERRED_BYTES
+        if much and not self._held_up:
             self._held_up = True
             self.set_reading(False)
 
@@ -77,7 +83,9 @@ class Deferring:
             self.deferred = None
             return None
         frame = self.deferred.popleft()
-        if self._held_up and len(self.deferred) <= DEFERRED_FRAMES // 2:
+        self.deferred_bytes -= len(frame[1] or b"")
+        few = len(self.deferred) <= DEFERRED_FRAMES // 2
+        if self._held_up and few and self.deferred_bytes <= DEFERRED_BYTES // 2:
             self._held_up = False
             self.set_reading(True)
         return frame

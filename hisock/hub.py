@@ -265,7 +265,7 @@ class Hub:
         self.joins += 1
         self.registry.add(connection)
         self._tell(protocol.CLIENT_JOINED, connection)
-        logger.debug("%s joined", connection.info)
+        logger.debug("%s joined", connection.info.shown())
         self.events.fire("join", connection.info)
 
     def leave(
@@ -288,7 +288,7 @@ class Hub:
         if connection.ended:
             return
         info = connection.info
-        self.note_end(kind, reason, info)
+        self.note_end(kind, reason, info.shown())
         self.door.forget(connection)
         had_joined = connection in self.registry
         if had_joined:
@@ -355,7 +355,8 @@ class Hub:
     def change_name(self, connection: Connection, name: str | None) -> None:
         old = connection.info
         if name != old.name and self.options.unique_names and self.registry.has_name(name):
-            logger.warning("%s stays, the name %r is taken", old, name)
+            if self._log_limit.permits(self.loop.time()):
+                logger.warning("%s stays, the name it wants is taken", old.shown())
             return
         self.registry.change(connection, ClientInfo(old.addr, name, old.group))
         self.events.fire("name_change", connection.info, old.name, name)

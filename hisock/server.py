@@ -227,7 +227,7 @@ class HiSockServer(Sender, Asker, Roster):
         logger.error(
             "the handler of %r failed%s: %s",
             command,
-            "" if client is None else f" for {client}",
+            "" if client is None else f" for {client.shown()}",
             exc,
             exc_info=exc,
         )

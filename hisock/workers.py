@@ -16,10 +16,12 @@ Work = tuple[Callable[..., Any], tuple[Any, ...]]
 
 #: Seconds after which a thread without work ends.
 IDLE_SECONDS = 10.0
+#: Threads at most; work beyond that waits, so that a peer cannot start threads without end.
+MOST_THREADS = 256
 
 
 class Workers:
-    """A pool of daemon threads without an upper bound: a handler that blocks holds up no other.
+    """A pool of daemon threads. A handler that blocks holds up no other, up to the bound.
 
     :param name: prefix of the threads' names.
     """
@@ -29,6 +31,8 @@ class Workers:
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
+        # Work that waits for a thread to come free.
+        self._backlog = 0
         self._threads: set[threading.Thread] = set()
         self._closed = False
 
@@ -39,6 +43,8 @@ class Workers:
                 return
             if self._idle:
                 self._idle -= 1
+            elif len(self._threads) >= MOST_THREADS:
+                self._backlog += 1
             else:
                 thread = threading.Thread(target=self._run, name=f"{self._name}-handler")
                 thread.daemon = True
@@ -52,7 +58,10 @@ class Workers:
                 work[0](*work[1])
                 del work
                 with self._lock:
-                    self._idle += 1
+                    if self._backlog:
+                        self._backlog -= 1
+                    else:
+                        self._idle += 1
         finally:
             self._threads.discard(threading.current_thread())
 
