@@ -1,0 +1,150 @@
+"""A server's figures for Prometheus: ``pip install 'hisock[metrics]'``.
+
+To have them at ``http://127.0.0.1:9464/metrics``::
+
+    from hisock.metrics import serve_metrics
+
+    with serve_metrics(server, port=9464):
+        server.start()
+
+A program that exposes figures of its own registers a :class:`ServerCollector` beside them. What
+the figures mean stands at :class:`hisock.stats.ServerStats`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from hisock.server import HiSockServer
+from hisock.sockets import address_text
+from hisock.stats import ServerStats, TickStats
+
+Value = int | float
+
+_GAUGES: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
+    "clients": ("Clients that have joined and are connected.", lambda s: s.clients),
+    "connections": ("Connections, those that have not joined included.", lambda s: s.connections),
+    "queued_bytes": ("Bytes that wait for clients to take them.", lambda s: s.queued_bytes),
+    "buffered_bytes": ("Bytes held of incomplete frames.", lambda s: s.buffered_bytes),
+    "loop_lag_seconds": ("How late the event loop was last.", lambda s: s.loop_lag),
+}
+_COUNTERS: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
+    "joins": ("Clients that have joined.", lambda s: s.joins),
+    "received_messages": ("Frames received.", lambda s: s.messages_in),
+    "sent_messages": ("Frames sent.", lambda s: s.messages_out),
+    "received_bytes": ("Bytes received.", lambda s: s.bytes_in),
+    "sent_bytes": ("Bytes sent.", lambda s: s.bytes_out),
+    "dropped_messages": ("Frames that slow clients were not sent.", lambda s: s.dropped),
+    "handler_errors": ("Exceptions that handlers raised.", lambda s: s.handler_errors),
+}
+_TICK_GAUGES: Mapping[str, tuple[str, Callable[[TickStats], Value]]] = {
+    "tick_interval_seconds": ("Seconds between two ticks.", lambda tick: tick.interval),
+    "tick_late_seconds": ("How late the last tick was.", lambda tick: tick.late),
+    "tick_latest_seconds": ("How late the latest tick was.", lambda tick: tick.latest),
+}
+
+
+class ServerCollector(Collector):
+    """What :meth:`hisock.HiSockServer.stats` says, as metrics whose names begin with ``hisock_``.
+
+    Every metric has the label ``server``. Nothing is counted between two scrapes, so it costs
+    nothing while nobody looks. It may be registered before the server is started.
+
+    :param servers: a server, which is called by its address; or several, by the names to call
+        them by.
+    """
+
+    def __init__(self, servers: HiSockServer | Mapping[str, HiSockServer]) -> None:
+        if isinstance(servers, HiSockServer):
+            servers = {address_text(servers.addr): servers}
+        self._servers = dict(servers)
+
+    def describe(self) -> Iterable[Metric]:
+        """What :meth:`collect` returns, without any figures."""
+        return _metrics({})
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures as of now. From any thread."""
+        return _metrics({name: server.stats() for name, server in self._servers.items()})
+
+
+def _metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
+    for key, (text, figure) in _GAUGES.items():
+        gauge = GaugeMetricFamily(f"hisock_{key}", text, labels=["server"])
+        for name, each in stats.items():
+            gauge.add_metric([name], figure(each))
+        yield gauge
+    for key, (text, figure) in _COUNTERS.items():
+        counter = CounterMetricFamily(f"hisock_{key}", text, labels=["server"])
+        for name, each in stats.items():
+            counter.add_metric([name], figure(each))
+        yield counter
+    ended = CounterMetricFamily(
+        "hisock_connections_ended", "Connections that ended.", labels=["server", "reason"]
+    )
+    for name, each in stats.items():
+        for reason, count in each.ended.items():
+            ended.add_metric([name, reason], count)
+    yield ended
+    yield from _tick_metrics(stats)
+
+
+def _tick_metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
+    for key, (text, figure) in _TICK_GAUGES.items():
+        gauge = GaugeMetricFamily(f"hisock_{key}", text, labels=["server", "tick"])
+        for name, each in stats.items():
+            for tick, figures in each.ticks.items():
+                gauge.add_metric([name, tick], figure(figures))
+        yield gauge
+    skipped = CounterMetricFamily(
+        "hisock_ticks_skipped",
+        "Ticks skipped because the one before took too long.",
+        labels=["server", "tick"],
+    )
+    for name, each in stats.items():
+        for tick, figures in each.ticks.items():
+            skipped.add_metric([name, tick], figures.skipped)
+    yield skipped
+
+
+@contextlib.contextmanager
+def serve_metrics(
+    servers: HiSockServer | Mapping[str, HiSockServer],
+    port: int = 9464,
+    addr: str = "127.0.0.1",
+    registry: CollectorRegistry = REGISTRY,
+) -> Iterator[int]:
+    """Expose the figures over HTTP during the ``with`` block, in a thread of its own.
+
+    :param servers: as for :class:`ServerCollector`.
+    :param port: where; 0 takes a free one.
+    :param addr: which address; the default is reachable from this machine only. There is neither
+        encryption nor authentication.
+    :param registry: what else is exposed; by default what Prometheus' client knows of the process.
+    :returns: for ``as``: the port.
+    :raises OSError: the port is in use.
+    :raises ValueError: the registry has figures of that name already.
+    """
+    collector = ServerCollector(servers)
+    registry.register(collector)
+    try:
+        http, thread = start_http_server(port, addr, registry)
+        try:
+            yield http.server_port
+        finally:
+            http.shutdown()
+            http.server_close()
+            _join(thread)
+    finally:
+        registry.unregister(collector)
+
+
+def _join(thread: threading.Thread) -> None:
+    if thread is not threading.current_thread():
+        thread.join()
