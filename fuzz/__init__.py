@@ -1,0 +1,1 @@
+"""Random bytes for what a stranger can reach: see ``python -m fuzz --help`` and ``make fuzz``."""
