@@ -9,6 +9,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# How long each target is fuzzed, and how long clients come and go.
+FUZZ_SECONDS ?= 30
+SOAK_SECONDS ?= 600
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -34,9 +37,20 @@ endif
 MADE := $(VENV)/.made-with-$(TAG)
 READY := $(VENV)/.ready-$(CORE)
 DOCS_READY := $(VENV)/.ready-docs
-SOURCES := pyproject.toml setup.py hisock/_framing.pyx
+FUZZ_READY := $(VENV)/.ready-fuzz
+SOURCES := pyproject.toml setup.py $(wildcard hisock/*.pyx hisock/*.pxd)
 
-.PHONY: rebuild help demo test lint format bench bench-full docs wheel venv clean
+# The extension with sanitizers lies apart, and is found first by what runs in its folder.
+SANITIZED := $(CURDIR)/build/sanitized
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
+# Every object is an allocation of its own then. The interpreter itself leaks on purpose.
+RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	$(abspath $(PY)) -m
+
+.PHONY: rebuild help demo test test-dev lint format bench bench-full fuzz asan soak crowd docs \
+	wheel venv clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -46,13 +60,17 @@ demo: $(READY)  ## a game server and its players on this machine, for ten second
 	$(PY) -m hisock demo $(ARGS)
 
 test: $(READY)  ## the test suite
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-dev: $(READY)  ## the test suite in Python's development mode, where leaks are errors
+	PYTHONMALLOC=debug $(PY) -X dev -W error::ResourceWarning -m pytest \
+		-W error::pytest.PytestUnraisableExceptionWarning $(ARGS)
 
 # tests/*/programs are written as users of 2.0.2 write, without annotations.
 lint: $(READY)  ## ruff (rules and format) and mypy --strict
 	$(PY) -m ruff check .
 	$(FORMAT) --check .
-	$(PY) -m mypy --strict --exclude '/programs/' hisock tests bench examples
+	$(PY) -m mypy --strict --exclude '/programs/' hisock tests bench examples fuzz soak
 
 format: $(READY)  ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix .
@@ -63,6 +81,30 @@ bench: $(READY)  ## the quick benchmark, peers included
 
 bench-full: $(READY)  ## the long benchmark
 	$(PY) -m bench.e2e full $(ARGS)
+
+# What breaks a promise is left in fuzz/found; put into fuzz/corpus, it is a test.
+fuzz: $(FUZZ_READY)  ## random bytes for FUZZ_SECONDS per target, and a million mutated frames
+	for target in decoder hello casting server; do \
+		$(PY) -m fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; \
+	done
+	$(PY) -m fuzz.mutation $(ARGS)
+
+asan: $(READY)  ## the extension under AddressSanitizer and UBSan (gcc, Linux)
+	rm -rf $(SANITIZED)
+	CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" HISOCK_REQUIRE_EXTENSION=1 $(PY) setup.py -q \
+		build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+	nm -D $(SANITIZED)/lib/hisock/_framing.*.so | grep -q __asan_report
+	$(RUN_SANITIZED) fuzz.mutation --frames 50000
+	$(RUN_SANITIZED) pytest -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) -p no:cacheprovider \
+		$(CURDIR)/tests/framing --ignore $(CURDIR)/tests/framing/test_build_modes.py \
+		$(CURDIR)/tests/reliability/test_fuzzing.py $(CURDIR)/tests/reliability/test_model.py $(ARGS)
+
+soak: $(READY)  ## clients come, talk, die for SOAK_SECONDS; nothing is lost, nothing leaks
+	$(PY) -m soak --seconds $(SOAK_SECONDS) $(ARGS)
+	$(PY) -m soak.slow
+
+crowd: $(READY)  ## ten thousand clients at once
+	$(PY) -m soak.crowd $(ARGS)
 
 docs: $(DOCS_READY)  ## the documentation, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -77,7 +119,7 @@ venv: $(READY)  ## only the environment
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist wheelhouse docs/_build *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .bench .cache
-	rm -f hisock/_framing.c hisock/_framing.html hisock/_framing*.so
+	rm -f hisock/_framing*.so hisock/_outbox*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that another interpreter made is emptied first.
@@ -95,6 +137,11 @@ $(READY): $(MADE) $(SOURCES)
 ifeq ($(CORE)$(wildcard hisock/_framing.*.so),compiled)
 $(READY): rebuild
 endif
+
+# There are wheels of atheris for Linux, from Python 3.11 on.
+$(FUZZ_READY): $(READY)
+	$(PIP) install 'atheris>=2.3'
+	touch $@
 
 $(DOCS_READY): $(READY)
 	$(BUILD_ENV) $(PIP) install --editable '.[dev,docs]'
