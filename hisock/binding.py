@@ -147,7 +147,12 @@ def cast_message(command: str | None, cast: Cast, message: bytes | None) -> Any:
     try:
         return cast(message)
     except Exception as exc:
-        raise InvalidTypeCast(command, cast.type, str(exc)) from exc
+        raise misfit(command, cast, exc) from None
+
+
+def misfit(command: str | None, cast: Cast, exc: Exception) -> InvalidTypeCast:
+    """The error for a message that does not fit; it says all that its cause says."""
+    return InvalidTypeCast(command, cast.type, str(exc))
 
 
 class Mode(enum.Enum):
@@ -188,7 +193,7 @@ def bind_for_server(func: Callable[..., Any], count: int, command: str, cast: Ca
         try:
             value = decode(message)
         except Exception as exc:
-            raise InvalidTypeCast(command, cast.type, str(exc)) from exc
+            raise misfit(command, cast, exc) from None
         return func(client, value)
 
     return Callables(full, empty)
@@ -210,7 +215,7 @@ def bind_for_client(func: Callable[..., Any], count: int, command: str, cast: Ca
         try:
             value = decode(message)
         except Exception as exc:
-            raise InvalidTypeCast(command, cast.type, str(exc)) from exc
+            raise misfit(command, cast, exc) from None
         return func(value)
 
     return Callables(full, empty)

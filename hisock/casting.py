@@ -226,6 +226,9 @@ def _renamed(cast: Cast, annotation: Any) -> Cast:
 
 def _zero_of(annotation: Any, origin: Any) -> Callable[[], Any] | None:
     kind = origin or annotation
+    arguments = typing.get_args(annotation)
+    if kind is tuple and arguments and arguments[-1] is not ...:
+        return None  # of a fixed length
     return kind if kind in _CONTAINERS else None
 
 
@@ -297,7 +300,12 @@ def _make_union_cast(codec: Codec, annotation: Any) -> Cast:
     others = [m for m in members if m not in _TEXT_DECODERS]
     # Anything is a str and anything is bytes, so those two are tried last.
     texts.sort(key=lambda member: (member is str) + 2 * (member is bytes))
-    casts = [codec.cast_for(typing.Union[tuple(others)])] if others else []  # noqa: UP007
+    casts = []
+    if len(others) == 1:
+        casts.append(codec.cast_for(others[0]))
+    elif others:
+        together: Any = typing.Union[tuple(others)]  # noqa: UP007 - of a number not known here
+        casts.append(Cast(together, _structured(codec, together), None))
     casts += [codec.cast_for(member) for member in texts]
     if optional:
         zero: Callable[[], Any] | None = _nothing

@@ -82,6 +82,7 @@ class InvalidTypeCast(HiSockError, ValueError):
     """
 
     def __init__(self, command: str | None, wanted: object, reason: str) -> None:
+        reason = reason if len(reason) <= 500 else f"{reason[:500]}..."
         super().__init__(command, wanted, reason)
         self.command = command
         self.type = wanted

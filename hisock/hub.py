@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import Counter
@@ -33,6 +34,7 @@ T = TypeVar("T")
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed"})
 #: Seconds that closing clients get to take their last frames.
 SHUTDOWN_SECONDS = 2.0
+_ACCEPT_STEPS = 4
 
 
 class Hub:
@@ -100,8 +102,7 @@ class Hub:
             ready()
             await self._stopping.wait()
         finally:
-            for server in accepting:
-                server.close()
+            await self._stop_accepting(accepting, listeners)
             await self._say_goodbye()
             self.serving = False
         if self._interruption is not None:
@@ -118,6 +119,21 @@ class Hub:
                 connection, sock=listener, backlog=socket.SOMAXCONN
             )
         return await self.loop.create_server(connection, sock=listener, backlog=socket.SOMAXCONN)
+
+    async def _stop_accepting(
+        self,
+        accepting: list[asyncio.AbstractServer | TLSAcceptor],
+        listeners: list[socket.socket],
+    ) -> None:
+        # asyncio hands an accepted connection over some iterations of the loop later, and forgets
+        # it, open, if its server is closed by then. Other loops have no reader to remove.
+        for listener in listeners:
+            with contextlib.suppress(Exception):
+                self.loop.remove_reader(listener.fileno())
+        for _ in range(_ACCEPT_STEPS):
+            await asyncio.sleep(0)
+        for server in accepting:
+            server.close()
 
     def stop(self) -> None:
         """End :meth:`serve`. May be called from any thread, before it as well."""

@@ -185,8 +185,8 @@ def parse_hello(payload: bytes) -> Hello:
     :raises ProtocolError: it is something else, or its JSON is not what a hello holds.
     """
     if not payload.startswith(HELLO):
-        shown = payload[:20].decode("ascii", "backslashreplace")
-        raise ProtocolError(f"the first frame has to be a {HELLO.decode()}, not {shown!r}")
+        # Not what it is: it may be a hello that lost its beginning, with a token in it.
+        raise ProtocolError(f"the first frame has to be a {HELLO.decode()}, and is something else")
     try:
         return _decode_hello(payload[len(HELLO) :])
     except _NOT_JSON as exc:
@@ -301,7 +301,7 @@ def parse_call(data: bytes) -> Call:
         text = command.decode()
         check_command(text)
     except ValueError as exc:
-        raise ProtocolError(f"the command of a call is not valid: {exc}") from exc
+        raise ProtocolError(f"the command of a call is not valid: {str(exc)[:200]}") from None
     return Call(number, text, message if separator else None)
 
 
