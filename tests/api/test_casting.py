@@ -364,7 +364,8 @@ def test_client_info_can_be_sent(bench: Bench) -> None:
 
 
 class Opaque:
-    pass
+    def __repr__(self) -> str:
+        return "Opaque()"  # it names a test, which every process has to name alike
 
 
 @pytest.mark.parametrize("content", [Opaque(), [Opaque()], {"a": Opaque()}, len, 1j], ids=repr)

@@ -19,11 +19,8 @@ from support.logs import logged
 from support.wire import Closed
 
 import hisock
-from reliability.certificates import Authority
 from reliability.watching import (
-    LOOPS,
     MIB,
-    PROGRAMS,
     eventually,
     on_linux,
     resident,
@@ -111,71 +108,6 @@ def test_an_address_over_its_limit_leaves_room_for_others(start_server: StartSer
         assert len(server) == 4
     eventually(lambda: not len(server), "all leave")
     serves(server)
-
-
-def test_handshakes_that_never_end_count_too(
-    start_server: StartServer, authority: Authority
-) -> None:
-    """Otherwise the limits would not hold for a port with TLS."""
-    server = start_server(
-        ssl=(authority.server, authority.server), max_connections_per_ip=3, hello_timeout=60
-    )
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(Peer(server.addr)) for _ in range(20)]
-        closed = 0
-        for peer in peers:
-            peer.sock.settimeout(0.5)
-            with contextlib.suppress(TimeoutError, ConnectionError):
-                closed += peer.sock.recv(1) == b""
-        assert closed >= 17
-
-
-@on_linux
-@pytest.mark.parametrize("loop_name", LOOPS)
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-def test_a_server_without_descriptors_serves_on_and_waits(
-    run_on_ours: Callable[..., Program], authority: Authority, loop_name: str, tls: bool
-) -> None:
-    """Who has joined is served, it does not spin, and accepts when there is room again."""
-    file = str(authority.server) if tls else "plain"
-    context = authority.context()
-
-    def connect(port: int) -> Peer:
-        sock: socket.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        if tls:
-            sock = context.wrap_socket(sock, server_hostname="127.0.0.1")
-        peer = Peer(("", 0), sock=sock)
-        peer.hello("x")
-        return peer
-
-    with (
-        run_on_ours(PROGRAMS / "few_descriptors.py", loop_name, file) as program,
-        contextlib.ExitStack() as stack,
-    ):
-        port = int(program.wait_line("port").split()[1])
-        steady = stack.enter_context(connect(port))
-        assert let_in(steady)
-        flood = [stack.enter_context(socket.socket()) for _ in range(150)]
-        for sock in flood:
-            sock.setblocking(False)
-            sock.connect_ex(("127.0.0.1", port))
-        for number in range(20):
-            assert steady.ask("ping", str(number), answer="pong")
-        assert _cpu_while_waiting(program, 1.0) < 0.5
-        assert steady.ask("ping", "still", answer="pong")
-        for sock in flood:
-            sock.close()
-
-        def accepted_again() -> bool:
-            with contextlib.suppress(OSError, Closed), connect(port) as again:
-                return let_in(again)
-            return False
-
-        eventually(accepted_again, "a client is accepted again")
-        program.tell("end")
-        program.finish()
-    # What a loop says of it once or twice is welcome, but not what it says thousands of times.
-    assert len(program.errors.splitlines()) < 400
 
 
 def _cpu_while_waiting(program: Program, seconds: float) -> float:
