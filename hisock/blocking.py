@@ -176,7 +176,8 @@ class BlockingConversation(Conversation):
                 break
             if self._take_turn(waiter, left):
                 self._read_for(waiter, left)
-        return waiter.wait(0)
+        # Whoever closes the client tells the waiters right after it is closed.
+        return waiter.wait(LINGER_SECONDS if self._closed else 0)
 
     def _read_for(self, waiter: ThreadWaiter[Any], timeout: float | None) -> None:
         """Handle frames one by one until the waiter has its own; the rest waits for others."""
