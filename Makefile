@@ -77,7 +77,7 @@ format: $(READY)  ## let ruff rewrite what it can
 	$(FORMAT) .
 
 bench: $(READY)  ## the quick benchmark, peers included
-	$(PY) -m bench.e2e quick $(ARGS)
+	$(PY) -m bench.e2e quick --charts docs/images $(ARGS)
 
 bench-full: $(READY)  ## the long benchmark
 	$(PY) -m bench.e2e full $(ARGS)
