@@ -146,7 +146,7 @@ def test_a_function_decides_about_slow_clients(
     with deaf(server):
         send_until(server, "deaf", lambda: events.seen)
         assert asked[0][0] == "deaf"
-        assert BUFFER < asked[0][1] < 8 * BUFFER
+        assert asked[0][1] > BUFFER
         if answer == "disconnect":
             eventually(lambda: not len(server), "it is disconnected")
         else:
