@@ -49,10 +49,10 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def unexpected(nothing_left: None) -> Iterator[LogEvents]:
-    """Afterwards, the event loop has had nothing to complain about."""
+    """Afterwards, the event loop has had nothing to complain about, but for slow machines."""
     with logged("asyncio") as complaints:
         yield complaints
-    assert complaints.messages == []
+    assert [text for text in complaints.messages if not text.startswith("Executing ")] == []
 
 
 @pytest.fixture
