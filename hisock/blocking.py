@@ -134,7 +134,8 @@ class BlockingConversation(Conversation):
     def _fetch(self, timeout: float | None) -> bool:
         """Receive once; whether frames came. All that came before must have been handled."""
         if not self._online:
-            # Not for longer than a moment: a waiter may be served by then.
+            # Before waiting too: the loss may be one that a thread which sends has just noticed.
+            self._fire_news()
             self._back_or_closed.wait(timeout)
             self._fire_news()
             return False
@@ -143,6 +144,8 @@ class BlockingConversation(Conversation):
             frames = link.receive(timeout)
         except ConnectionLost as exc:
             self._lose(link, exc)
+            # Now: whom this thread reads for has been failed, and may be the last that reads.
+            self._fire_news()
             return False
         if frames and link is not self._read_from:
             self._read_from = link
@@ -280,6 +283,14 @@ class BlockingConversation(Conversation):
         while self._news:
             self._events.fire(*self._news.popleft())
 
+    def _fire_news_unread(self) -> None:
+        """Fire what nobody reads any more to hear of: all wait for a connection, and none is there."""
+        if self._news and not self._started and self._take_turn(timeout=0):
+            try:
+                self._fire_news()
+            finally:
+                self._end_turn()
+
     def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close. Closing twice does nothing. From any thread.
 
@@ -318,6 +329,7 @@ class BlockingConversation(Conversation):
         :raises ConnectionRejected: the server did not let the client in.
         """
         if not self._online and not self._closed:
+            self._fire_news_unread()
             raise self._offline_error()
         waiter: ThreadWaiter[Frame] = ThreadWaiter()
         self._awaiting_answer.append(waiter)

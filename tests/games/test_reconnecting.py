@@ -151,6 +151,26 @@ def test_without_a_buffer_what_is_sent_meanwhile_raises(by_hand: HandServer, kin
             ada.send("", 1)
 
 
+def test_whoever_only_calls_hears_of_the_loss_too(by_hand: HandServer) -> None:
+    """Nobody reads from a client that was not started, but those who wait for something."""
+    with Watched("plain", by_hand.addr, "Ada", reconnect=LATER) as watched:
+        by_hand.accept().close()
+        with pytest.raises(hisock.ConnectionLost):
+            watched.any.call("double", 1)
+        with pytest.raises(hisock.ConnectionLost):
+            watched.any.call("double", 1)
+        assert len(watched.events.named("disconnect")) == 1
+
+
+def test_a_loss_noticed_by_sending_is_told_to_the_next_that_calls(by_hand: HandServer) -> None:
+    with Watched("plain", by_hand.addr, "Ada", reconnect=LATER) as watched:
+        by_hand.accept().reset()
+        with pytest.raises(hisock.ConnectionLost):
+            _send_until_refused(watched.any)
+            watched.any.call("double", 1)
+        assert len(watched.events.named("disconnect")) == 1
+
+
 def test_calls_do_not_go_into_the_buffer(by_hand: HandServer, kind: Kind) -> None:
     """A caller is told at once; a call that arrives minutes later would answer nobody."""
     options = {"reconnect": LATER, "offline_buffer": 1_000_000}
