@@ -19,6 +19,8 @@ DEFAULT_MAX_FRAME_SIZE = 16 * 1024 * 1024
 DEFAULT_SCRATCH_SIZE = 65536
 #: A message at least this long (bytes) is kept by reference in an outbox instead of being copied.
 BY_REFERENCE = 32768
+#: Small frames are taken from an outbox in pieces of at most this (bytes).
+MOST_JOINED = 98304
 #: The shortest block (bytes) for an incomplete frame that needs as much.
 LEAST_BLOCK = 64
 #: The longest block (bytes) that a scratch keeps for the next large message.

@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 class Outbox:
+    limit: int
     refusing: bool
     def __new__(
         cls,
@@ -9,6 +10,7 @@ class Outbox:
         owner: object,
         schedule: Callable[[], object],
         header_len: int = 16,
+        full: Callable[[Any], object] | None = None,
     ) -> Outbox: ...
     @property
     def size(self) -> int: ...

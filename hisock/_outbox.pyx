@@ -5,6 +5,8 @@
 ``_outbox_py.py`` is its twin in Python; ``tests/framing`` compares the two.
 """
 
+import sys
+
 cimport cython
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_Check, PyBytes_CheckExact, PyBytes_FromStringAndSize,
@@ -37,10 +39,11 @@ cdef extern from "Python.h":
 cdef enum:
     BY_REFERENCE = 32768  # as in _framing_common
     LEAST_TAIL = 512
-    MOST_TAIL = 98304  # below the size from which malloc asks the system for each block
+    MOST_TAIL = 98304  # MOST_JOINED; below the size from which malloc asks the system each time
     REFUSED = 0  # what became of a frame that was put into an outbox
     QUEUED = 1
-    DUE = 2  # queued, and schedule() is to be called
+    DUE = 2  # schedule() is to be called
+    FULL = 4  # full() is to be called
 
 
 cdef class Outbox:
@@ -50,9 +53,11 @@ cdef class Outbox:
     :param owner: whatever finds this outbox again; it is only passed on.
     :param schedule: called when ``owner`` became the first in ``queue``.
     :param header_len: length of a header in bytes, 1 to 20.
+    :param full: called with ``owner`` by whoever queues a frame with which more than ``limit``
+        bytes wait; the frame is queued by then.
 
     Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes. ``size`` and
-    ``frames`` tell how many bytes and frames wait.
+    ``frames`` tell how many bytes and frames wait. ``limit`` is without bounds at first.
 
     A peer that is too slow can be refused more: while ``refusing`` is set, :meth:`send` and
     :meth:`write` queue nothing, count in ``refused`` and return ``False``.
@@ -64,6 +69,7 @@ cdef class Outbox:
     cdef list _queue
     cdef object _owner
     cdef object _schedule
+    cdef object _full
     # What comes before the tail. It is there from the start, since making a list may run the
     # collector, which may run anything.
     cdef list _chunks
@@ -77,16 +83,21 @@ cdef class Outbox:
     cdef Py_ssize_t _frames_before  # what was taken already, for statistics
     cdef Py_ssize_t _bytes_before
     cdef readonly bint closed
+    cdef public Py_ssize_t limit
     cdef public bint refusing
     cdef bint _dirty
     cdef unsigned char _header_len
 
-    def __cinit__(self, list queue not None, owner, schedule, header_len=DEFAULT_HEADER_LEN):
+    def __cinit__(
+        self, list queue not None, owner, schedule, header_len=DEFAULT_HEADER_LEN, full=None
+    ):
         self._header_len = checked_header_len(header_len)
         self._chunks = []
         self._queue = queue
         self._owner = owner
         self._schedule = schedule
+        self._full = full
+        self.limit = sys.maxsize
 
     def __dealloc__(self):
         Py_XDECREF(self._tail)
@@ -107,7 +118,8 @@ cdef class Outbox:
         cdef const char* name = command_utf8(command, &n)
         cdef Py_ssize_t length, copied
         cdef int digits
-        cdef bint due, kept
+        cdef bint kept
+        cdef int outcome
         cdef char* p
         if name is NULL:
             reject_command(command)
@@ -133,9 +145,9 @@ cdef class Outbox:
             elif message is not None:
                 memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
             self.frames += 1
-            due = self.mark()
-        if due:
-            self._schedule()
+            outcome = self.mark()
+        if outcome != QUEUED:
+            self.announce(outcome)
         return True
 
     def write(self, frame, /):
@@ -144,14 +156,14 @@ cdef class Outbox:
         if not PyBytes_Check(frame):
             reject_frame(frame)
         outcome = self.put(frame)
-        if outcome == DUE:
-            self._schedule()
+        if outcome > QUEUED:
+            self.announce(outcome)
         return outcome != REFUSED
 
     def take(self):
         """Return all that waits, mostly as one ``bytes``, and start afresh.
 
-        Large messages are elements of their own, and how the rest is cut is left open.
+        Large messages are elements of their own. The rest is cut somewhere, into at most 96 KiB.
         """
         cdef list chunks
         cdef list fresh = []  # before anything is looked at, see _chunks
@@ -238,7 +250,6 @@ cdef class Outbox:
     cdef int put(self, frame) except -1:
         """Queue a frame; return what became of it. No Python code runs."""
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
-        cdef bint due
         with cython.critical_section(self):
             if self.closed or self.refusing:
                 self.refused += self.refusing
@@ -254,18 +265,29 @@ cdef class Outbox:
                 self.size += n
             else:
                 memcpy(self.space(n), PyBytes_AS_STRING(frame), n)
-            due = self.mark()
-        return DUE if due else QUEUED
+            return self.mark()
 
     @cython.final
-    cdef bint mark(self) except -1:
-        """Announce the first frame after a take; return whether to call schedule()."""
-        if self._dirty:
-            return False
-        self._dirty = True
-        with cython.critical_section(self._queue):
-            self._queue.append(self._owner)
-            return len(self._queue) == 1
+    cdef int mark(self) except -1:
+        """Note the owner when a frame is the first after a take; return what is to be called."""
+        cdef int outcome = QUEUED
+        if self.size > self.limit:
+            outcome |= FULL
+        if not self._dirty:
+            self._dirty = True
+            with cython.critical_section(self._queue):
+                self._queue.append(self._owner)
+                if len(self._queue) == 1:
+                    outcome |= DUE
+        return outcome
+
+    @cython.final
+    cdef int announce(self, int outcome) except -1:
+        if outcome & DUE:
+            self._schedule()
+        if outcome & FULL and self._full is not None:
+            self._full(self._owner)
+        return 0
 
 
 cdef inline bint by_reference(message) noexcept:
@@ -275,6 +297,7 @@ cdef inline bint by_reference(message) noexcept:
 def fan_out(outboxes, frame, /):
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
     cdef list due = []
+    cdef list full = []
     cdef Py_ssize_t accepted = 0
     cdef Py_ssize_t at = 0
     cdef PyObject* key
@@ -283,21 +306,26 @@ def fan_out(outboxes, frame, /):
     try:
         if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
             while PyDict_Next(outboxes, &at, &key, NULL):
-                accepted += put_one(<object>key, frame, due)
+                accepted += put_one(<object>key, frame, due, full)
         else:
             for outbox in list(outboxes):
-                accepted += put_one(outbox, frame, due)
+                accepted += put_one(outbox, frame, due, full)
     finally:
+        # Not earlier: what is called may change the dict.
         for box in due:
             (<Outbox>box)._schedule()
+        for box in full:
+            (<Outbox>box).announce(FULL)
     return accepted
 
 
-cdef inline int put_one(outbox, frame, list due) except -1:
+cdef inline int put_one(outbox, frame, list due, list full) except -1:
     cdef int outcome
     if not isinstance(outbox, Outbox):
         raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
     outcome = (<Outbox>outbox).put(frame)
-    if outcome == DUE:
+    if outcome & DUE:
         due.append(outbox)
+    if outcome & FULL:
+        full.append(outbox)
     return outcome != REFUSED

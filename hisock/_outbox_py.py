@@ -5,17 +5,22 @@ Same names, results and errors as ``_outbox.pyx``; ``tests/framing`` compares th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from hisock._framing_common import (
     BY_REFERENCE,
     DEFAULT_HEADER_LEN,
+    MOST_JOINED,
     checked_header_len,
     reject_frame,
     reject_message,
 )
 from hisock._framing_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
+
+# What became of a frame that was put into an outbox, and what is to be called.
+REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4
 
 
 class Outbox:
@@ -25,12 +30,16 @@ class Outbox:
     :param owner: whatever finds this outbox again; it is only passed on.
     :param schedule: called when ``owner`` became the first in ``queue``.
     :param header_len: length of a header in bytes, 1 to 20.
+    :param full: called with ``owner`` by whoever queues a frame with which more than ``limit``
+        bytes wait; the frame is queued by then.
 
-    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes.
+    Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes. ``size`` and
+    ``frames`` tell how many bytes and frames wait. ``limit`` is without bounds at first.
     """
 
     __slots__ = (
         "_dirty",
+        "_full",
         "_header_len",
         "_headers",
         "_owner",
@@ -39,6 +48,7 @@ class Outbox:
         "_schedule",
         "closed",
         "frames",
+        "limit",
         "refused",
         "refusing",
         "size",
@@ -52,6 +62,7 @@ class Outbox:
         owner: object,
         schedule: Callable[[], object],
         header_len: int = DEFAULT_HEADER_LEN,
+        full: Callable[[Any], object] | None = None,
     ) -> None:
         if not isinstance(queue, list):
             raise TypeError(f"queue must be a list, not {type(queue).__name__}")
@@ -60,6 +71,8 @@ class Outbox:
         self._queue = queue
         self._owner = owner
         self._schedule = schedule
+        self._full = full
+        self.limit = sys.maxsize
         # What is in a tuple is not to be copied.
         self._pieces: list[bytes | tuple[bytes]] = []
         self._dirty = False
@@ -87,18 +100,24 @@ class Outbox:
             header = self._headers[length]
         except KeyError:
             header = remember_header(self._headers, length, self._header_len)
-        return self._put((header, prefix, _piece(message)), len(header) + length)
+        outcome = self._put((header, prefix, _piece(message)), len(header) + length)
+        if outcome > QUEUED:
+            self._announce(outcome)
+        return outcome != REFUSED
 
     def write(self, frame: bytes, /) -> bool:
         """Queue a frame built before; ``False`` if the outbox is closed or refuses."""
         if not isinstance(frame, bytes):
             reject_frame(frame)
-        return self._put((_piece(frame),), len(frame))
+        outcome = self._put((_piece(frame),), len(frame))
+        if outcome > QUEUED:
+            self._announce(outcome)
+        return outcome != REFUSED
 
     def take(self) -> list[bytes]:
         """Return all that waits, mostly as one ``bytes``, and start afresh.
 
-        Large messages are elements of their own, and how the rest is cut is left open.
+        Large messages are elements of their own. The rest is cut somewhere, into at most 96 KiB.
         """
         # The flag first: what another thread appends from here on is announced again. (Only its
         # size may be missing until it is taken.)
@@ -112,7 +131,7 @@ class Outbox:
         if not pieces:
             return []
         try:
-            return [b"".join(pieces)]  # type: ignore[arg-type]  # fails for a tuple
+            return _cut(b"".join(pieces))  # type: ignore[arg-type]  # fails for a tuple
         except TypeError:
             return _joined(pieces)
 
@@ -123,10 +142,11 @@ class Outbox:
         self.size = 0
         self.frames = 0
 
-    def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int) -> bool:
+    def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int) -> int:
+        """Queue what makes up a frame; return what became of it."""
         if self.closed or self.refusing:
             self.refused += self.refusing
-            return False
+            return REFUSED
         # All at once, and before the flag is looked at: no frame may be torn apart by another
         # thread's, or fall between two takes.
         self._pieces.extend(pieces)
@@ -134,6 +154,9 @@ class Outbox:
         self.frames += 1
         if self.closed:
             self.close()  # by another thread, meanwhile
+        outcome = QUEUED
+        if self.size > self.limit:
+            outcome |= FULL
         if not self._dirty:
             self._dirty = True
             queue = self._queue
@@ -141,8 +164,14 @@ class Outbox:
             # Not "the length is 1": another thread may append between the two steps.
             first = queue[:1]
             if first and first[0] is self._owner:
-                self._schedule()
-        return True
+                outcome |= DUE
+        return outcome
+
+    def _announce(self, outcome: int) -> None:
+        if outcome & DUE:
+            self._schedule()
+        if outcome & FULL and self._full is not None:
+            self._full(self._owner)
 
 
 def _piece(data: bytes) -> bytes | tuple[bytes]:
@@ -158,21 +187,43 @@ def _joined(pieces: list[bytes | tuple[bytes]]) -> list[bytes]:
             run.append(piece)
             continue
         if run:
-            chunks.append(b"".join(run))
+            chunks += _cut(b"".join(run))
             run = []
         chunks.append(piece[0])
     if run:
-        chunks.append(b"".join(run))
+        chunks += _cut(b"".join(run))
     return chunks
+
+
+def _cut(data: bytes) -> list[bytes]:
+    """Small frames, cut up, so that nothing but a large message is a long chunk."""
+    if len(data) <= MOST_JOINED:
+        return [data]
+    return [data[at : at + MOST_JOINED] for at in range(0, len(data), MOST_JOINED)]
 
 
 def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
     if not isinstance(frame, bytes):
         reject_frame(frame)
+    piece = (_piece(frame),)
+    size = len(frame)
     accepted = 0
-    for outbox in list(outboxes):
-        if not isinstance(outbox, Outbox):
-            raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
-        accepted += outbox.write(frame)
+    due: list[Outbox] = []
+    full: list[Outbox] = []
+    try:
+        for outbox in list(outboxes):
+            if not isinstance(outbox, Outbox):
+                raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
+            outcome = outbox._put(piece, size)
+            accepted += outcome != REFUSED
+            if outcome & DUE:
+                due.append(outbox)
+            if outcome & FULL:
+                full.append(outbox)
+    finally:
+        for box in due:
+            box._announce(DUE)
+        for box in full:
+            box._announce(FULL)
     return accepted

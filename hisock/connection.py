@@ -107,7 +107,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._decoder = Decoder(hub.header_len, hub.options.max_message_size, hub.scratch)
         # The loop asks the decoder itself where to receive to; that saves a call per read.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
-        self.outbox = Outbox(hub.dirty, self, hub.schedule_flush, hub.header_len)
+        self.outbox = Outbox(
+            hub.dirty, self, hub.schedule_flush, hub.header_len, hub.relieve_outbox
+        )
+        self.outbox.limit = hub.options.send_buffer
 
     # -- called by the loop
 
@@ -220,9 +223,11 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self.paused = False
         self._largest = 0
+        if self._ended:
+            return
         self.outbox.refusing = False
-        if self.latest is not None:
-            self.hub.mark_dirty(self)
+        self.outbox.limit = self.hub.options.send_buffer
+        self.flush()
 
     # -- frames
 
@@ -362,10 +367,11 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     # -- writing and ending
 
     def flush(self) -> None:
-        """Give the transport what the outbox holds."""
+        """Give the transport what the outbox holds, unless it is still busy with what it has."""
+        if self.paused and not self._ended:
+            return  # resume_writing() comes back to it
         outbox = self.outbox
-        was_paused = self.paused
-        if self.latest is not None and not was_paused:
+        if self.latest is not None:
             latest, self.latest = self.latest, None
             for frame in latest.values():
                 outbox.write(frame)
@@ -378,10 +384,24 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             # One large message may pass the limit; it counts for nothing while it drains.
             largest = max(map(len, chunks), default=0)
             if largest > self.hub.options.send_buffer:
-                self._largest = max(self._largest, largest)
-            backlog = self._transport.get_write_buffer_size()
-            if backlog > self.hub.options.send_buffer + self._largest:
-                self.hub.slow(self, backlog)
+                self._largest = largest
+            self._check_backlog()
+
+    def _check_backlog(self) -> None:
+        """Allow as much more as may wait, now that the transport takes no more."""
+        waits = self._transport.get_write_buffer_size()
+        bound = self.hub.options.send_buffer + self._largest
+        if waits + self.outbox.size > bound:
+            self.hub.slow(self, waits + self.outbox.size)
+        else:
+            self.outbox.limit = bound - waits
+
+    def relieve(self) -> None:
+        """More waits than may: write it in the middle of the iteration, or see whose fault it is."""
+        if self.paused:
+            self._check_backlog()
+        else:
+            self.flush()
 
     def write_latest(self, key: str, frame: bytes) -> bool:
         """Write a frame, in place of an older one with that key which is not written yet."""

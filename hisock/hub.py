@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -34,6 +35,8 @@ T = TypeVar("T")
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed"})
 #: Seconds that closing clients get to take their last frames.
 SHUTDOWN_SECONDS = 2.0
+#: Seconds that a thread which sends much waits at most for the loop to write it.
+_MOST_DELAY = 0.05
 _ACCEPT_STEPS = 4
 
 
@@ -411,6 +414,24 @@ class Hub:
 
     # -- limits
 
+    def relieve_outbox(self, connection: Connection) -> None:
+        """More waits for a client than may: write it now. From any thread."""
+        if get_ident() == self._thread_id:
+            connection.relieve()
+            return
+        # A thread that sends without end would keep the loop from writing, so it waits for that;
+        # not for long, since the loop may wait for the thread.
+        written = threading.Event()
+
+        def relieve() -> None:
+            if connection.outbox.size > connection.outbox.limit:
+                connection.relieve()
+            written.set()
+
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(relieve)
+            written.wait(_MOST_DELAY)
+
     def slow(self, connection: Connection, backlog: int) -> None:
         """A client takes less than is sent to it, and too much waits for it."""
         policy = self.options.on_slow
@@ -420,11 +441,18 @@ class Hub:
             except Exception as exc:
                 self.events.runner.report(exc, "on_slow", connection.info)
                 policy = "disconnect"
-        if policy == "drop":
-            connection.outbox.refusing = True
-        elif policy == "disconnect":
+        if policy not in ("drop", "disconnect"):
+            # To be asked again when as much again waits.
+            connection.outbox.limit = connection.outbox.size + self.options.send_buffer
+            return
+        connection.outbox.refusing = True
+        if policy == "disconnect":
             reason = f"{backlog} bytes wait for it, the limit is {self.options.send_buffer}"
-            self.leave(connection, "slow", reason, at_once=True)
+            # Later: a handler may be going through its players, and `leave` takes one away.
+            self.loop.call_soon(self._end_slow, connection, reason)
+
+    def _end_slow(self, connection: Connection, reason: str) -> None:
+        self.leave(connection, "slow", reason, at_once=True)
 
     def relieve(self) -> None:
         """Too many bytes of incomplete frames are held: end the connection with the most."""

@@ -66,6 +66,19 @@ def test_a_few_frames_are_taken_as_one_piece(core: Core) -> None:
         assert len(core.Decoder().feed(chunk)) == 20
 
 
+def test_nothing_but_a_large_message_is_a_long_piece(core: Core) -> None:
+    outbox = make(core)
+    small, large = bytes(20_000), bytes(1_000_000)
+    for _ in range(3):
+        for _ in range(30):
+            outbox.send("small", small)
+        outbox.send("large", large)
+    frames = core.build_command("small", small) * 30 + core.build_command("large", large)
+    pieces = outbox.take()
+    assert b"".join(pieces) == frames * 3
+    assert [len(piece) for piece in pieces if len(piece) > 98304] == [1_000_000] * 3
+
+
 @pytest.mark.parametrize("header_len", [2, 16, 20])
 @pytest.mark.parametrize("message", [None, b"", b"north"])
 def test_a_sent_frame_is_the_frame_that_is_built(
@@ -220,6 +233,60 @@ def test_an_error_of_schedule_reaches_the_sender_with_the_frame_queued(core: Cor
     with pytest.raises(RuntimeError, match="the loop is closed"):
         outbox.send("a")
     assert outbox.take() == [core.build_command("a")]
+
+
+def test_whoever_passes_the_limit_says_so_each_time(core: Core) -> None:
+    said: list[tuple[str, int]] = []
+    outbox = core.Outbox([], "me", lambda: None, 16, lambda me: said.append((me, outbox.size)))
+    outbox.send("a" * 200)
+    assert said == []
+    outbox.take()
+    outbox.limit = 100
+    outbox.write(bytes(100))
+    assert said == []
+    assert outbox.write(b"x") is True
+    assert outbox.send("a") is True
+    size = 102 + len(core.build_command("a")) - 1
+    assert said == [("me", 101), ("me", size)]
+    outbox.refusing = True
+    assert outbox.send("a") is False
+    assert len(said) == 2
+    outbox.refusing = False
+    assert b"".join(outbox.take()) == bytes(100) + b"x" + core.build_command("a")
+    outbox.send("a")
+    assert len(said) == 2
+
+
+def test_what_is_called_when_the_limit_is_passed_may_take_and_close(core: Core) -> None:
+    taken: list[list[bytes]] = []
+    outbox = core.Outbox([], "me", lambda: None, 16, lambda me: taken.append(outbox.take()))
+    outbox.limit = 0
+    outbox.send("a")
+    assert core.fan_out([outbox], b"b") == 1
+    assert taken == [[core.build_command("a")], [b"b"]]
+    closing = core.Outbox([], "me", lambda: None, 16, lambda me: closing.close())
+    closing.limit = 0
+    assert closing.send("a") is True
+    assert closing.send("a") is False
+    assert (closing.size, closing.take()) == (0, [])
+
+
+def test_a_fan_out_says_who_is_over_the_limit_when_all_have_the_frame(core: Core) -> None:
+    order: list[object] = []
+    boxes: dict[Outbox, int] = {}
+
+    def full(me: object) -> None:
+        order.append(me)
+        assert all(box.size >= 3 for box in boxes)
+        boxes.clear()  # as one does who disconnects them all
+
+    queue: list[object] = []
+    for i in range(6):
+        box = core.Outbox(queue, i, lambda: order.append("schedule"), 16, full)
+        box.limit = 2 if i % 2 else 3
+        boxes[box] = i
+    assert core.fan_out(boxes, b"xyz") == 6
+    assert order == ["schedule", 1, 3, 5]
 
 
 def test_a_closed_outbox_drops_what_waited_and_takes_nothing(core: Core) -> None:
