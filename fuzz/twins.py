@@ -50,14 +50,16 @@ class Case:
 def take(decoder: Any, received: bool, data: bytes) -> list[Any]:
     """Give a decoder one piece; the frames it completes, or the error it raises, and what shows.
 
-    :returns: the frames, then (error, position, pending).
+    :returns: the frames, then (error, position, pending, lengths of the buffers handed out).
     """
     seen: list[Any] = []
+    rooms: list[int] = []
     try:
         if not received:
             seen += decoder.feed(data)
         while received and data:
             view = decoder.get_buffer()
+            rooms.append(len(view))
             count = min(len(view), len(data))
             view[:count] = data[:count]
             del view
@@ -71,6 +73,7 @@ def take(decoder: Any, received: bool, data: bytes) -> list[Any]:
             None if error is None else (error.reason, error.position),
             decoder.position,
             decoder.pending,
+            rooms,
         )
     )
     return seen
@@ -104,7 +107,7 @@ def run(case: Case, scratches: dict[str, Any]) -> list[Any]:
         seen = {name: take(decoder, received, data) for name, decoder in decoders.items()}
         _agree(case, seen)
         history.append(seen["python"])
-        error, position, pending = seen["python"][-1]
+        error, position, pending, _ = seen["python"][-1]
         if position + pending > came or (error and pending):
             raise Difference(f"{case}: {pending} bytes held at {position}, {came} came")
     ends = {name: ending(decoder) for name, decoder in decoders.items()}

@@ -185,12 +185,13 @@ cdef class Decoder:
         if not self._direct:
             self._handed = scratch.size
             return scratch.writable()
-        spare = scratch.spare(PyByteArray_GET_SIZE(self._block))
+        # As much again as has come, so that memory follows what was received.
+        end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)
+        spare = scratch.spare(end) if end < self._need else None
         if spare is not None:
             memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
             self._block = spare
-        # As much again as has come, so that memory follows what was received.
-        end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)
+            end = PyByteArray_GET_SIZE(spare)
         end = min(end, self._need)
         self.reserve(end)
         self._handed = end - self._have

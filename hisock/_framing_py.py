@@ -274,12 +274,14 @@ class Decoder:
             view = scratch._writable()
         else:
             block = self._block or bytearray()
-            spare = scratch._give(len(block))
+            # As much again as has come, so that memory follows what was received.
+            end = max(2 * have, len(block), LEAST_BLOCK)
+            spare = scratch._give(end) if end < need else None
             if spare is not None:
                 spare[:have] = block[:have]
-                self._block = block = spare
-            # As much again as has come, so that memory follows what was received.
-            end = min(need, max(2 * have, len(block), LEAST_BLOCK))
+                self._block = spare
+                end = len(spare)
+            end = min(end, need)
             view = memoryview(self._reserve(end))[have:end]
         self._handed = len(view)
         return view
@@ -329,6 +331,8 @@ class Decoder:
 
     def _store(self, data: bytes) -> None:
         """Append to the incomplete payload."""
+        if not data:
+            return
         have = self._have
         block = self._block
         if block is None:
@@ -339,12 +343,15 @@ class Decoder:
         except BufferError:
             self._block = block[:have] + data
 
-    def _stored(self) -> Frame:
-        """Return the frame whose payload is complete in the block, and free the block."""
+    def _complete(self, data: bytes) -> Frame:
+        """Return the frame under way, which ends in ``data``, and free its block."""
         start = self.position + self._header_len
-        block = self._block or bytearray()
-        frame = self._shared()._frame(block, 0, self._need, start)
-        self._shared()._keep(block)
+        if self._have:
+            self._store(data[: self._need - self._have])
+        source = data if self._block is None else self._block
+        frame = self._shared()._frame(source, 0, self._need, start)
+        if self._block is not None:
+            self._shared()._keep(self._block)
         self.position = start + self._need
         self._forget()
         return frame
@@ -369,10 +376,10 @@ class Decoder:
         at = 0
         if self._need >= 0:
             at = self._need - self._have
-            self._store(data[:at])
-            if self._have < self._need:
+            if len(data) < at:
+                self._store(data)
                 return
-            frames.append(self._stored())
+            frames.append(self._complete(data))
         elif self._head:
             data = self._head + data
             self._head = b""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import frame
 
 ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:
@@ -31,6 +32,32 @@ def test_every_target_has_a_corpus() -> None:
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_a_kept_input_breaks_no_promise(path: Path) -> None:
     targets.TARGETS[path.parent.name](path.read_bytes())
+
+
+LONG = b"$CMD$" + b"n" * 64 + b"$MSG$at the edge of the command cache"
+#: Streams that were told apart by what earlier ones had left in the buffers that decoders share.
+HISTORIES = [
+    (
+        64,
+        twins.Case(16, 16 << 20, ((True, frame(b"$CMD$a$MSG$b$MSG$c") + frame(LONG)),)),
+        # Never complete.
+        twins.Case(20, 16 << 20, ((False, b"136".ljust(20) + b"$"), (True, b"x" * 100))),
+        twins.Case(
+            16, 16 << 20, ((True, frame(LONG) + frame(b"$CMD$$MSG$") + frame(b"$CMD$move")),)
+        ),
+    )
+]
+
+
+@pytest.mark.skipif(len(twins.CORES) < 2, reason="the extension modules are not built here")
+@pytest.mark.parametrize("history", HISTORIES)
+def test_what_one_stream_leaves_behind_is_the_same_in_both_cores(
+    history: tuple[int, twins.Case],
+) -> None:
+    size, *cases = history
+    scratches = {name: core.Scratch(size) for name, core in twins.CORES.items()}
+    for case in cases:
+        twins.run(case, scratches)
 
 
 @pytest.mark.skipif(len(twins.CORES) < 2, reason="the extension modules are not built here")
