@@ -284,7 +284,7 @@ class BlockingConversation(Conversation):
             self._events.fire(*self._news.popleft())
 
     def _fire_news_unread(self) -> None:
-        """Fire what nobody reads any more to hear of: all wait for a connection, and none is there."""
+        """Fire what no reader will: while there is no connection, nobody reads."""
         if self._news and not self._started and self._take_turn(timeout=0):
             try:
                 self._fire_news()

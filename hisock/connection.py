@@ -131,14 +131,37 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if nbytes == RECEIVE_SIZE:
             self._let_others()
         if frames:
-            if self._limit is None:
-                self._take(frames)
-            else:
-                self._take_limited(frames, self._limit)
+            hub = self.hub
+            dirty = hub.dirty
+            dirty.append(self)  # so that no other is the first, and nobody schedules a flush
+            try:
+                if self._limit is None:
+                    self._take(frames)
+                else:
+                    self._take_limited(frames, self._limit)
+            finally:
+                if dirty[0] is self:  # else a flush had been scheduled before
+                    self._after(dirty)
         if decoder.pending != self.held:
             self._hold(decoder.pending)
         if decoder.error is not None:
             self._fail_if_idle()
+
+    def _after(self, dirty: list[Connection]) -> None:
+        """See to it that what the frames just received have led to is written.
+
+        An answer to the client itself at once, which saves the loop an iteration. What goes to
+        others waits for the end of this one: the next that is read may add to it.
+        """
+        # Other threads append meanwhile, so the front is cut off.
+        count = len(dirty)
+        if count == 1:
+            del dirty[0]
+        elif count == 2 and dirty[1] is self:
+            del dirty[:2]
+            self.flush()
+        if dirty:
+            self.hub.flush_later()
 
     def _let_others(self) -> None:
         """Read on only in the next iteration of the loop.
@@ -153,7 +176,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._batch = frames
         if self.joined and not self.busy:
             try:
-                self.hub.events.dispatch(self, iter(frames))
+                self.hub.dispatch(self, iter(frames))
             except (SystemExit, KeyboardInterrupt) as exc:
                 self.hub.interrupt(exc)
         else:
@@ -397,7 +420,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             self.outbox.limit = bound - waits
 
     def relieve(self) -> None:
-        """More waits than may: write it in the middle of the iteration, or see whose fault it is."""
+        """More waits than may: write it at once, or see whose fault it is."""
         if self.paused:
             self._check_backlog()
         else:

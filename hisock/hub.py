@@ -52,6 +52,7 @@ class Hub:
 
     def __init__(self, events: ServerEvents, options: ServerOptions) -> None:
         self.events = events
+        self.dispatch = events.dispatch
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
@@ -234,12 +235,16 @@ class Hub:
     def schedule_flush(self) -> None:
         """Write what waits at the end of this iteration of the loop. From any thread."""
         if get_ident() == self._thread_id:
-            self.loop.call_soon(self._flush)
+            self.flush_later()
             return
         try:
             self.loop.call_soon_threadsafe(self._flush)
         except RuntimeError:  # the loop has ended, nobody is left to write to
             self.dirty.clear()
+
+    def flush_later(self) -> None:
+        """Write what waits at the end of this iteration of the loop."""
+        self.loop.call_soon(self._flush)
 
     def mark_dirty(self, connection: Connection) -> None:
         """Have a connection flushed at the end of this iteration of the loop. From any thread."""

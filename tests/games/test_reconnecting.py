@@ -165,8 +165,8 @@ def test_whoever_only_calls_hears_of_the_loss_too(by_hand: HandServer) -> None:
 def test_a_loss_noticed_by_sending_is_told_to_the_next_that_calls(by_hand: HandServer) -> None:
     with Watched("plain", by_hand.addr, "Ada", reconnect=LATER) as watched:
         by_hand.accept().reset()
+        _send_until_refused(watched.any)
         with pytest.raises(hisock.ConnectionLost):
-            _send_until_refused(watched.any)
             watched.any.call("double", 1)
         assert len(watched.events.named("disconnect")) == 1
 
