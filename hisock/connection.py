@@ -107,9 +107,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self._decoder = Decoder(hub.header_len, hub.options.max_message_size, hub.scratch)
         # The loop asks the decoder itself where to receive to; that saves a call per read.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
-        self.outbox = Outbox(
-            hub.dirty, self, hub.schedule_flush, hub.header_len, hub.relieve_outbox
-        )
+        self.outbox = Outbox(hub.dirty, self, hub.schedule, hub.header_len, hub.overfull)
         self.outbox.limit = hub.options.send_buffer
 
     # -- called by the loop

@@ -52,7 +52,10 @@ class Hub:
 
     def __init__(self, events: ServerEvents, options: ServerOptions) -> None:
         self.events = events
+        # Bound once: every connection keeps them.
         self.dispatch = events.dispatch
+        self.schedule = self.schedule_flush
+        self.overfull = self.relieve_outbox
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
@@ -318,6 +321,7 @@ class Hub:
         if had_joined:
             self.registry.remove(connection)
         if goodbye:
+            connection.outbox.refusing = False  # it may have been too slow for all but this
             connection.outbox.write(
                 protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
             )

@@ -67,7 +67,8 @@ class HiSockServer(Sender, Asker, Roster):
     :param send_buffer: bytes that may wait for one client to take them.
     :param on_slow: what becomes of a client for which more waits: ``"disconnect"``; ``"drop"``,
         which sends it nothing new until it has caught up; or a function of the client and the
-        bytes that wait, which returns one of the two, or ``None`` to do nothing this time.
+        bytes that wait, which returns one of the two, or ``None`` to wait until as much again
+        does.
     :param announce: who is told that a client joined or left: ``"all"``, its ``"group"``, or
         ``"none"``.
     :param hide_addresses: tell clients ``("hidden", number)`` for others' addresses.

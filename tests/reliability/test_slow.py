@@ -131,6 +131,17 @@ def test_what_is_newest_is_dropped_and_counted(start_server: StartServer) -> Non
         assert len(got) + server.stats().dropped >= count
 
 
+def test_a_client_that_is_refused_more_is_told_goodbye_all_the_same(
+    start_server: StartServer,
+) -> None:
+    server = start_server(send_buffer=BUFFER, on_slow="drop", announce="none")
+    with deaf(server) as slow:
+        send_until(server, "deaf", lambda: server.stats().dropped)
+        server.disconnect_client("deaf")
+        slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
+        assert slow.rest()[-1].reserved == "DISCONN"
+
+
 @pytest.mark.parametrize("answer", ["disconnect", "drop", None])
 def test_a_function_decides_about_slow_clients(
     start_server: StartServer, events: Events, answer: Any
