@@ -46,6 +46,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
     :ivar paused: whether it is behind: it takes what is sent slower than it is sent.
     :ivar latest: by key, frames of which only the newest counts, and which are not written yet.
+    :ivar resume: its secret, if it comes back after losing a connection.
     :ivar session: what the program keeps for this connection.
     """
 
@@ -72,6 +73,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         "latest",
         "outbox",
         "paused",
+        "resume",
         "rooms",
         "session",
     )
@@ -86,6 +88,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self.paused = False
         self.busy = 0
         self.features: frozenset[str] | None = None
+        self.resume: str | None = None
         self.rooms: set[str] | None = None
         self.session: Any = None
         self.latest: dict[str, bytes] | None = None
@@ -323,6 +326,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             return False
         self._original = (hello.name, hello.group)
         self.features = hello.known_features
+        self.resume = hello.resumes
         self.info = ClientInfo(self.info.addr, hello.name, hello.group)
         self.hub.door.welcome(self, hello)
         return True

@@ -8,6 +8,7 @@ server's reserved frames mean to it. Each adds how bytes come and go and how one
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,6 +72,7 @@ class Conversation:
         )
         self._calls = CallTable()
         self._reconnect = options.reconnect
+        self._resume = None if options.reconnect is None else secrets.token_urlsafe(16)
         self._offline = OfflineBuffer(options.offline_buffer)
         #: Whether there is a connection; without ``reconnect``, until the client is closed.
         self._online = True
@@ -136,7 +138,12 @@ class Conversation:
 
     def _hello(self) -> bytes:
         return protocol.build_hello(
-            self.name, self.group, self.header_len, self._codec.name, self._options.token
+            self.name,
+            self.group,
+            self.header_len,
+            self._codec.name,
+            self._options.token,
+            self._resume,
         )
 
     def take_raw(self, payload: bytes) -> None:

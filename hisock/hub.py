@@ -32,7 +32,7 @@ logger = logging.getLogger("hisock.server")
 T = TypeVar("T")
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
-_ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed"})
+_ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
 #: Seconds that closing clients get to take their last frames.
 SHUTDOWN_SECONDS = 2.0
 #: Seconds that a thread which sends much waits at most for the loop to write it.
@@ -66,6 +66,8 @@ class Hub:
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
+        #: Clients that come back after losing a connection, by their secrets.
+        self._resumable: dict[str | None, Connection] = {}
         #: What went through the connections that are gone.
         self._gone = Figures()
         self.buffered = 0
@@ -282,6 +284,8 @@ class Hub:
 
     def admit(self, connection: Connection) -> None:
         """Let a client join."""
+        if connection.resume is not None:
+            self._replace(connection, connection.resume)
         name = connection.info.name
         if self.options.unique_names and self.registry.has_name(name):
             self.door.reject(connection, f"the name {name!r} is taken")
@@ -294,6 +298,13 @@ class Hub:
         self._tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info.shown())
         self.events.fire("join", connection.info)
+
+    def _replace(self, connection: Connection, secret: str) -> None:
+        """A client has come back, perhaps before anybody noticed that it had gone."""
+        ghost = self._resumable.get(secret)
+        if ghost is not None:
+            self.leave(ghost, "replaced", "its client came back", at_once=True)
+        self._resumable[secret] = connection
 
     def leave(
         self,
@@ -320,6 +331,8 @@ class Hub:
         had_joined = connection in self.registry
         if had_joined:
             self.registry.remove(connection)
+        if self._resumable.get(connection.resume) is connection:
+            del self._resumable[connection.resume]
         if goodbye:
             connection.outbox.refusing = False  # it may have been too slow for all but this
             connection.outbox.write(
@@ -375,6 +388,7 @@ class Hub:
         frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
         if not force:
             fan_out(self.registry.everyone, frame)
+        self._resumable.clear()
         for connection in self.registry:
             self.ended["closed"] += 1
             self.registry.remove(connection)

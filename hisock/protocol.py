@@ -59,6 +59,9 @@ MAX_NAME_LENGTH: Final = 1024
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
 
 
+_LONGEST_SECRET: Final = 64
+
+
 class Hello(msgspec.Struct, frozen=True):
     """The first thing a client says. Keys that are not known here are ignored."""
 
@@ -68,6 +71,13 @@ class Hello(msgspec.Struct, frozen=True):
     features: Any = None
     codec: Any = "json"
     token: Any = None
+    resume: Any = None
+
+    @property
+    def resumes(self) -> str | None:
+        """The secret of a client that comes back, if it has one."""
+        text = self.resume
+        return text if isinstance(text, str) and 0 < len(text) <= _LONGEST_SECRET else None
 
     @property
     def known_features(self) -> frozenset[str] | None:
@@ -148,9 +158,12 @@ def build_hello(
     header_len: int,
     codec: str = "json",
     token: str | None = None,
+    resume: str | None = None,
 ) -> bytes:
     """The frame that a client says hello with.
 
+    :param resume: a secret of the client, the same on each of its connections: a new one ends
+        those before it.
     :raises ValueError: the name or the group is longer than a name may be.
     """
     encode_name(name)
@@ -160,6 +173,8 @@ def build_hello(
         hello["codec"] = codec
     if token is not None:
         hello["token"] = token
+    if resume is not None:
+        hello["resume"] = resume
     return build_reserved(HELLO, _encode_json(hello), header_len)
 
 

@@ -49,8 +49,8 @@ class ServerStats:
     :ivar buffered_bytes: bytes received now of frames that are not complete.
     :ivar dropped: frames that slow clients were not sent.
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
-        ``kicked``, ``closed``, ``hello``, ``framing``, ``protocol``, ``keepalive``, ``full``,
-        ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``.
+        ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,
+        ``keepalive``, ``full``, ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``.
     :ivar handler_errors: exceptions that handlers raised.
     :ivar loop_lag: seconds that the loop was late for the last of its own appointments, which it
         has every second.

@@ -18,7 +18,7 @@ import hisock
 
 from .clients import LATER, SOON, AnyClient, Kind, Watched
 from .loops import Seen, on_loops, within
-from .wire import HandServer
+from .wire import HandServer, Relay
 
 MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 Run = Callable[..., Program]
@@ -268,6 +268,26 @@ def test_back_means_back_to_the_name_that_the_client_began_with(
         (info,) = server.get_all_clients()
         assert (info.name, info.group) == ("Ada", "red")
         assert (watched.any.client.name, watched.any.client.group) == ("Ada", "red")
+
+
+@pytest.mark.parametrize("unique_names", [False, True])
+def test_a_client_that_comes_back_takes_the_place_of_its_ghost(
+    make_server: MakeServer, kind: Kind, events: Events, unique_names: bool
+) -> None:
+    """The server has not noticed that the first connection is dead."""
+    server = make_server(unique_names=unique_names)
+    server.on("join")(lambda client: events.add("join", client.name, client.ip))
+    server.on("leave")(lambda client: events.add("leave", client.name, client.ip))
+    server.on("where")(lambda client: client.ip)
+    server.start()
+    with Relay(server.addr) as relay, Watched(kind, relay.addr, "Ada") as watched:
+        old = watched.any.call("where", None, str)
+        relay.lose_clients()
+        watched.until("reconnect")
+        new = watched.any.call("where", None, str)
+        assert [info.ip for info in server.get_all_clients()] == [new]
+        assert events.seen == [("join", "Ada", old), ("leave", "Ada", old), ("join", "Ada", new)]
+        assert server.stats().ended == {"replaced": 1}
 
 
 def test_handlers_go_on_after_coming_back(make_server: MakeServer, kind: Kind) -> None:

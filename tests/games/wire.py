@@ -133,6 +133,7 @@ class Relay:
         self.to_server = bytearray()
         self.to_client = bytearray()
         self._sockets: list[socket.socket] = []
+        self._silent = False
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
@@ -155,7 +156,14 @@ class Relay:
             while data := source.recv(65536):
                 kept += data
                 target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+            if not self._silent:
+                target.shutdown(socket.SHUT_WR)
+
+    def lose_clients(self) -> None:
+        """End the connections to the clients, of which the server hears nothing."""
+        self._silent = True
+        for client in self._sockets[::2]:
+            client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

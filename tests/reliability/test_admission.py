@@ -199,6 +199,47 @@ def test_a_name_is_given_once(start_server: StartServer, events: Events) -> None
         assert reason(again) is None
 
 
+def test_a_name_goes_back_only_to_the_client_that_has_it(
+    start_server: StartServer, events: Events
+) -> None:
+    server = start_server(recording(events), unique_names=True)
+    with say_hello(Peer(server.addr), "ann", resume="secret of ann") as ann:
+        assert reason(ann) is None
+        for other in ("another secret", "", None, 5, ["secret of ann"], "x" * 65):
+            with say_hello(Peer(server.addr), "ann", resume=other) as stranger:
+                assert "ann" in (reason(stranger) or "")
+        with say_hello(Peer(server.addr), "bob", resume="secret of bob") as bob:
+            assert reason(bob) is None
+            with say_hello(Peer(server.addr), "bob", resume="secret of ann") as thief:
+                # It is ann, who now wants a name that bob has.
+                assert "bob" in (reason(thief) or "")
+            assert bob.ask("ping", "1", answer="pong")
+        with say_hello(Peer(server.addr), "ann", resume="secret of ann") as again:
+            assert reason(again) is None
+            assert again.ask("ping", "1", answer="pong")
+
+
+def test_a_secret_too_long_or_of_the_wrong_kind_is_none(start_server: StartServer) -> None:
+    server = start_server()
+    for secret in ("", None, 5, ["secret"], "x" * 65):
+        with (
+            say_hello(Peer(server.addr), "ann", resume=secret) as one,
+            say_hello(Peer(server.addr), "ann", resume=secret) as two,
+        ):
+            assert reason(one) is None
+            assert reason(two) is None
+            assert one.ask("ping", "1", answer="pong")
+
+
+def test_nobody_is_replaced_by_one_who_is_not_let_in(start_server: StartServer) -> None:
+    server = start_server(only_with_token)
+    with say_hello(Peer(server.addr), "ann", token=TOKEN, resume="secret") as ann:
+        assert reason(ann) is None
+        with say_hello(Peer(server.addr), "ann", token="wrong", resume="secret") as thief:
+            assert reason(thief) == "wrong token"
+        assert ann.ask("ping", "1", answer="pong")
+
+
 def test_a_name_is_given_once_even_to_many_at_once(start_server: StartServer) -> None:
     def wire(server: hisock.ThreadedHiSockServer) -> None:
         @server.authenticate
