@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,11 @@ LOOPBACK = ("127.0.0.1", 0)
 _HERE = Path(__file__).parent
 #: Seconds after which a test of these folders counts as hung.
 _LIMITS = {"api": 60, "hostile": 90, "interop": 90, "seed": 90}
+
+
+# A shell starts what runs in the background with this signal ignored, and programs inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
