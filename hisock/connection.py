@@ -501,6 +501,11 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             self._calls.fail_all(ConnectionLost(f"{self.info} is no longer connected"))
 
     @property
+    def made(self) -> bool:
+        """Whether it has been connected; before that, hands are being shaken."""
+        return hasattr(self, "_transport")
+
+    @property
     def ended(self) -> bool:
         return self._ended
 

@@ -13,14 +13,14 @@ from concurrent.futures import Future
 from threading import get_ident
 from typing import Any, TypeVar
 
-from hisock import protocol, sockets
+from hisock import protocol
+from hisock.accepting import Acceptor
 from hisock.clients import ClientInfo, Registry
 from hisock.connection import RECEIVE_SIZE, Connection
 from hisock.door import SECOND_LOOK, Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
-from hisock.handshake import TLSAcceptor
 from hisock.limits import LogLimit
 from hisock.options import ServerOptions
 from hisock.running import Job
@@ -37,7 +37,6 @@ _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
 SHUTDOWN_SECONDS = 2.0
 #: Seconds that a thread which sends much waits at most for the loop to write it.
 _MOST_DELAY = 0.05
-_ACCEPT_STEPS = 4
 
 
 class Hub:
@@ -101,7 +100,7 @@ class Hub:
         self._stopping = asyncio.Event()
         if self._stop_requested:
             self._stopping.set()
-        accepting = [await self._accept(listener) for listener in listeners]
+        acceptors = [Acceptor(self, listener) for listener in listeners]
         for tick in self._ticks:
             self._run_tick(tick)
         if self.options.keepalive:
@@ -111,38 +110,12 @@ class Hub:
             ready()
             await self._stopping.wait()
         finally:
-            await self._stop_accepting(accepting, listeners)
+            for acceptor in acceptors:
+                await acceptor.close()
             await self._say_goodbye()
             self.serving = False
         if self._interruption is not None:
             raise self._interruption
-
-    async def _accept(self, listener: socket.socket) -> asyncio.AbstractServer | TLSAcceptor:
-        def connection() -> Connection:
-            return Connection(self)
-
-        if self.options.tls is not None:
-            return TLSAcceptor(self, listener)
-        if sockets.is_unix(listener):
-            return await self.loop.create_unix_server(
-                connection, sock=listener, backlog=socket.SOMAXCONN
-            )
-        return await self.loop.create_server(connection, sock=listener, backlog=socket.SOMAXCONN)
-
-    async def _stop_accepting(
-        self,
-        accepting: list[asyncio.AbstractServer | TLSAcceptor],
-        listeners: list[socket.socket],
-    ) -> None:
-        # asyncio hands an accepted connection over some iterations of the loop later, and forgets
-        # it, open, if its server is closed by then. Other loops have no reader to remove.
-        for listener in listeners:
-            with contextlib.suppress(Exception):
-                self.loop.remove_reader(listener.fileno())
-        for _ in range(_ACCEPT_STEPS):
-            await asyncio.sleep(0)
-        for server in accepting:
-            server.close()
 
     def stop(self) -> None:
         """End :meth:`serve`. May be called from any thread, before it as well."""

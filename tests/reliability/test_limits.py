@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Events, Peer, Program, command_frame, frame
+from support import Events, Peer, command_frame, frame
 from support.events import PATIENCE
 from support.logs import logged
 from support.wire import Closed
@@ -108,18 +108,6 @@ def test_an_address_over_its_limit_leaves_room_for_others(start_server: StartSer
         assert len(server) == 4
     eventually(lambda: not len(server), "all leave")
     serves(server)
-
-
-def _cpu_while_waiting(program: Program, seconds: float) -> float:
-    """Seconds of processor time that it takes while nobody wants anything of it."""
-
-    def spent() -> float:
-        program.tell("cpu")
-        return float(program.wait_line("cpu").split()[1])
-
-    before = spent()
-    time.sleep(seconds)  # not to synchronise: this is the time that is measured
-    return spent() - before
 
 
 # Messages
