@@ -119,10 +119,22 @@ class Acceptor:
             )
 
     def _take(self, sock: socket.socket, addr: Any) -> None:
+        addr = addr or "a client"  # those on Unix sockets have no address
         connection = Connection(self._hub)
-        task = self._hub.loop.create_task(self._hand_over(connection, sock, addr or "a client"))
+        if self._tls:
+            ip = addr[0] if isinstance(addr, tuple) else "unix"
+            refusal = self._hub.door.knock(connection, ip)
+            if refusal is not None:
+                # It cannot be told why: nothing is encrypted yet, and a handshake costs much.
+                self._hub.note_end("full", refusal, addr)
+                sock.close()
+                return
+        task = self._hub.loop.create_task(self._hand_over(connection, sock, addr))
         self._arriving[task] = connection
-        task.add_done_callback(self._arriving.pop)
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._hub.door.stop_knocking(self._arriving.pop(task))
 
     async def _hand_over(self, connection: Connection, sock: socket.socket, addr: Any) -> None:
         """Give an accepted socket to the loop, which shakes hands and makes a connection of it."""
@@ -132,6 +144,7 @@ class Acceptor:
             await loop.connect_accepted_socket(lambda: connection, sock, **self._tls)
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
+            self._hub.door.stop_knocking(connection)
             if self._tls:
                 self._hub.note_end("tls", f"the TLS handshake failed: {exc}", addr)
             else:

@@ -1,7 +1,7 @@
 """The door of a server: who may come in, and how long one may stand in it.
 
 A connection is in the door from the moment it is accepted until it has said hello and the program
-has let it in.
+has let it in. Over TLS it shakes hands first.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Door:
         self._hub = hub
         self.authenticate: Authenticate | None = None
         self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
+        #: Whose hands are being shaken, and the address that they are counted for.
+        self._knocking: dict[Connection, str] = {}
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
         self._overdue: set[Connection] = set()
@@ -47,9 +49,28 @@ class Door:
         for connection in list(self._awaiting_hello):
             connection.abort()
 
+    def knock(self, connection: Connection, ip: str) -> str | None:
+        """A connection is about to shake hands; returns why it may not, if it may not.
+
+        It counts from now on. Who never ends the handshake would take no place otherwise.
+        """
+        refusal = self._headcount.come(ip)
+        if refusal is None:
+            self._knocking[connection] = ip
+        else:
+            self._headcount.go(ip)
+        return refusal
+
+    def stop_knocking(self, connection: Connection) -> None:
+        """Its hands are shaken, or it has given up."""
+        ip = self._knocking.pop(connection, None)
+        if ip is not None:
+            self._headcount.go(ip)
+
     def come(self, connection: Connection) -> None:
-        """A connection has been accepted."""
+        """A connection has been accepted, and has shaken hands."""
         hub = self._hub
+        self.stop_knocking(connection)  # from now on it counts by itself
         refusal = self._headcount.come(connection.info.addr[0])
         if refusal is not None:
             if len(self._refusals) >= _ANTECHAMBER:
