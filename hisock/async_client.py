@@ -140,7 +140,7 @@ class AsyncHiSockClient(Conversation, Deferring):
             except Exception:
                 logger.exception("the error handler failed")
 
-    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
+    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
         self._workers.submit(_run_job, func, job)
 

@@ -86,7 +86,7 @@ class BlockingConversation(Conversation):
             except Exception:
                 logger.exception("the error handler failed")
 
-    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
+    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
         self._workers.submit(self._run_job, func, job)
 

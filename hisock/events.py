@@ -215,7 +215,7 @@ class EventTable:
         if bound.mode is Mode.DIRECT:
             job.run(call)
         elif bound.mode is Mode.THREAD:
-            self.runner.in_thread(call, job)
+            self.runner.in_thread(call, job, len(message or b""))
         else:
             self._start(call, job, bound.mode)
 
@@ -258,7 +258,9 @@ class EventTable:
         if mode is Mode.DIRECT:
             job.run(lambda: func(*args))
         elif mode is Mode.THREAD:
-            self.runner.in_thread(lambda: func(*args), job)
+            last = args[-1] if args else None
+            size = len(last) if isinstance(last, bytes) else 0
+            self.runner.in_thread(lambda: func(*args), job, size)
         else:
             self._start(lambda: func(*args), job, mode)
 

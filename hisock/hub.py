@@ -27,6 +27,7 @@ from hisock.running import Job
 from hisock.stats import Figures, ServerStats, TickStats
 from hisock.tasks import Tasks
 from hisock.ticks import Tick
+from hisock.workers import Workers
 
 logger = logging.getLogger("hisock.server")
 T = TypeVar("T")
@@ -79,6 +80,8 @@ class Hub:
         self._connections: set[Connection] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks = Tasks()
+        #: Threads for threaded handlers.
+        self.workers = Workers("hisock-server", self._go_on)
         #: Whether :meth:`serve` is running.
         self.serving = False
         self._thread_id = 0
@@ -158,6 +161,22 @@ class Hub:
             self._tasks.start(coroutine, job, lambda: None, lambda: None)
         else:
             self._tasks.start(coroutine, job, connection.begin, connection.idle)
+
+    def run_in_thread(self, job: Job, size: int, func: Callable[..., Any], *args: Any) -> None:
+        """Run a threaded handler; see :meth:`hisock.running.Runner.in_thread`.
+
+        Where too much of one client waits for a thread, what it sends next waits as it does for an
+        async handler, in order and within the same bounds.
+        """
+        connection: Connection | None = None if job.client is None else job.client._peer
+        if self.workers.submit_for(connection, size, func, *args) and connection is not None:
+            connection.begin()
+
+    def _go_on(self, connection: Connection) -> None:
+        try:
+            self.loop.call_soon_threadsafe(connection.idle)
+        except RuntimeError:  # the loop has ended
+            pass
 
     def add_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine, until it ends or the server is closed."""

@@ -23,8 +23,11 @@ class Runner(Protocol):
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """A handler failed: the error, its command or event, the client if there is one."""
 
-    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
-        """Run a handler in another thread, then :meth:`Job.finish`."""
+    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
+        """Run a handler in another thread, then :meth:`Job.finish`.
+
+        :param size: bytes of its message.
+        """
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop, then :meth:`Job.finish`.

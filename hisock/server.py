@@ -30,7 +30,6 @@ from hisock.stats import ServerStats
 from hisock.ticks import Tick
 from hisock.tls import ServerTLS, server_context
 from hisock.waiting import Waiting
-from hisock.workers import Workers
 
 logger = logging.getLogger("hisock.server")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,10 +136,10 @@ class HiSockServer(Sender, Asker, Roster):
         self._loop_name = loop
         self._error_handler: Callable[[Exception], Any] | None = None
         self._error_log = LogLimit()
-        self._workers = Workers("hisock-server")
         self._waiting = Waiting(threading.Lock(), time.monotonic)
         self._events = ServerEvents(self._waiting, self, self._codec, header_len, cache_size)
         self._hub = Hub(self._events, options)
+        self._workers = self._hub.workers
         self._registry = self._hub.registry
         self._closed = False
         self._started = False
@@ -174,7 +173,8 @@ class HiSockServer(Sender, Asker, Roster):
         ``*(client, command, message)`` for what nobody else takes.
 
         :param command: what it handles.
-        :param threaded: run it in a thread of its own, where it may block.
+        :param threaded: run it in a thread of its own, where it may block. A client has at most 64
+            threads at a time, of 256 for all; what it sends beyond that waits for one.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
         :param concurrent: for ``async def``: handle what the client sends next without waiting
             for its end.
@@ -241,9 +241,9 @@ class HiSockServer(Sender, Asker, Roster):
             except Exception:
                 logger.exception("the error handler failed")
 
-    def in_thread(self, func: Callable[[], Any], job: Job) -> None:
+    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
-        self._workers.submit(self._run_job, func, job)
+        self._hub.run_in_thread(job, size, self._run_job, func, job)
 
     def _run_job(self, func: Callable[[], Any], job: Job) -> None:
         try:
