@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from hisock import protocol
+from hisock import protocol, sockets
 from hisock.calls import CallTable, make_reply
 from hisock.clients import ClientInfo
 from hisock.deferring import Deferring
@@ -461,12 +461,27 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         """End the connection because of something that the client did."""
         self.hub.leave(self, kind, str(reason))
 
-    def finish(self, linger: float = LINGER_SECONDS) -> None:
+    def queue_latest(self) -> None:
+        """Have what is written last written before what comes now: its goodbye."""
+        latest, self.latest = self.latest, None
+        for frame in (latest or {}).values():
+            self.outbox.write(frame)
+
+    def unsent(self) -> int:
+        """Bytes that the operating system has taken, and the client has not received yet."""
+        return sockets.unsent(self._transport.get_extra_info("socket"))
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is gone, and a handler that runs keeps that from being told."""
+        return self._lost_by is not None
+
+    def finish(self, linger: float | None = LINGER_SECONDS) -> None:
         """Write what waits, say that nothing follows, and close.
 
         A socket closed with unread bytes in it resets the connection, and the reset may overtake
         the last frames. So reading goes on, into nothing, until the client closes too, for at most
-        ``linger`` seconds.
+        ``linger`` seconds; with ``None``, until the caller aborts it.
         """
         self._ended = True
         self.flush()
@@ -474,15 +489,25 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         transport = self._transport
         if transport.is_closing():
             return
-        if linger > 0 and transport.can_write_eof():
+        if linger != 0 and transport.can_write_eof():
             try:
                 transport.write_eof()
             except OSError:  # the client is gone already
                 transport.abort()
                 return
-            self.hub.loop.call_later(linger, transport.abort)
-        else:
+            if linger is not None:
+                self.hub.loop.call_later(linger, transport.abort)
+        elif linger is not None:
             transport.close()
+
+    def say_end(self) -> None:
+        """Say that nothing follows, where :meth:`finish` could not, with ``None``: over TLS.
+
+        asyncio takes what a client sends after that for an error, and drops what is not written.
+        So everything has to be.
+        """
+        if not self._transport.can_write_eof():
+            self._transport.close()
 
     def abort(self) -> None:
         """Close at once; what is not written is lost."""

@@ -39,6 +39,8 @@ class Door:
         self._knocking: dict[Connection, str] = {}
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
+        #: About whom the program is deciding.
+        self._deciding: dict[Connection, asyncio.Task[None]] = {}
         self._overdue: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,6 +50,10 @@ class Door:
             self._timer.cancel()
         for connection in list(self._awaiting_hello):
             connection.abort()
+        for connection in list(self._deciding):
+            self._hub.leave(connection, "closed", "the server is closing", goodbye=True)
+        for task in list(self._deciding.values()):
+            task.cancel()
 
     def knock(self, connection: Connection, ip: str) -> str | None:
         """A connection is about to shake hands; returns why it may not, if it may not.
@@ -143,7 +149,10 @@ class Door:
             return
         # What the client sends meanwhile waits, as for any async handler.
         connection.begin()
-        self._hub.add_task(self._await_decision(connection, decision))
+        task = self._hub.loop.create_task(self._await_decision(connection, decision))
+        self._hub.tasks.add(task)
+        self._deciding[connection] = task
+        task.add_done_callback(lambda task: self._deciding.pop(connection))
 
     async def _await_decision(
         self, connection: Connection, decision: Coroutine[Any, Any, Any]

@@ -90,6 +90,7 @@ class EventTable:
         #: Takes the frames that nobody else does, when set.
         self.stream: Callable[[Frame], None] | None = None
         self.cache = MessageCache(cache_size, header_len)
+        self._ending = False
         # What dispatch() looks into first: the handlers that are called on the loop. Empty while
         # every frame has to take the long way.
         self._fast: dict[str | None, Callable[..., Any]] = {}
@@ -145,12 +146,19 @@ class EventTable:
     def refresh(self) -> None:
         """Decide anew which frames may take the short way."""
         self._fast.clear()
+        if self._ending:
+            return
         if self.callback is None and not self.cache.enabled and "message" not in self._reserved:
             self._fast.update(
                 (name, bound.full)
                 for name, bound in self._commands.items()
                 if bound.mode is Mode.DIRECT
             )
+
+    def end(self) -> None:
+        """Let no handler begin any more, but for ``leave``; who waits for a frame still gets it."""
+        self._ending = True
+        self.refresh()
 
     def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         raise NotImplementedError
@@ -184,6 +192,10 @@ class EventTable:
     def handle(self, client: ClientInfo | None, command: str | None, message: bytes | None) -> None:
         """Deliver one unreserved frame, the long way; errors of handlers are reported."""
         bound = None if command is None else self._commands.get(command)
+        if self._ending:
+            if bound is None:
+                self.waiting.offer(Frame(command, message, None if client is None else client.ip))
+            return
         taken = True
         if bound is not None and command is not None:
             self._run(bound, Job(self.runner, command, client), message)
@@ -204,6 +216,9 @@ class EventTable:
     ) -> None:
         """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""
         bound = self._commands.get(command)
+        if self._ending:
+            done(None, ConnectionError("the server is closing"))
+            return
         if bound is None:
             done(None, LookupError(f"there is no handler for {command!r}"))
         else:
@@ -250,7 +265,7 @@ class EventTable:
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event, if there is one; its errors are reported."""
         handler = self._reserved.get(event)
-        if handler is None:
+        if handler is None or (self._ending and event != "leave"):
             return
         func, mode = handler
         client = args[0] if args and isinstance(args[0], ClientInfo) else None

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from hisock import protocol
 from hisock.accepting import Acceptor
 from hisock.clients import ClientInfo, Registry
-from hisock.connection import RECEIVE_SIZE, Connection
+from hisock.closing import Closing
+from hisock.connection import LINGER_SECONDS, RECEIVE_SIZE, Connection
 from hisock.door import SECOND_LOOK, Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
@@ -34,8 +35,6 @@ T = TypeVar("T")
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
-#: Seconds that closing clients get to take their last frames.
-SHUTDOWN_SECONDS = 2.0
 #: Seconds that a thread which sends much waits at most for the loop to write it.
 _MOST_DELAY = 0.05
 
@@ -77,31 +76,39 @@ class Hub:
         self._log_limit = LogLimit()
         self._unix_clients = 0
         self._ticks: list[Tick] = []
-        self._connections: set[Connection] = set()
+        self._ticking: list[tuple[Tick, asyncio.Task[None]]] = []
+        #: Those who have joined, stand in the door, or have been told goodbye just now.
+        self.connections: set[Connection] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        self._tasks = Tasks()
+        #: Async handlers, and ticks.
+        self.tasks = Tasks()
         #: Threads for threaded handlers.
         self.workers = Workers("hisock-server", self._go_on)
         #: Whether :meth:`serve` is running.
         self.serving = False
         self._thread_id = 0
-        self._stop_requested = False
         self._stopping: asyncio.Event | None = None
-        self._all_gone: asyncio.Event | None = None
         self._interruption: BaseException | None = None
+        self.closing = Closing(self)
 
     # -- the run of the loop
 
-    async def serve(self, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
+    async def serve(
+        self,
+        listeners: list[socket.socket],
+        ready: Callable[[], None],
+        stop_listening: Callable[[], None],
+    ) -> None:
         """Serve until :meth:`stop`; then say goodbye to everybody.
 
         :param ready: called when clients are being accepted.
+        :param stop_listening: called when no more are; closes the listeners.
         """
         self.loop = asyncio.get_running_loop()
         self._thread_id = get_ident()
         self.serving = True
         self._stopping = asyncio.Event()
-        if self._stop_requested:
+        if self.closing.asked:
             self._stopping.set()
         acceptors = [Acceptor(self, listener) for listener in listeners]
         for tick in self._ticks:
@@ -113,20 +120,30 @@ class Hub:
             ready()
             await self._stopping.wait()
         finally:
-            for acceptor in acceptors:
-                await acceptor.close()
-            await self._say_goodbye()
-            self.serving = False
+            self.closing.ask(None)
+            try:
+                for acceptor in acceptors:
+                    await acceptor.close()
+                stop_listening()
+                await self.closing.run()
+            finally:
+                for timer in self._timers:
+                    timer.cancel()
+                self.serving = False
         if self._interruption is not None:
             raise self._interruption
 
-    def stop(self) -> None:
-        """End :meth:`serve`. May be called from any thread, before it as well."""
-        self._stop_requested = True
+    def stop(self, timeout: float | None = None) -> None:
+        """End :meth:`serve`. May be called from any thread, before it as well.
+
+        :param timeout: see :meth:`hisock.closing.Closing.ask`.
+        """
+        self.closing.ask(timeout)
         stopping = self._stopping
         if stopping is not None:
             try:
                 self.loop.call_soon_threadsafe(stopping.set)
+                self.loop.call_soon_threadsafe(self.closing.look)
             except RuntimeError:  # the loop has ended already
                 pass
 
@@ -135,22 +152,13 @@ class Hub:
         self._interruption = exc
         self.stop()
 
-    async def _say_goodbye(self) -> None:
-        self._all_gone = asyncio.Event()
-        for timer in self._timers:
-            timer.cancel()
-        await self._tasks.cancel(SHUTDOWN_SECONDS)
-        self.disconnect_all(force=False)
-        self.door.close()
-        self._check_gone()
-        try:
-            await asyncio.wait_for(self._all_gone.wait(), SHUTDOWN_SECONDS)
-        except asyncio.TimeoutError:
-            for connection in list(self._connections):
-                connection.abort()
-            # The transports close on the next iteration of the loop.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+    def say_goodbye(self) -> None:
+        """End all connections; what waits for them is written first, ``$DISCONN$`` last."""
+        self.disconnect_all(force=False, linger=None)
+        for connection in list(self.connections):
+            if connection.lost:
+                # A handler that runs still, and cannot be cancelled, has kept it here.
+                self.disconnected(connection)
 
     def run_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run an async handler; see :meth:`hisock.running.Runner.in_task`."""
@@ -158,9 +166,9 @@ class Hub:
         if ordered and job.client is not None:
             connection = job.client._peer
         if connection is None:
-            self._tasks.start(coroutine, job, lambda: None, lambda: None)
+            self.tasks.start(coroutine, job, lambda: None, lambda: None)
         else:
-            self._tasks.start(coroutine, job, connection.begin, connection.idle)
+            self.tasks.start(coroutine, job, connection.begin, connection.idle)
 
     def run_in_thread(self, job: Job, size: int, func: Callable[..., Any], *args: Any) -> None:
         """Run a threaded handler; see :meth:`hisock.running.Runner.in_thread`.
@@ -178,21 +186,25 @@ class Hub:
         except RuntimeError:  # the loop has ended
             pass
 
-    def add_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine, until it ends or the server is closed."""
-        self._tasks.add(self.loop.create_task(coroutine))
-
     def add_tick(self, tick: Tick) -> None:
         """Call a function at a steady rate while the server runs."""
         self._ticks.append(tick)
-        if self.serving:
+        if self.serving and not self.closing.begun:
             self.run(lambda: self._run_tick(tick))
 
     def _run_tick(self, tick: Tick) -> None:
         def failed(exc: Exception, name: str) -> None:
             self.events.runner.report(exc, name, None)
 
-        self._tasks.add(self.loop.create_task(tick.run(failed)))
+        task = self.loop.create_task(tick.run(failed))
+        self._ticking.append((tick, task))
+        self.tasks.add(task)
+
+    def end_ticks(self) -> None:
+        """Let no tick begin any more; one that runs may end, as handlers may."""
+        for tick, task in self._ticking:
+            if not tick.end():
+                task.cancel()
 
     def on_loop_thread(self) -> bool:
         """Whether the caller runs on the loop's thread. From any thread."""
@@ -271,7 +283,7 @@ class Hub:
 
     def connected(self, connection: Connection) -> None:
         """A connection has been accepted."""
-        self._connections.add(connection)
+        self.connections.add(connection)
         self.door.come(connection)
 
     def admit(self, connection: Connection) -> None:
@@ -359,32 +371,35 @@ class Hub:
 
     def disconnected(self, connection: Connection) -> None:
         """The transport of a connection is closed."""
-        if connection not in self._connections:
+        if connection not in self.connections:
             return
-        self._connections.discard(connection)
+        self.connections.discard(connection)
         self.door.go(connection)
         self._gone = Figures.sum((self._gone, connection.figures()))
-        self._check_gone()
-
-    def _check_gone(self) -> None:
-        if self._all_gone is not None and not self._connections:
-            self._all_gone.set()
+        if self.closing.begun and not self.connections:
+            self.closing.look()
 
     def disconnect(self, connection: Connection, force: bool, call_func: bool) -> None:
         """End a connection because the program says so."""
         reason = "the server disconnected it"
         self.leave(connection, "kicked", reason, goodbye=not force, call_func=call_func)
 
-    def disconnect_all(self, force: bool) -> None:
-        """End all connections, without announcing each to all the others that end too."""
+    def disconnect_all(self, force: bool, linger: float | None = LINGER_SECONDS) -> None:
+        """End all connections, without announcing each to all the others that end too.
+
+        :param linger: see :meth:`hisock.connection.Connection.finish`.
+        """
         frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
         if not force:
+            for connection in self.registry:
+                connection.queue_latest()
+                connection.outbox.refusing = False  # it may have been too slow for all but this
             fan_out(self.registry.everyone, frame)
         self._resumable.clear()
         for connection in self.registry:
             self.ended["closed"] += 1
             self.registry.remove(connection)
-            connection.finish()
+            connection.finish(linger)
 
     def change_name(self, connection: Connection, name: str | None) -> None:
         old = connection.info
@@ -471,7 +486,7 @@ class Hub:
 
     def relieve(self) -> None:
         """Too many bytes of incomplete frames are held: end the connection with the most."""
-        worst = max(self._connections, key=lambda connection: connection.held)
+        worst = max(self.connections, key=lambda connection: connection.held)
         reason = (
             f"{self.buffered} bytes of incomplete frames are held for all clients, the limit is "
             f"{self.options.max_buffered}; {worst.held} are of this one"
@@ -487,7 +502,7 @@ class Hub:
 
     def stats(self) -> ServerStats:
         """Figures as of now. From any thread."""
-        connections = list(self._connections)
+        connections = list(self.connections)
         ticks = {
             tick.name: TickStats(tick.interval, tick.late, tick.latest, tick.skipped)
             for tick in self._ticks

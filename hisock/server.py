@@ -216,6 +216,8 @@ class HiSockServer(Sender, Asker, Roster):
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, count it, and give it to the error handler."""
+        if self._closed and isinstance(exc, ClientDisconnected):
+            return  # it was waiting for a frame when the server closed
         self._hub.handler_errors += 1
         if not self._error_log.permits(time.monotonic()):
             self._tell_error_handler(exc)
@@ -249,8 +251,6 @@ class HiSockServer(Sender, Asker, Roster):
         try:
             result = func()
         except Exception as exc:
-            if self._closed and isinstance(exc, ClientDisconnected):
-                return  # it was waiting in recv() when the server closed
             job.finish(None, exc)
         else:
             job.finish(result, None)
@@ -294,13 +294,15 @@ class HiSockServer(Sender, Asker, Roster):
         try:
             loop = loops.new_loop(self._loop_name)
             try:
-                serving = loop.create_task(self._hub.serve(self._sockets(), ready))
+                serving = loop.create_task(
+                    self._hub.serve(self._sockets(), ready, self._stop_listening)
+                )
                 with loops.ended_by_signals(self._hub.stop):
                     try:
                         loop.run_until_complete(serving)
-                    except (SystemExit, KeyboardInterrupt):
+                    except (SystemExit, KeyboardInterrupt) as exc:
                         # Raised by an async handler, or by an impatient second Ctrl-C.
-                        self._hub.stop()
+                        self._hub.stop(0 if isinstance(exc, KeyboardInterrupt) else None)
                         if not serving.done():
                             loop.run_until_complete(serving)
                         raise
@@ -341,7 +343,7 @@ class HiSockServer(Sender, Asker, Roster):
             return
         self._prepare(callback, error_handler)
         try:
-            await self._hub.serve(self._sockets(), self._serving.set)
+            await self._hub.serve(self._sockets(), self._serving.set, self._stop_listening)
         finally:
             self._serving.set()
             self._finish()
@@ -369,10 +371,14 @@ class HiSockServer(Sender, Asker, Roster):
     def _sockets(self) -> list[socket.socket]:
         return [listener.sock for listener in self._listeners]
 
+    def _stop_listening(self) -> None:
+        # Once: by the second time, the path of a Unix socket may be that of another.
+        while self._listeners:
+            self._listeners.pop().close()
+
     def _finish(self) -> None:
         self._closed = True
-        for listener in self._listeners:
-            listener.close()
+        self._stop_listening()
         self._waiting.close(ClientDisconnected("the server is closed"))
         self._workers.close(timeout=1.0)
         self._ended.set()
@@ -382,18 +388,34 @@ class HiSockServer(Sender, Asker, Roster):
         """Whether :meth:`close` was called, or the server ended otherwise."""
         return self._closed
 
-    def close(self) -> None:
+    def close(self, *, timeout: float | None = None) -> None:
         """Say goodbye to all clients, free the port and end :meth:`start`.
 
-        From a handler it returns at once and the server ends when the handler does; from any other
-        thread it returns when the server has ended. Closing twice does nothing.
+        From the beginning of it nobody new is let in, and no handler or tick begins, but for
+        ``leave``. With a ``timeout``, handlers that run may end: async and threaded ones, those
+        that answer calls, and what waits for a thread. What they send arrives before the goodbye,
+        and they get the frames and replies that they wait for. Async ones that run then are
+        cancelled; threads cannot be, after another second they are left to themselves.
+
+        Called on the loop's thread or in a handler it returns at once, and the server ends when
+        the handler does; leaving ``async with`` or awaiting :meth:`serve` waits for the end. From
+        any other thread it returns when the server has ended. Calling it again with a shorter
+        ``timeout`` hastens the end; otherwise closing twice does nothing.
+
+        :param timeout: seconds that all this may take together, clients that read slowly included.
+            The default, ``None``, gives handlers no time (async ones are cancelled at once, those
+            in threads have a second), and clients two seconds to take what waits for them.
+        :raises ValueError: the timeout is less than 0.
         """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout is 0 seconds or more, not {timeout!r}")
         self._closed = True
         if not self._started:
             self._finish()
             return
-        self._hub.stop()
-        self._waiting.close(ClientDisconnected("the server is closed"))
+        self._hub.stop(timeout)
+        if self._hub.closing.at_once:
+            self._waiting.close(ClientDisconnected("the server is closed"))
         here = threading.current_thread()
         if not self._hub.on_loop_thread() and here not in self._workers:
             self._ended.wait()
@@ -464,9 +486,13 @@ class ThreadedHiSockServer(HiSockServer):
             self._thread.join()
             raise failure[0]
 
-    def close(self) -> None:
-        """Close the server and wait for its thread to end, unless this is that thread."""
-        super().close()
+    def close(self, *, timeout: float | None = None) -> None:
+        """Close the server and wait for its thread to end, unless this is that thread.
+
+        :param timeout: see :meth:`HiSockServer.close`.
+        :raises ValueError: it is less than 0.
+        """
+        super().close(timeout=timeout)
         thread = self._thread
         here = threading.current_thread()
         if thread is not None and thread is not here and here not in self._workers:

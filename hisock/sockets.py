@@ -13,6 +13,15 @@ from typing import Any, NamedTuple
 
 from hisock.addresses import format_addr, parse_addr
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    _QUEUED = None
+else:
+    # Linux calls it SIOCOUTQ. Other systems have the name for terminals only.
+    _QUEUED = termios.TIOCOUTQ if sys.platform == "linux" else None
+
 #: ``(host, port)``, the path of a Unix socket, or a socket that is bound already.
 Address = tuple[str, int] | str | Path | socket.socket
 #: What a client can connect to.
@@ -182,6 +191,16 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.settimeout(None)
     return connection
+
+
+def unsent(sock: Any) -> int:
+    """Bytes that the system has yet to send, or to have acknowledged; 0 where it does not tell."""
+    if _QUEUED is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), _QUEUED, bytes(4)), sys.byteorder)
+    except (AttributeError, OSError, ValueError):  # it is closed
+        return 0
 
 
 def host_of(addr: RemoteAddress) -> str | None:

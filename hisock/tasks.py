@@ -16,6 +16,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._on_finish: Callable[[], None] | None = None
 
     def start(
         self,
@@ -45,13 +46,33 @@ class Tasks:
     def add(self, task: asyncio.Task[Any]) -> None:
         """Have a task cancelled with the handlers."""
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-    async def cancel(self, timeout: float) -> None:
-        """Cancel all, and wait up to ``timeout`` seconds for their ends."""
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks and self._on_finish is not None:
+            self._on_finish()
+            self._on_finish = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is running."""
+        return bool(self._tasks)
+
+    def when_finished(self, func: Callable[[], None]) -> None:
+        """Call a function once none is running."""
+        self._on_finish = func
+
+    def cancel_all(self) -> list[asyncio.Task[Any]]:
+        """Cancel all, but for the caller, and return them."""
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
+        return tasks
+
+    async def cancel(self, timeout: float) -> None:
+        """Cancel all, and wait up to ``timeout`` seconds for their ends."""
+        tasks = self.cancel_all()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
 

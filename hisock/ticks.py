@@ -36,26 +36,36 @@ class Tick:
         self.late = 0.0
         self.latest = 0.0
         self.skipped = 0
+        self._running = False
+        self._ending = False
+
+    def end(self) -> bool:
+        """Begin no more; returns whether the function is running, and its end ends :meth:`run`."""
+        self._ending = True
+        return self._running
 
     async def run(self, failed: Callable[[Exception, str], None]) -> None:
-        """Tick until cancelled.
+        """Tick until cancelled, or ended.
 
         :param failed: told of every exception that the function raises, and its name.
         """
         loop = asyncio.get_running_loop()
         last = loop.time()
         due = last + self.interval
-        while True:
+        while not self._ending:
             await asyncio.sleep(max(0.0, due - loop.time()))
             now = loop.time()
             self.late = max(0.0, now - due)
             self.latest = max(self.latest, self.late)
+            self._running = True
             try:
                 result = self.func(now - last) if self._takes_dt else self.func()
                 if inspect.isawaitable(result):
                     await result
             except Exception as exc:
                 failed(exc, self.name)
+            finally:
+                self._running = False
             last = now
             missed = int((loop.time() - due) / self.interval)
             self.skipped += missed

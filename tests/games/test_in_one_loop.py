@@ -113,6 +113,75 @@ def _can_be_bound(addr: tuple[str, int]) -> None:
     hisock.HiSockServer(addr).close()
 
 
+def _holding(server: hisock.HiSockServer, seen: Seen) -> None:
+    @server.on("hold")
+    async def hold(client: hisock.ClientInfo) -> str:
+        seen.add("began")
+        try:
+            await server.wait_for("go on")
+        except asyncio.CancelledError:
+            seen.add("cancelled")
+            raise
+        return "held"
+
+
+@on_loops
+async def test_close_with_a_timeout_lets_handlers_end() -> None:
+    """It returns at once on the loop, and leaving the block waits for the end."""
+    seen = Seen()
+    async with hisock.HiSockServer(LOOPBACK) as server:
+        _holding(server, seen)
+        holder = await hisock.async_connect(server.addr)
+        other = await hisock.async_connect(server.addr)
+        answer = asyncio.ensure_future(holder.call("hold", None, str, 30))
+        await seen.until_named("began")
+        server.close(timeout=30)
+        other.send("go on")
+    assert await within(answer) == "held"
+    assert not seen.named("cancelled")
+    for client in (holder, other):
+        await within(client.wait_closed())
+        await within(client.close())
+
+
+@on_loops
+async def test_serve_ends_after_its_handlers() -> None:
+    seen = Seen()
+    server = hisock.HiSockServer(LOOPBACK)
+    _holding(server, seen)
+    serving = asyncio.ensure_future(server.serve())
+    client = await hisock.async_connect(server.addr)
+    client.send("hold")
+    await seen.until_named("began")
+    server.close(timeout=30)
+    await turns(5)
+    assert not serving.done()
+    server.close(timeout=0.1)
+    await within(serving)
+    assert seen.named("cancelled")
+    await within(client.close())
+
+
+@on_loops
+async def test_serve_that_is_cancelled_while_it_closes_leaves_nothing_open() -> None:
+    seen = Seen()
+    server = hisock.HiSockServer(LOOPBACK)
+    _holding(server, seen)
+    serving = asyncio.ensure_future(server.serve())
+    client = await hisock.async_connect(server.addr)
+    client.send("hold")
+    await seen.until_named("began")
+    server.close(timeout=30)
+    await turns(5)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(serving)
+    await within(client.wait_closed())
+    await seen.until_named("cancelled")
+    assert server.closed
+    await within(client.close())
+
+
 @on_loops
 async def test_several_servers_and_clients_share_a_loop() -> None:
     async with hisock.HiSockServer(LOOPBACK) as first, hisock.HiSockServer(LOOPBACK) as second:
