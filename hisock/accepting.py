@@ -125,7 +125,7 @@ class Acceptor:
             ip = addr[0] if isinstance(addr, tuple) else "unix"
             refusal = self._hub.door.knock(connection, ip)
             if refusal is not None:
-                # It cannot be told why: nothing is encrypted yet, and a handshake costs much.
+                # It cannot be told why: too many shake hands for that already.
                 self._hub.note_end("full", refusal, addr)
                 sock.close()
                 return

@@ -35,8 +35,10 @@ class Door:
         self._hub = hub
         self.authenticate: Authenticate | None = None
         self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
-        #: Whose hands are being shaken, and the address that they are counted for.
-        self._knocking: dict[Connection, str] = {}
+        #: Whose hands are being shaken, and the address that they are counted for; ``None`` for
+        #: those that are only let in to be told why they may not come in.
+        self._knocking: dict[Connection, str | None] = {}
+        self._in_vain = 0
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
         #: About whom the program is deciding.
@@ -58,19 +60,28 @@ class Door:
     def knock(self, connection: Connection, ip: str) -> str | None:
         """A connection is about to shake hands; returns why it may not, if it may not.
 
-        It counts from now on. Who never ends the handshake would take no place otherwise.
+        It counts from now on. Who never ends the handshake would take no place otherwise. Of those
+        who are too many, some may shake hands all the same, since nobody can be told why before.
         """
         refusal = self._headcount.come(ip)
         if refusal is None:
             self._knocking[connection] = ip
-        else:
-            self._headcount.go(ip)
-        return refusal
+            return None
+        self._headcount.go(ip)
+        if self._in_vain >= _ANTECHAMBER:
+            return refusal
+        self._in_vain += 1
+        self._knocking[connection] = None
+        return None
 
     def stop_knocking(self, connection: Connection) -> None:
         """Its hands are shaken, or it has given up."""
-        ip = self._knocking.pop(connection, None)
-        if ip is not None:
+        if connection not in self._knocking:
+            return
+        ip = self._knocking.pop(connection)
+        if ip is None:
+            self._in_vain -= 1
+        else:
             self._headcount.go(ip)
 
     def come(self, connection: Connection) -> None:

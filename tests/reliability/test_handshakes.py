@@ -15,6 +15,7 @@ from support.events import PATIENCE
 from support.logs import logged
 
 import hisock
+from hisock.door import _ANTECHAMBER
 from reliability.certificates import Authority
 from reliability.watching import eventually
 
@@ -24,6 +25,8 @@ StartServer = Callable[..., hisock.ThreadedHiSockServer]
 MOST = 3
 #: How a TLS record begins; what should follow never comes.
 BEGINNINGS = (b"", b"\x16", b"\x16\x03\x01\x02\x00\x01")
+#: The hello of a client that can be told why it is not let in.
+MODERN = '{"name": "x", "group": null, "features": ["reject"]}'
 LIMITS = ["max_connections", "max_connections_per_ip"]
 
 
@@ -35,28 +38,36 @@ def start_tls_server(start_server: StartServer, authority: Authority) -> StartSe
     return start
 
 
-def joined(server: hisock.HiSockServer, authority: Authority) -> Peer:
-    """A client that has shaken hands, said hello, and was answered."""
+def shaken(server: hisock.HiSockServer, authority: Authority) -> Peer:
+    """A client that has shaken hands."""
     raw = socket.create_connection(server.addr, timeout=PATIENCE)
     try:
         sock = authority.context().wrap_socket(raw, server_hostname="localhost")
     except OSError:
         raw.close()
         raise
-    peer = Peer(("", 0), sock=sock)
+    return Peer(("", 0), sock=sock)
+
+
+def joined(server: hisock.HiSockServer, authority: Authority) -> Peer:
+    """A client that has shaken hands, said hello, and was answered."""
+    peer = shaken(server, authority)
     peer.hello("x")
     peer.ask("ping", "1", answer="pong")
     return peer
 
 
 def takes_exactly(server: hisock.HiSockServer, authority: Authority) -> None:
-    """There is room for :data:`MOST` clients, for no more and no fewer."""
+    """There is room for :data:`MOST` clients, for no more and no fewer; one more is told so."""
     refused = server.stats().ended.get("full", 0)
     with contextlib.ExitStack() as stack:
         for _ in range(MOST):
             stack.enter_context(joined(server, authority))
-        with pytest.raises((ConnectionError, ssl.SSLError)):
-            joined(server, authority)
+        with shaken(server, authority) as one_more:
+            one_more.reserved("CLTHELLO", MODERN)
+            reject, goodbye = one_more.rest()
+            assert (reject.reserved, goodbye.reserved) == ("REJECT", "DISCONN")
+            assert f"takes {MOST} connections" in reject.data.decode()
         assert server.stats().ended["full"] == refused + 1
     eventually(lambda: server.stats().connections == 0, "all leave")
 
@@ -77,12 +88,14 @@ def test_handshakes_that_never_end_take_places_until_they_time_out(
     with logged("hisock.server") as log, contextlib.ExitStack() as stack:
         for start in BEGINNINGS:
             stack.enter_context(Peer(server.addr)).write(start)
+        waiting_to_be_told = [stack.enter_context(Peer(server.addr)) for _ in range(_ANTECHAMBER)]
         for _ in range(20):
             with Peer(server.addr) as refused:
                 assert hangs_up(refused)
         assert server.stats().ended == {"full": 20}
         assert all("(full)" in text for text in log.messages)
-        eventually(lambda: server.stats().ended.get("tls") == len(BEGINNINGS), "they time out")
+        never = len(BEGINNINGS) + len(waiting_to_be_told)
+        eventually(lambda: server.stats().ended.get("tls") == never, "they time out")
         takes_exactly(server, authority)
 
 
@@ -93,9 +106,9 @@ def test_those_inside_are_served_while_the_door_is_full(
     server = start_tls_server(**{limit: MOST}, hello_timeout=60)
     with joined(server, authority) as inside, contextlib.ExitStack() as stack:
         peers = [stack.enter_context(Peer(server.addr)) for _ in range(200)]
-        assert all(hangs_up(peer) for peer in peers[MOST - 1 :])
+        assert all(hangs_up(peer) for peer in peers[MOST - 1 + _ANTECHAMBER :])
         assert inside.ask("ping", "2", answer="pong").message == b"2"
-        assert server.stats().ended == {"full": 201 - MOST}
+        assert server.stats().ended == {"full": 201 - MOST - _ANTECHAMBER}
 
 
 def fails(server: hisock.HiSockServer, authority: Authority) -> None:
@@ -189,7 +202,10 @@ def test_a_server_that_closes_forgets_whose_hands_it_shakes(
     with contextlib.ExitStack() as stack:
         for start in BEGINNINGS:
             stack.enter_context(Peer(server.addr)).write(start)
+        for _ in range(_ANTECHAMBER):
+            stack.enter_context(Peer(server.addr))
         with Peer(server.addr) as refused:
             assert hangs_up(refused)
         server.close()
     assert server._hub.door._knocking == {}
+    assert server._hub.door._in_vain == 0
