@@ -129,9 +129,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             frames = decoder.buffer_updated(nbytes)
         except FramingError:
             frames = []
-        if nbytes == RECEIVE_SIZE:
-            self._let_others()
         if frames:
+            if nbytes == RECEIVE_SIZE:
+                self._let_others()
             hub = self.hub
             dirty = hub.dirty
             dirty.append(self)  # so that no other is the first, and nobody schedules a flush
