@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class Soak:
     def run(self) -> None:
         with Child("soak.server") as server:
             port = str(server.answer()["port"])
+            self._knock(port)
             before = self._settled(server, 0)
             with Child("soak.clients", port, "--rate", str(JOINS - KILLED)) as clients:
                 clients.answer()
@@ -61,6 +63,14 @@ class Soak:
         self._compare("with those that stay", quiet, after)
         self._compare("without clients", before, end)
         self._judge_memory()
+
+    def _knock(self, port: str) -> None:
+        """Have the loop set up what it keeps from its first connection on: libuv, a descriptor."""
+        with socket.create_connection(("127.0.0.1", int(port)), PATIENCE) as sock:
+            sock.sendall(b"no header")
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(64):
+                pass
 
     # -- while it runs
 

@@ -191,7 +191,12 @@ def test_a_server_can_be_closed_while_clients_come_and_go(
 def test_no_thread_hangs_in_a_server_that_is_closed(loop: str, unexpected: LogEvents) -> None:
     """Calls from other threads, while the loop that would serve them comes to its end."""
     for _ in range(4):
-        server = hisock.ThreadedHiSockServer(LOOPBACK, loop=loop)  # type: ignore[arg-type]
+        # Nobody is too slow: one thread sends without end.
+        server = hisock.ThreadedHiSockServer(
+            LOOPBACK,
+            loop=loop,  # type: ignore[arg-type]
+            send_buffer=1 << 30,
+        )
         answer_pings(server)
         server.start()
         started = threading.Barrier(6)

@@ -174,7 +174,9 @@ class Peer:
             try:
                 got = self.read(deadline - time.monotonic())
             except (TimeoutError, Closed) as exc:
-                raise AssertionError(f"{exc!r} while waiting; frames before: {skipped}") from exc
+                raise AssertionError(
+                    f"{exc!r} while waiting; {len(skipped)} frames before, at last {skipped[-5:]}"
+                ) from exc
             if got.command == wanted if isinstance(wanted, str) else wanted(got):
                 return got
             skipped.append(got.payload[:200])
