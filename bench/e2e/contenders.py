@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .places import ROOT
+
 Kind = Literal["ours", "peer", "floor"]
 Role = Literal["echo", "all", "move"]
 """What a server is asked to do: send back, to everybody, to the sender's room."""
@@ -32,24 +34,37 @@ class Contender:
     """When replies go to the socket: what makes or breaks a pipelined workload."""
 
 
-def _hisock(name: str, title: str, loop: str, core: str, players: int) -> Contender:
+def _hisock(
+    name: str, title: str, loop: str, core: str, players: int, environment: str = "hisock"
+) -> Contender:
+    variables = {"HISOCK_PURE_PYTHON": "1"} if core == "python" else {}
+    if environment != "hisock":
+        variables["PYTHONPATH"] = str(ROOT)  # this tree, beside what only that environment has
     return Contender(
         name=name,
         title=title,
         kind="ours",
         wire="hisock",
         server="serve_hisock.py",
-        environment="hisock",
+        environment=environment,
         arguments=(loop, core),
-        variables={"HISOCK_PURE_PYTHON": "1"} if core == "python" else {},
+        variables=variables,
         players=players,
-        writes="one write per peer and loop iteration",
+        writes="what is for others once per peer and loop iteration, the reply to a read at once",
     )
 
 
 CONTENDERS: tuple[Contender, ...] = (
     _hisock("hisock", "hisock, uvloop", "uvloop", "compiled", 2400),
     _hisock("hisock-asyncio", "hisock, asyncio", "asyncio", "compiled", 2000),
+    _hisock(
+        "hisock-aiofastnet",
+        "hisock, aiofastnet",
+        "aiofastnet",
+        "compiled",
+        2400,
+        environment="aiofastnet",
+    ),
     _hisock("hisock-python", "hisock, uvloop, Python core", "uvloop", "python", 1200),
     Contender(
         name="hisock202",

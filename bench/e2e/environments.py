@@ -12,6 +12,7 @@ from pathlib import Path
 from .places import CACHE, BenchError
 
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
+    "aiofastnet": ("aiofastnet", "uvloop", "msgspec"),
     "hisock202": ("hisock==2.0.2",),
     "picows": ("picows>=2", "uvloop"),
     "websockets": ("websockets>=15", "uvloop"),

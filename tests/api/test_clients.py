@@ -262,12 +262,14 @@ def test_moving_changes_whom_a_group_is(
     make_server: MakeServer, make_client: MakeClient, events: Events
 ) -> None:
     server = make_server()
+    server.on("join")(lambda client: events.add("join"))
     server.on("group_change")(lambda client, old, new: events.add("moved", client.name, new))
     server.start()
     clients = {name: make_client(server, name, "red") for name in ("ann", "bob")}
     for name, client in clients.items():
         client.on("news")(lambda text, name=name: events.add(name, text))
         client.start()
+    events.wait_for("join", count=2)
     clients["ann"].change_group("blue")
     events.wait_for("moved", "ann", "blue")
     assert server.send_group("red", "news", "r") == 1

@@ -204,7 +204,8 @@ def test_incomplete_frames_of_all_together_are_bounded(
             greedy.append(peer)
         events.wait_for("leave", count=20)
         assert ("leave", "modest") not in events.seen
-        assert server.stats().buffered_bytes <= 8 * MIB
+        # Not at every moment: the one with the most is ended when there is too much.
+        eventually(lambda: server.stats().buffered_bytes <= 8 * MIB, "enough have left")
         serves(server)
         modest.write(frame(b"x" * MIB)[MIB // 2 :])
         modest.ask("ping", "1", answer="pong")

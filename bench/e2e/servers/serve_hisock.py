@@ -1,6 +1,6 @@
 """hisock (this repository), on its public API only.
 
-Usage: serve_hisock.py asyncio|uvloop compiled|python
+Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python
 
 The second word is what the framing core must turn out to be; anything else stops the run, so that
 a missing extension is never measured by accident.
@@ -9,12 +9,12 @@ a missing extension is never measured by accident.
 import json
 import sys
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import hisock
 from hisock import ClientInfo, HiSockServer, framing
 
-loop: Literal["asyncio", "uvloop"] = "uvloop" if sys.argv[1] == "uvloop" else "asyncio"
+loop: Literal["asyncio", "uvloop"] = "asyncio" if sys.argv[1] == "asyncio" else "uvloop"
 implementation = sys.argv[2]
 if implementation != framing.IMPLEMENTATION:
     sys.exit(f"wanted the {implementation} framing core, got the {framing.IMPLEMENTATION} one")
@@ -41,5 +41,24 @@ def move(client: ClientInfo, message: bytes) -> None:
     server.send_group(client, "move", message)
 
 
+if sys.argv[1] == "aiofastnet":
+    import asyncio
+
+    import aiofastnet
+    import uvloop
+
+    class FastLoop(uvloop.Loop):
+        """uvloop with the transports of aiofastnet for what hisock has accepted."""
+
+        async def connect_accepted_socket(self, *args: Any, **options: Any) -> Any:
+            return await aiofastnet.connect_accepted_socket(self, *args, **options)
+
+    versions["aiofastnet"] = version("aiofastnet")
+
 print(json.dumps({"port": server.addr[1], "versions": versions}), flush=True)
-server.start()
+if sys.argv[1] == "aiofastnet":
+    runner = FastLoop()
+    asyncio.set_event_loop(runner)
+    runner.run_until_complete(server.serve())
+else:
+    server.start()
