@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """hisock (this repository), on its public API only.
 
 Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python
