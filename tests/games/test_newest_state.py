@@ -357,13 +357,14 @@ def test_threads_find_and_reach_a_client_while_it_renames_itself(
 
     thread = threading.Thread(target=use)
     thread.start()
-    for number in range(2000):
+    for number in range(200):
         # What changes leaves the other as it is.
         peer.reserved("CHNAME", "Ada")
         peer.reserved("CHGROUP", "red")
         if not number % 100:
-            peer.reserved("GETCLT", "Ada")
-            peer.wait_for(lambda f: f.reserved is None and f.command is None)
+            # Among all that is sent to it; to read that frame by frame takes a minute.
+            peer.reserved("GETCLT", f"nobody {number}")
+            peer.read_through(b"$NOEXIST$")
     stop.set()
     thread.join(PATIENCE)
     assert not wrong

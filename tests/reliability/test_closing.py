@@ -190,7 +190,7 @@ def test_a_server_can_be_closed_while_clients_come_and_go(
 @pytest.mark.timeout(120)
 def test_no_thread_hangs_in_a_server_that_is_closed(loop: str, unexpected: LogEvents) -> None:
     """Calls from other threads, while the loop that would serve them comes to its end."""
-    for _ in range(4):
+    for _ in range(2):
         # Nobody is too slow: one thread sends without end.
         server = hisock.ThreadedHiSockServer(
             LOOPBACK,
