@@ -60,7 +60,7 @@ demo: $(READY)  ## a game server and its players on this machine, for ten second
 	$(PY) -m hisock demo $(ARGS)
 
 test: $(READY)  ## the test suite
-	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
 
 test-dev: $(READY)  ## the test suite in Python's development mode, where leaks are errors
 	PYTHONMALLOC=debug $(PY) -X dev -W error::ResourceWarning -m pytest \
