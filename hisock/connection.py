@@ -395,12 +395,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         """Give the transport what the outbox holds, unless it is still busy with what it has."""
         if self.paused and not self._ended:
             return  # resume_writing() comes back to it
-        outbox = self.outbox
         if self.latest is not None:
-            latest, self.latest = self.latest, None
-            for frame in latest.values():
-                outbox.write(frame)
-        chunks = outbox.take()
+            self._queue_latest()
+        chunks = self.outbox.take()
         if len(chunks) == 1:
             self._transport.write(chunks[0])
         elif chunks:
@@ -461,11 +458,16 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         """End the connection because of something that the client did."""
         self.hub.leave(self, kind, str(reason))
 
-    def queue_latest(self) -> None:
-        """Have what is written last written before what comes now: its goodbye."""
+    def _queue_latest(self) -> None:
         latest, self.latest = self.latest, None
         for frame in (latest or {}).values():
             self.outbox.write(frame)
+
+    def say_goodbye(self, frame: bytes) -> None:
+        """Queue the last frame, behind everything else, that of :meth:`write_latest` included."""
+        self._queue_latest()
+        self.outbox.refusing = False  # it may have been too slow for all but this
+        self.outbox.write(frame)
 
     def unsent(self) -> int:
         """Bytes that the operating system has taken, and the client has not received yet."""

@@ -35,10 +35,10 @@ class Door:
         self._hub = hub
         self.authenticate: Authenticate | None = None
         self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
-        #: Whose hands are being shaken, and the address that they are counted for; ``None`` for
-        #: those that are only let in to be told why they may not come in.
-        self._knocking: dict[Connection, str | None] = {}
-        self._in_vain = 0
+        #: Whose hands are being shaken, and the address that they are counted for.
+        self._knocking: dict[Connection, str] = {}
+        #: Those whose hands are shaken only to tell them why they may not come in.
+        self._in_vain: set[Connection] = set()
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
         #: About whom the program is deciding.
@@ -68,20 +68,16 @@ class Door:
             self._knocking[connection] = ip
             return None
         self._headcount.go(ip)
-        if self._in_vain >= _ANTECHAMBER:
+        if len(self._in_vain) >= _ANTECHAMBER:
             return refusal
-        self._in_vain += 1
-        self._knocking[connection] = None
+        self._in_vain.add(connection)
         return None
 
     def stop_knocking(self, connection: Connection) -> None:
         """Its hands are shaken, or it has given up."""
-        if connection not in self._knocking:
-            return
-        ip = self._knocking.pop(connection)
-        if ip is None:
-            self._in_vain -= 1
-        else:
+        self._in_vain.discard(connection)
+        ip = self._knocking.pop(connection, None)
+        if ip is not None:
             self._headcount.go(ip)
 
     def come(self, connection: Connection) -> None:

@@ -338,8 +338,7 @@ class Hub:
         if self._resumable.get(connection.resume) is connection:
             del self._resumable[connection.resume]
         if goodbye:
-            connection.outbox.refusing = False  # it may have been too slow for all but this
-            connection.outbox.write(
+            connection.say_goodbye(
                 protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
             )
         if at_once:
@@ -390,13 +389,10 @@ class Hub:
         :param linger: see :meth:`hisock.connection.Connection.finish`.
         """
         frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
-        if not force:
-            for connection in self.registry:
-                connection.queue_latest()
-                connection.outbox.refusing = False  # it may have been too slow for all but this
-            fan_out(self.registry.everyone, frame)
         self._resumable.clear()
         for connection in self.registry:
+            if not force:
+                connection.say_goodbye(frame)
             self.ended["closed"] += 1
             self.registry.remove(connection)
             connection.finish(linger)

@@ -386,3 +386,18 @@ async def test_state_for_a_client_that_has_left_is_nobodys() -> None:
                 server.send_client(info, "state", 1, **options)
             assert server.send_all_clients("state", 1, **options) == 0
         await asyncio.sleep(0)
+
+
+@on_loops
+async def test_the_newest_state_comes_before_the_goodbye() -> None:
+    async with hisock.HiSockServer(LOOPBACK) as server:
+        seen = Seen()
+        server.on("join")(lambda client: seen.add("join", client))
+        client = await hisock.async_connect(server.addr, "Ada")
+        client.on("state")(lambda number: seen.add("state", number))
+        client.on("force_disconnect")(lambda: seen.add("goodbye", None))
+        (info,) = await seen.until_named("join")
+        server.send_client(info, "state", 1, latest="key")
+        server.disconnect_client(info)
+        await seen.until_named("goodbye")
+        assert seen.named("state") == [(b"1",)]

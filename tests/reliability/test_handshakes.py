@@ -208,4 +208,4 @@ def test_a_server_that_closes_forgets_whose_hands_it_shakes(
             assert hangs_up(refused)
         server.close()
     assert server._hub.door._knocking == {}
-    assert server._hub.door._in_vain == 0
+    assert server._hub.door._in_vain == set()
