@@ -69,10 +69,7 @@ class Closing:
         self._changed.set()
 
     def _look_soon(self) -> None:
-        try:
-            self._hub.loop.call_soon_threadsafe(self._changed.set)
-        except RuntimeError:  # the loop has ended
-            pass
+        self._hub.post(self.look)
 
     async def run(self) -> None:
         """Close, when nobody new is accepted any more."""

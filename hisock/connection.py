@@ -176,10 +176,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
     def _take(self, frames: list[RawFrame]) -> None:
         self._batch = frames
         if self.joined and not self.busy:
-            try:
-                self.hub.dispatch(self, iter(frames))
-            except (SystemExit, KeyboardInterrupt) as exc:
-                self.hub.interrupt(exc)
+            self.hub.dispatch(self, iter(frames))
         else:
             self._take_otherwise(iter(frames))
         self._batch = _NO_FRAMES
@@ -257,15 +254,12 @@ class Connection(Deferring, asyncio.BufferedProtocol):
 
     def _take_otherwise(self, frames: Iterator[RawFrame]) -> None:
         """Take frames of a client that says hello just now, or whose handlers are running."""
-        try:
-            if not self.busy and not self.joined and not self._join(next(frames)):
-                return
-            if self.busy:
-                self.defer(frames)
-            else:
-                self.hub.events.dispatch(self, frames)
-        except (SystemExit, KeyboardInterrupt) as exc:
-            self.hub.interrupt(exc)
+        if not self.busy and not self.joined and not self._join(next(frames)):
+            return
+        if self.busy:
+            self.defer(frames)
+        else:
+            self.hub.dispatch(self, frames)
 
     def event_table(self) -> EventTable:
         return self.hub.events
@@ -304,7 +298,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         """A handler has ended: handle what was kept meanwhile, if it was the last."""
         self.busy -= 1
         while not self.busy and not self._ended and (frame := self.pop_deferred()) is not None:
-            self._take([frame])
+            try:
+                self._take([frame])
+            except (SystemExit, KeyboardInterrupt) as exc:
+                self.hub.interrupt(exc)
         self._fail_if_idle()
         if self.busy:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import threading
@@ -141,11 +140,8 @@ class Hub:
         self.closing.ask(timeout)
         stopping = self._stopping
         if stopping is not None:
-            try:
-                self.loop.call_soon_threadsafe(stopping.set)
-                self.loop.call_soon_threadsafe(self.closing.look)
-            except RuntimeError:  # the loop has ended already
-                pass
+            self.post(stopping.set)
+            self.post(self.closing.look)
 
     def interrupt(self, exc: BaseException) -> None:
         """End :meth:`serve` with an exception that a handler raised to end the program."""
@@ -181,10 +177,7 @@ class Hub:
             connection.begin()
 
     def _go_on(self, connection: Connection) -> None:
-        try:
-            self.loop.call_soon_threadsafe(connection.idle)
-        except RuntimeError:  # the loop has ended
-            pass
+        self.post(connection.idle)
 
     def add_tick(self, tick: Tick) -> None:
         """Call a function at a steady rate while the server runs."""
@@ -225,11 +218,17 @@ class Hub:
             except BaseException as exc:
                 result.set_exception(exc)
 
-        try:
-            self.loop.call_soon_threadsafe(call)
-        except RuntimeError:  # the loop has ended, its clients are gone
+        if not self.post(call):  # the clients are gone
             return func()
         return result.result()
+
+    def post(self, func: Callable[..., object]) -> bool:
+        """Call a function on the loop, soon; ``False`` if that has ended. From any thread."""
+        try:
+            self.loop.call_soon_threadsafe(func)
+        except RuntimeError:
+            return False
+        return True
 
     def _later(self, seconds: float, func: Callable[[], None]) -> None:
         def call() -> None:
@@ -245,10 +244,7 @@ class Hub:
         """Write what waits at the end of this iteration of the loop. From any thread."""
         if get_ident() == self._thread_id:
             self.flush_later()
-            return
-        try:
-            self.loop.call_soon_threadsafe(self._flush)
-        except RuntimeError:  # the loop has ended, nobody is left to write to
+        elif not self.post(self._flush):  # nobody is left to write to
             self.dirty.clear()
 
     def flush_later(self) -> None:
@@ -454,8 +450,7 @@ class Hub:
                 connection.relieve()
             written.set()
 
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(relieve)
+        if self.post(relieve):
             written.wait(_MOST_DELAY)
 
     def slow(self, connection: Connection, backlog: int) -> None:
