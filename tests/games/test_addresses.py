@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -246,11 +247,13 @@ def test_a_client_comes_back_over_a_unix_socket(
 ) -> None:
     server = serve(path)
     again = hisock.Reconnect(initial=0.01, maximum=0.05)
+    back = threading.Event()
     with AnyClient(kind, path, "Ada", reconnect=again) as ada:
+        ada.on("reconnect", back.set)
         ada.start()
         events.wait_for("join")
         server.disconnect_client("Ada", force=True)
-        ada.pump(lambda: len(events.named("join")) == 2)
+        ada.pump(back.is_set)
         assert ada.call("who am I", None, list[Any])[2] == "Ada"
 
 
