@@ -112,7 +112,7 @@ class Scratch:
     :param size: size of the receive buffer in bytes; it is made when first asked for.
     """
 
-    __slots__ = ("_buffer", "_commands", "_lengths", "_spare", "_view", "size")
+    __slots__ = ("_buffer", "_commands", "_heads", "_lengths", "_spare", "_view", "size")
 
     def __init__(self, size: int = DEFAULT_SCRATCH_SIZE) -> None:
         self.size = checked_scratch_size(size)
@@ -122,6 +122,9 @@ class Scratch:
         # By the bytes of a payload up to $MSG$, and by those of a header.
         self._commands: dict[bytes, str] = {}
         self._lengths: dict[bytes, int] = {}
+        # What frames begin with, up to their messages, with the length of the frame and the
+        # command; for decoders with the same length of headers and the same limit.
+        self._heads: dict[tuple[int, int], dict[bytes, tuple[int, str]]] = {}
 
     def _writable(self) -> memoryview:
         view = self._view
@@ -216,9 +219,11 @@ class Decoder:
         "_have",
         "_head",
         "_header_len",
+        "_heads",
         "_limit",
         "_need",
         "_scratch",
+        "_width",
         "error",
         "frames",
         "position",
@@ -235,6 +240,9 @@ class Decoder:
         if scratch is not None and not isinstance(scratch, Scratch):
             raise TypeError(f"scratch must be a Scratch, not {type(scratch).__name__}")
         self._scratch = scratch
+        heads = {} if scratch is None else scratch._heads
+        self._heads = heads.setdefault((self._header_len, self._limit), {})
+        self._width = 0  # of the last of them
         self._head = b""  # the incomplete header
         self._need = -1  # length of the payload under way; -1: its header is not complete
         self._have = 0  # bytes of it in _block
@@ -385,13 +393,27 @@ class Decoder:
             self._head = b""
 
         scratch = self._shared()
-        lengths, commands = scratch._lengths, scratch._commands
+        lengths, commands, heads = scratch._lengths, scratch._commands, self._heads
         header_len, limit = self._header_len, self._limit
         base = self.position - at  # where data begins in the stream
         end = len(data)
+        width = self._width
         length = -1
         try:
-            while (body := at + header_len) <= end:
+            while True:
+                # The shortest way, for a beginning as long as the last one, and seen before.
+                start = at + width
+                known = heads.get(data[at:start])
+                if known is not None:
+                    size, command = known
+                    stop = at + size
+                    if stop <= end:
+                        frames.append((command, data[start:stop]))
+                        at = stop
+                        continue
+                body = at + header_len
+                if body > end:
+                    break
                 try:
                     length = lengths[data[at:body]]
                 except KeyError:
@@ -404,14 +426,21 @@ class Decoder:
                 # The short way, for a command that was seen before: its bytes are all that
                 # comes before the first $MSG$, and a wrong guess finds nothing.
                 head, mark, message = data[body:stop].partition(MSG) if length <= _SMALL else _LONG
-                command = commands.get(head)
-                if command is not None:
-                    frames.append((command, message if mark else None))
-                else:
+                command = commands.get(head)  # type: ignore[assignment]
+                if command is None:
                     frames.append(scratch._frame(data, body, stop, base))
+                elif mark:
+                    frames.append((command, message))
+                    width = stop - at - len(message)
+                    if len(heads) >= _MOST_HEADERS:
+                        heads.clear()
+                    heads[data[at : at + width]] = stop - at, command
+                else:
+                    frames.append((command, None))
                 at = stop
         finally:
             self.position = base + at
+            self._width = width
         if body <= end:
             self._need = length
             if body < end:

@@ -325,6 +325,32 @@ def test_commands_that_share_a_slot_are_told_apart(core: Core) -> None:
         assert [command for command, _ in decoder.feed(stream)] == names
 
 
+def test_decoders_of_different_wires_may_share_a_scratch(core: Core) -> None:
+    """What one has learnt of its frames holds for others only where they mean the same."""
+    scratch = core.Scratch()
+    stream = core.build_command("move", b"north") * 3
+    assert core.Decoder(scratch=scratch).feed(stream) == [("move", b"north")] * 3
+    # The same bytes with a shorter header: the first 10 are one, of 19 bytes that come after.
+    short = core.Decoder(header_len=10, scratch=scratch)
+    assert short.feed(stream[:29]) == [(None, stream[10:29])]
+    with pytest.raises(FramingError, match="the limit is 18 bytes"):
+        core.Decoder(max_frame_size=18, scratch=scratch).feed(stream)
+    assert core.Decoder(scratch=scratch).feed(stream) == [("move", b"north")] * 3
+
+
+def test_frames_that_begin_alike_may_be_cut_anywhere(core: Core) -> None:
+    """The beginning is known from the first; the rest is there, or it is not."""
+    message = core.build_command("move", b"north")
+    empty = core.build_command("move", b"")
+    stream = message * 3 + empty * 2 + message
+    expected = [("move", b"north")] * 3 + [("move", b"")] * 2 + [("move", b"north")]
+    for at in range(len(stream) + 1):
+        decoder = core.Decoder(scratch=core.Scratch())
+        assert decoder.feed(stream) == expected
+        assert decoder.feed(stream[:at]) + decoder.feed(stream[at:]) == expected
+        assert (decoder.position, decoder.pending) == (2 * len(stream), 0)
+
+
 def test_a_scratch_of_the_other_kind_is_refused(core: Core) -> None:
     with pytest.raises(TypeError):
         core.Decoder(scratch=object())  # type: ignore[arg-type]
