@@ -1,6 +1,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hisock.clients import ClientRef
+
 class Outbox:
     limit: int
     refusing: bool
@@ -12,6 +14,8 @@ class Outbox:
         header_len: int = 16,
         full: Callable[[Any], object] | None = None,
     ) -> Outbox: ...
+    @property
+    def owner(self) -> Any: ...
     @property
     def size(self) -> int: ...
     @property
@@ -30,3 +34,26 @@ class Outbox:
     def close(self) -> None: ...
 
 def fan_out(outboxes: Iterable[Outbox], frame: bytes, /) -> int: ...
+
+class Recipient:
+    _outbox: Outbox | None
+
+class DirectSender:
+    _queue: list[Any]
+    _encode: Callable[[Any], bytes | None]
+    def send_client(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        volatile: bool = False,
+        latest: str | None = None,
+    ) -> None: ...
+    def _send_otherwise(
+        self,
+        client: ClientRef,
+        command: str,
+        content: bytes | None,
+        volatile: bool,
+        latest: str | None,
+    ) -> None: ...

@@ -1,6 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
 # cython: cdivision=True, embedsignature=True, embedsignature.format=clinic, binding=False
-"""The writing side of the framing core, compiled: a peer's outbox, and one frame to many of them.
+"""The writing side of the framing core, compiled: a peer's outbox, and the ways of a frame into it.
 
 ``_outbox_py.py`` is its twin in Python; ``tests/framing`` compares the two.
 """
@@ -67,7 +67,7 @@ cdef class Outbox:
     """
 
     cdef list _queue
-    cdef object _owner
+    cdef readonly object owner
     cdef object _schedule
     cdef object _full
     # What comes before the tail. It is there from the start, since making a list may run the
@@ -94,7 +94,7 @@ cdef class Outbox:
         self._header_len = checked_header_len(header_len)
         self._chunks = []
         self._queue = queue
-        self._owner = owner
+        self.owner = owner
         self._schedule = schedule
         self._full = full
         self.limit = sys.maxsize
@@ -114,41 +114,7 @@ cdef class Outbox:
 
     def send(self, command, message=None):
         """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
-        cdef Py_ssize_t n
-        cdef const char* name = command_utf8(command, &n)
-        cdef Py_ssize_t length, copied
-        cdef int digits
-        cdef bint kept
-        cdef int outcome
-        cdef char* p
-        if name is NULL:
-            reject_command(command)
-        length = payload_length(n, message)
-        if length < 0:
-            reject_message(message)
-        digits = digits_of(length)
-        if digits > self._header_len:
-            build_header(length, self._header_len)  # raises
-        copied = self._header_len + length
-        kept = message is not None and by_reference(message)
-        if kept:
-            copied -= PyBytes_GET_SIZE(message)
-        with cython.critical_section(self):
-            if self.closed or self.refusing:
-                self.refused += self.refusing
-                return False
-            p = self.space(copied)
-            p = write_header(p, length, digits, self._header_len)
-            p = write_command(p, name, n, message)
-            if kept:
-                self.keep(message)
-            elif message is not None:
-                memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
-            self.frames += 1
-            outcome = self.mark()
-        if outcome != QUEUED:
-            self.announce(outcome)
-        return True
+        return self.put_command(command, message)
 
     def write(self, frame, /):
         """Queue a frame built before; ``False`` if the outbox is closed or refuses."""
@@ -193,6 +159,45 @@ cdef class Outbox:
             self._room = 0
             Py_XDECREF(self._tail)
             self._tail = NULL
+
+    @cython.final
+    cdef bint put_command(self, command, message) except -1:
+        """Build the frame of a command where it waits; as :meth:`send`."""
+        cdef Py_ssize_t n
+        cdef const char* name = command_utf8(command, &n)
+        cdef Py_ssize_t length, copied
+        cdef int digits
+        cdef bint kept
+        cdef int outcome
+        cdef char* p
+        if name is NULL:
+            reject_command(command)
+        length = payload_length(n, message)
+        if length < 0:
+            reject_message(message)
+        digits = digits_of(length)
+        if digits > self._header_len:
+            build_header(length, self._header_len)  # raises
+        copied = self._header_len + length
+        kept = message is not None and by_reference(message)
+        if kept:
+            copied -= PyBytes_GET_SIZE(message)
+        with cython.critical_section(self):
+            if self.closed or self.refusing:
+                self.refused += self.refusing
+                return False
+            p = self.space(copied)
+            p = write_header(p, length, digits, self._header_len)
+            p = write_command(p, name, n, message)
+            if kept:
+                self.keep(message)
+            elif message is not None:
+                memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+            self.frames += 1
+            outcome = self.mark()
+        if outcome != QUEUED:
+            self.announce(outcome)
+        return True
 
     @cython.final
     cdef char* space(self, Py_ssize_t n) except NULL:
@@ -276,7 +281,7 @@ cdef class Outbox:
         if not self._dirty:
             self._dirty = True
             with cython.critical_section(self._queue):
-                self._queue.append(self._owner)
+                self._queue.append(self.owner)
                 if len(self._queue) == 1:
                     outcome |= DUE
         return outcome
@@ -286,7 +291,7 @@ cdef class Outbox:
         if outcome & DUE:
             self._schedule()
         if outcome & FULL and self._full is not None:
-            self._full(self._owner)
+            self._full(self.owner)
         return 0
 
 
@@ -329,3 +334,53 @@ cdef inline int put_one(outbox, frame, list due, list full) except -1:
     if outcome & FULL:
         full.append(outbox)
     return outcome != REFUSED
+
+
+cdef class Recipient:
+    """What a frame can be sent to with nothing looked up: it has the outbox with it.
+
+    ``_outbox`` is ``None`` while nobody is behind it, at first and when the peer has gone.
+    """
+
+    cdef Outbox _box
+
+    @property
+    def _outbox(self):
+        with cython.critical_section(self):
+            return self._box
+
+    @_outbox.setter
+    def _outbox(self, Outbox outbox):
+        with cython.critical_section(self):
+            self._box = outbox
+
+
+cdef class DirectSender:
+    """Sends to one recipient, which is what most programs do most often, in one call.
+
+    ``_queue`` is that of the outboxes which are its own, and ``_encode`` makes bytes of a message.
+    What is less simple goes to ``_send_otherwise()`` of the class that inherits this.
+    """
+
+    cdef public list _queue
+    cdef public object _encode
+
+    # With its type, because a mere name would be the keyword of C.
+    def send_client(self, client, command, content=None, object volatile=False, latest=None):
+        """Send a command to one client.
+
+        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
+            with that name: the one that joined first, and a warning.
+        :raises ClientNotFound: no such client is connected.
+        """
+        cdef Outbox outbox
+        cdef bint known
+        if not PyBytes_CheckExact(content):
+            content = self._encode(content)
+        if isinstance(client, Recipient) and volatile is False and latest is None:
+            with cython.critical_section(client):
+                outbox = (<Recipient>client)._box
+            known = outbox is not None and outbox._queue is self._queue
+            if known and (outbox.put_command(command, content) or not outbox.closed):
+                return
+        self._send_otherwise(client, command, content, volatile, latest)

@@ -1,4 +1,4 @@
-"""The writing side of the framing core in Python: an outbox, and one frame to many of them.
+"""The writing side of the framing core in Python: an outbox, and the ways of a frame into it.
 
 Same names, results and errors as ``_outbox.pyx``; ``tests/framing`` compares the two.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hisock._framing_common import (
     BY_REFERENCE,
@@ -18,6 +18,9 @@ from hisock._framing_common import (
     reject_message,
 )
 from hisock._framing_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
+
+if TYPE_CHECKING:
+    from hisock.clients import ClientRef
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4
@@ -42,13 +45,13 @@ class Outbox:
         "_full",
         "_header_len",
         "_headers",
-        "_owner",
         "_pieces",
         "_queue",
         "_schedule",
         "closed",
         "frames",
         "limit",
+        "owner",
         "refused",
         "refusing",
         "size",
@@ -69,7 +72,7 @@ class Outbox:
         self._header_len = checked_header_len(header_len)
         self._headers = headers_of(self._header_len)
         self._queue = queue
-        self._owner = owner
+        self.owner = owner
         self._schedule = schedule
         self._full = full
         self.limit = sys.maxsize
@@ -100,10 +103,17 @@ class Outbox:
             header = self._headers[length]
         except KeyError:
             header = remember_header(self._headers, length, self._header_len)
-        outcome = self._put((header, prefix, _piece(message)), len(header) + length)
-        if outcome > QUEUED:
-            self._announce(outcome)
-        return outcome != REFUSED
+        # The rest is as in _put(), since one more call would cost a sixth of all this.
+        if self.closed or self.refusing:
+            self.refused += self.refusing
+            return False
+        piece = message if length < BY_REFERENCE else _piece(message)
+        self._pieces.extend((header, prefix, piece))
+        self.size += self._header_len + length
+        self.frames += 1
+        if not self._dirty or self.closed or self.size > self.limit:
+            self._announce(self._settle())
+        return True
 
     def write(self, frame: bytes, /) -> bool:
         """Queue a frame built before; ``False`` if the outbox is closed or refuses."""
@@ -152,6 +162,10 @@ class Outbox:
         self._pieces.extend(pieces)
         self.size += size
         self.frames += 1
+        return self._settle()
+
+    def _settle(self) -> int:
+        """Note the owner, if it is not noted; return what is to be called."""
         if self.closed:
             self.close()  # by another thread, meanwhile
         outcome = QUEUED
@@ -160,10 +174,10 @@ class Outbox:
         if not self._dirty:
             self._dirty = True
             queue = self._queue
-            queue.append(self._owner)
+            queue.append(self.owner)
             # Not "the length is 1": another thread may append between the two steps.
             first = queue[:1]
-            if first and first[0] is self._owner:
+            if first and first[0] is self.owner:
                 outcome |= DUE
         return outcome
 
@@ -171,7 +185,7 @@ class Outbox:
         if outcome & DUE:
             self._schedule()
         if outcome & FULL and self._full is not None:
-            self._full(self._owner)
+            self._full(self.owner)
 
 
 def _piece(data: bytes) -> bytes | tuple[bytes]:
@@ -227,3 +241,65 @@ def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
         for box in full:
             box._announce(FULL)
     return accepted
+
+
+class Recipient:
+    """What a frame can be sent to with nothing looked up: it has the outbox with it.
+
+    ``_outbox`` is ``None`` while nobody is behind it, at first and when the peer has gone.
+    """
+
+    __slots__ = ("_outbox",)
+
+    _outbox: Outbox | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        recipient = super().__new__(cls)
+        object.__setattr__(recipient, "_outbox", None)
+        return recipient
+
+
+class DirectSender:
+    """Sends to one recipient, which is what most programs do most often, in one call.
+
+    ``_queue`` is that of the outboxes which are its own, and ``_encode`` makes bytes of a message.
+    What is less simple goes to ``_send_otherwise()`` of the class that inherits this.
+    """
+
+    _queue: list[Any]
+    _encode: Callable[[Any], bytes | None]
+
+    def send_client(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        volatile: bool = False,
+        latest: str | None = None,
+    ) -> None:
+        """Send a command to one client.
+
+        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
+            with that name: the one that joined first, and a warning.
+        :raises ClientNotFound: no such client is connected.
+        """
+        if type(content) is not bytes:
+            content = self._encode(content)
+        try:
+            outbox: Outbox = client._outbox  # type: ignore[union-attr,assignment]
+            known = outbox._queue is self._queue and volatile is False and latest is None
+        except AttributeError:  # not a recipient, or one that has gone
+            known = False
+        if known and (outbox.send(command, content) or not outbox.closed):
+            return
+        self._send_otherwise(client, command, content, volatile, latest)
+
+    def _send_otherwise(
+        self,
+        client: ClientRef,
+        command: str,
+        content: bytes | None,
+        volatile: bool,
+        latest: str | None,
+    ) -> None:
+        raise NotImplementedError

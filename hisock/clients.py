@@ -6,16 +6,17 @@ dict accesses, however many clients there are.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from hisock.addresses import Addr, format_addr, parse_addr
 from hisock.exceptions import ClientNotFound, GroupNotFound
-from hisock.framing import Outbox
+from hisock.framing import Outbox, Recipient
 
 
-class ClientInfo:
+class ClientInfo(Recipient):
     """One client as handlers see it: an immutable value.
 
     A client that renames itself gets a new one. Two are equal, and hash alike, when address, name
@@ -28,14 +29,12 @@ class ClientInfo:
     :ivar addr: the address as ``(ip, port)``.
     """
 
-    __slots__ = ("_peer", "addr", "group", "ip", "name")
+    __slots__ = ("addr", "group", "ip", "name")
 
     ip: str
     addr: Addr
     name: str | None
     group: str | None
-    # The live connection behind it, so that a reply needs no look-up; not part of the value.
-    _peer: Any
 
     def __init__(
         self,
@@ -49,7 +48,12 @@ class ClientInfo:
         fill(self, "ip", format_addr(addr))
         fill(self, "name", name)
         fill(self, "group", group)
-        fill(self, "_peer", None)
+
+    @property
+    def _peer(self) -> Any:
+        """The connection behind it, if there is one; not part of the value."""
+        outbox = self._outbox
+        return None if outbox is None else outbox.owner
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"ClientInfo is immutable, {name!r} cannot be set")
@@ -111,6 +115,14 @@ class ClientInfo:
         return cls(value["ip"], value.get("name"), value.get("group"))
 
 
+def _levels_to_program() -> int:
+    """How many calls above the caller the program is, which called something here."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("hisock."):
+        frame, levels = frame.f_back, levels + 1
+    return levels
+
+
 #: How a client can be named in a call.
 ClientRef = ClientInfo | tuple[str, int] | str
 
@@ -153,7 +165,7 @@ class Registry(Generic[P]):
         peer.joined = self._joins
         self._by_ip[peer.info.ip] = peer
         self.everyone[peer.outbox] = peer
-        object.__setattr__(peer.info, "_peer", peer)
+        object.__setattr__(peer.info, "_outbox", peer.outbox)
         self._add_name(peer, peer.info.name)
         self._add_to_group(peer, peer.info.group)
 
@@ -170,7 +182,7 @@ class Registry(Generic[P]):
     def change(self, peer: P, info: ClientInfo) -> None:
         """Give a peer another name or group."""
         old, peer.info = peer.info, info
-        object.__setattr__(info, "_peer", peer)
+        object.__setattr__(info, "_outbox", peer.outbox)
         # In the new place before it leaves the old one: another thread may be looking for it.
         if info.name != old.name:
             self._add_name(peer, info.name)
@@ -221,6 +233,8 @@ class Registry(Generic[P]):
             peer = self._by_ip.get(client)
             return peer if peer is not None else self._find_by_name(client)
         if isinstance(client, ClientInfo):
+            if client._outbox in self.everyone:
+                return self.everyone[client._outbox]
             ip = client.ip
         elif isinstance(client, dict) and "ip" in client:
             return self.find(client["ip"])
@@ -251,7 +265,7 @@ class Registry(Generic[P]):
                 f"{len(same_name)} clients have the name {name!r}; "
                 f"taking the one that joined first, {peer.info.ip}",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=_levels_to_program(),
             )
         return peer
 

@@ -51,7 +51,7 @@ from hisock.exceptions import FramingError
 if TYPE_CHECKING:
     from hisock._framing_common import build_header, check_command
     from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
-    from hisock._outbox_py import Outbox, fan_out
+    from hisock._outbox_py import DirectSender, Outbox, Recipient, fan_out
 
     IMPLEMENTATION: str
 else:
@@ -70,7 +70,9 @@ else:
         from hisock import _outbox_py as _out
 
     Decoder = _core.Decoder
+    DirectSender = _out.DirectSender
     Outbox = _out.Outbox
+    Recipient = _out.Recipient
     Scratch = _core.Scratch
     build_command = _core.build_command
     build_header = _core.build_header
@@ -84,9 +86,11 @@ __all__ = [
     "IMPLEMENTATION",
     "MAX_HEADER_LEN",
     "Decoder",
+    "DirectSender",
     "Frame",
     "FramingError",
     "Outbox",
+    "Recipient",
     "Scratch",
     "build_command",
     "build_header",

@@ -350,7 +350,7 @@ class Hub:
             if call_func and self.events.runs_elsewhere("leave"):
                 return
             # Its session could be asked for until now.
-            object.__setattr__(info, "_peer", None)
+            object.__setattr__(info, "_outbox", None)
 
     def note_end(self, kind: str, reason: str, who: object) -> None:
         """Count and log the end of a connection."""

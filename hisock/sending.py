@@ -9,11 +9,11 @@ from hisock.casting import Codec
 from hisock.clients import ClientInfo, ClientRef, Registry
 from hisock.connection import Connection
 from hisock.exceptions import ClientNotFound
-from hisock.framing import Outbox, build_command, fan_out
+from hisock.framing import DirectSender, Outbox, build_command, fan_out
 from hisock.hub import Hub
 
 
-class Sender:
+class Sender(DirectSender):
     """The sending half of a server.
 
     Every method takes the message as ``content``; see :mod:`hisock.casting` for what can be sent.
@@ -31,36 +31,21 @@ class Sender:
     _registry: Registry[Connection]
     _codec: Codec
 
-    def send_client(
+    def _send_otherwise(
         self,
         client: ClientRef,
         command: str,
-        content: Any = None,
-        volatile: bool = False,
-        latest: str | None = None,
+        content: bytes | None,
+        volatile: bool,
+        latest: str | None,
     ) -> None:
-        """Send a command to one client.
-
-        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
-            with that name: the one that joined first, and a warning.
-        :raises ClientNotFound: no such client is connected.
-        """
-        if type(content) is not bytes:
-            content = self._codec.encode(content)
-        try:
-            peer: Connection = client._peer  # type: ignore[union-attr]
-            outbox = peer.outbox
-            known = peer.hub is self._hub
-        except AttributeError:  # not a ClientInfo, or one of a client that has gone
-            known = False
-        if not known:
-            peer = self._registry.find(client)
-            outbox = peer.outbox
+        peer = self._registry.find(client)
+        outbox = peer.outbox
         if volatile or latest is not None:
-            sent = self._fan_out({outbox: peer}, command, content, volatile, latest)
-            if not sent and outbox.closed:
-                raise ClientNotFound(f"{peer.info} is no longer connected")
-        elif not outbox.send(command, content) and outbox.closed:
+            sent = self._fan_out({outbox: peer}, command, content, volatile, latest) > 0
+        else:
+            sent = outbox.send(command, content)
+        if not sent and outbox.closed:
             raise ClientNotFound(f"{peer.info} is no longer connected")
 
     def send_all_clients(
@@ -138,9 +123,6 @@ class Sender:
         return self._fan_out(members, command, self._codec.encode(content), volatile, latest)
 
     def _find_or_none(self, client: ClientRef) -> Connection | None:
-        peer: Connection | None = client._peer if type(client) is ClientInfo else None
-        if peer is not None and peer.hub is self._hub:
-            return peer
         try:
             return self._registry.find(client)
         except ClientNotFound:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
 
-from hisock.framing import Decoder, Frame, FramingError, Outbox, Scratch
+from hisock.framing import (
+    Decoder,
+    DirectSender,
+    Frame,
+    FramingError,
+    Outbox,
+    Recipient,
+    Scratch,
+)
 
 HEADER_LEN = 16
 
@@ -19,7 +27,9 @@ class Core:
 
     name: str
     Decoder: type[Decoder]
+    DirectSender: type[DirectSender]
     Outbox: type[Outbox]
+    Recipient: type[Recipient]
     Scratch: type[Scratch]
     build_command: Callable[..., bytes]
     build_header: Callable[..., bytes]
@@ -35,7 +45,9 @@ def load(name: str, reading: str, writing: str) -> Core:
     return Core(
         name,
         read.Decoder,
+        write.DirectSender,
         write.Outbox,
+        write.Recipient,
         read.Scratch,
         read.build_command,
         read.build_header,
