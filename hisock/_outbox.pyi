@@ -6,6 +6,7 @@ from hisock.clients import ClientRef
 class Outbox:
     limit: int
     refusing: bool
+    sender: Any
     def __new__(
         cls,
         queue: list[Any],
@@ -38,22 +39,11 @@ def fan_out(outboxes: Iterable[Outbox], frame: bytes, /) -> int: ...
 class Recipient:
     _outbox: Outbox | None
 
-class DirectSender:
-    _queue: list[Any]
-    _encode: Callable[[Any], bytes | None]
-    def send_client(
-        self,
-        client: ClientRef,
-        command: str,
-        content: Any = None,
-        volatile: bool = False,
-        latest: str | None = None,
-    ) -> None: ...
-    def _send_otherwise(
-        self,
-        client: ClientRef,
-        command: str,
-        content: bytes | None,
-        volatile: bool,
-        latest: str | None,
-    ) -> None: ...
+def send_client(
+    self: Any,
+    client: ClientRef,
+    command: str,
+    content: Any = None,
+    volatile: bool = False,
+    latest: str | None = None,
+) -> None: ...

@@ -62,12 +62,15 @@ cdef class Outbox:
     A peer that is too slow can be refused more: while ``refusing`` is set, :meth:`send` and
     :meth:`write` queue nothing, count in ``refused`` and return ``False``.
 
+    Who sends to its peer with :func:`send_client` is the ``sender``, ``None`` at first.
+
     No Python code runs between the first and the last change that a method makes, which makes
     each of them atomic where there is a GIL; where there is none they lock the outbox.
     """
 
     cdef list _queue
     cdef readonly object owner
+    cdef public object sender
     cdef object _schedule
     cdef object _full
     # What comes before the tail. It is there from the start, since making a list may run the
@@ -355,32 +358,26 @@ cdef class Recipient:
             self._box = outbox
 
 
-cdef class DirectSender:
-    """Sends to one recipient, which is what most programs do most often, in one call.
+@cython.binding(True)
+def send_client(
+    self, client, command, content=None, object volatile=False, latest=None  # "object": see below
+):
+    """Send a command to one client.
 
-    ``_queue`` is that of the outboxes which are its own, and ``_encode`` makes bytes of a message.
-    What is less simple goes to ``_send_otherwise()`` of the class that inherits this.
+    :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
+        with that name: the one that joined first, and a warning.
+    :raises ClientNotFound: no such client is connected.
     """
-
-    cdef public list _queue
-    cdef public object _encode
-
-    # With its type, because a mere name would be the keyword of C.
-    def send_client(self, client, command, content=None, object volatile=False, latest=None):
-        """Send a command to one client.
-
-        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
-            with that name: the one that joined first, and a warning.
-        :raises ClientNotFound: no such client is connected.
-        """
-        cdef Outbox outbox
-        cdef bint known
-        if not PyBytes_CheckExact(content):
-            content = self._encode(content)
-        if isinstance(client, Recipient) and volatile is False and latest is None:
-            with cython.critical_section(client):
-                outbox = (<Recipient>client)._box
-            known = outbox is not None and outbox._queue is self._queue
-            if known and (outbox.put_command(command, content) or not outbox.closed):
-                return
-        self._send_otherwise(client, command, content, volatile, latest)
+    # A method of servers, but no server inherits from a class in C: the attributes of those are
+    # slower. ("volatile" without a type would be the keyword of C.)
+    cdef Outbox outbox
+    cdef bint known
+    if not PyBytes_CheckExact(content):
+        content = self._codec.encode(content)
+    if isinstance(client, Recipient) and volatile is False and latest is None:
+        with cython.critical_section(client):
+            outbox = (<Recipient>client)._box
+        known = outbox is not None and outbox.sender is self
+        if known and (outbox.put_command(command, content) or not outbox.closed):
+            return
+    self._send_otherwise(client, command, content, volatile, latest)

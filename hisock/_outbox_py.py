@@ -38,6 +38,11 @@ class Outbox:
 
     Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes. ``size`` and
     ``frames`` tell how many bytes and frames wait. ``limit`` is without bounds at first.
+
+    A peer that is too slow can be refused more: while ``refusing`` is set, :meth:`send` and
+    :meth:`write` queue nothing, count in ``refused`` and return ``False``.
+
+    Who sends to its peer with :func:`send_client` is the ``sender``, ``None`` at first.
     """
 
     __slots__ = (
@@ -54,6 +59,7 @@ class Outbox:
         "owner",
         "refused",
         "refusing",
+        "sender",
         "size",
         "taken_bytes",
         "taken_frames",
@@ -73,6 +79,7 @@ class Outbox:
         self._headers = headers_of(self._header_len)
         self._queue = queue
         self.owner = owner
+        self.sender: Any = None
         self._schedule = schedule
         self._full = full
         self.limit = sys.maxsize
@@ -259,47 +266,27 @@ class Recipient:
         return recipient
 
 
-class DirectSender:
-    """Sends to one recipient, which is what most programs do most often, in one call.
+def send_client(
+    self: Any,
+    client: ClientRef,
+    command: str,
+    content: Any = None,
+    volatile: bool = False,
+    latest: str | None = None,
+) -> None:
+    """Send a command to one client.
 
-    ``_queue`` is that of the outboxes which are its own, and ``_encode`` makes bytes of a message.
-    What is less simple goes to ``_send_otherwise()`` of the class that inherits this.
+    :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
+        with that name: the one that joined first, and a warning.
+    :raises ClientNotFound: no such client is connected.
     """
-
-    _queue: list[Any]
-    _encode: Callable[[Any], bytes | None]
-
-    def send_client(
-        self,
-        client: ClientRef,
-        command: str,
-        content: Any = None,
-        volatile: bool = False,
-        latest: str | None = None,
-    ) -> None:
-        """Send a command to one client.
-
-        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
-            with that name: the one that joined first, and a warning.
-        :raises ClientNotFound: no such client is connected.
-        """
-        if type(content) is not bytes:
-            content = self._encode(content)
-        try:
-            outbox: Outbox = client._outbox  # type: ignore[union-attr,assignment]
-            known = outbox._queue is self._queue and volatile is False and latest is None
-        except AttributeError:  # not a recipient, or one that has gone
-            known = False
-        if known and (outbox.send(command, content) or not outbox.closed):
-            return
-        self._send_otherwise(client, command, content, volatile, latest)
-
-    def _send_otherwise(
-        self,
-        client: ClientRef,
-        command: str,
-        content: bytes | None,
-        volatile: bool,
-        latest: str | None,
-    ) -> None:
-        raise NotImplementedError
+    if type(content) is not bytes:
+        content = self._codec.encode(content)
+    try:
+        outbox: Outbox = client._outbox  # type: ignore[union-attr,assignment]
+        known = outbox.sender is self and volatile is False and latest is None
+    except AttributeError:  # not a recipient, or one that has gone
+        known = False
+    if known and (outbox.send(command, content) or not outbox.closed):
+        return
+    self._send_otherwise(client, command, content, volatile, latest)

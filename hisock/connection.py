@@ -112,6 +112,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.outbox = Outbox(hub.dirty, self, hub.schedule, hub.header_len, hub.overfull)
         self.outbox.limit = hub.options.send_buffer
+        self.outbox.sender = hub.sender
 
     # -- called by the loop
 

@@ -51,7 +51,7 @@ from hisock.exceptions import FramingError
 if TYPE_CHECKING:
     from hisock._framing_common import build_header, check_command
     from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
-    from hisock._outbox_py import DirectSender, Outbox, Recipient, fan_out
+    from hisock._outbox_py import Outbox, Recipient, fan_out, send_client
 
     IMPLEMENTATION: str
 else:
@@ -70,7 +70,6 @@ else:
         from hisock import _outbox_py as _out
 
     Decoder = _core.Decoder
-    DirectSender = _out.DirectSender
     Outbox = _out.Outbox
     Recipient = _out.Recipient
     Scratch = _core.Scratch
@@ -79,6 +78,7 @@ else:
     build_raw = _core.build_raw
     check_command = _core.check_command
     fan_out = _out.fan_out
+    send_client = _out.send_client
 
 __all__ = [
     "DEFAULT_HEADER_LEN",
@@ -86,7 +86,6 @@ __all__ = [
     "IMPLEMENTATION",
     "MAX_HEADER_LEN",
     "Decoder",
-    "DirectSender",
     "Frame",
     "FramingError",
     "Outbox",
@@ -97,4 +96,5 @@ __all__ = [
     "build_raw",
     "check_command",
     "fan_out",
+    "send_client",
 ]

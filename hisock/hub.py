@@ -44,11 +44,13 @@ class Hub:
     Everything here runs on the loop's thread, except what says otherwise.
 
     :param events: the handlers.
+    :param sender: what sends to the clients with ``send_client``.
     """
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(self, events: ServerEvents, options: ServerOptions) -> None:
+    def __init__(self, events: ServerEvents, options: ServerOptions, sender: object) -> None:
+        self.sender = sender
         self.events = events
         # Bound once: every connection keeps them.
         self.dispatch = events.dispatch

@@ -9,11 +9,11 @@ from hisock.casting import Codec
 from hisock.clients import ClientInfo, ClientRef, Registry
 from hisock.connection import Connection
 from hisock.exceptions import ClientNotFound
-from hisock.framing import DirectSender, Outbox, build_command, fan_out
+from hisock.framing import Outbox, build_command, fan_out, send_client
 from hisock.hub import Hub
 
 
-class Sender(DirectSender):
+class Sender:
     """The sending half of a server.
 
     Every method takes the message as ``content``; see :mod:`hisock.casting` for what can be sent.
@@ -30,6 +30,8 @@ class Sender(DirectSender):
     _hub: Hub
     _registry: Registry[Connection]
     _codec: Codec
+
+    send_client = send_client  # to one of its own clients without a look-up, else:
 
     def _send_otherwise(
         self,

@@ -138,9 +138,7 @@ class HiSockServer(Sender, Asker, Roster):
         self._error_log = LogLimit()
         self._waiting = Waiting(threading.Lock(), time.monotonic)
         self._events = ServerEvents(self._waiting, self, self._codec, header_len, cache_size)
-        self._hub = Hub(self._events, options)
-        self._queue = self._hub.dirty
-        self._encode = self._codec.encode
+        self._hub = Hub(self._events, options, sender=self)
         self._workers = self._hub.workers
         self._registry = self._hub.registry
         self._closed = False

@@ -10,7 +10,6 @@ from itertools import pairwise
 
 from hisock.framing import (
     Decoder,
-    DirectSender,
     Frame,
     FramingError,
     Outbox,
@@ -27,7 +26,6 @@ class Core:
 
     name: str
     Decoder: type[Decoder]
-    DirectSender: type[DirectSender]
     Outbox: type[Outbox]
     Recipient: type[Recipient]
     Scratch: type[Scratch]
@@ -36,6 +34,7 @@ class Core:
     build_raw: Callable[..., bytes]
     check_command: Callable[..., None]
     fan_out: Callable[..., int]
+    send_client: Callable[..., None]
 
 
 def load(name: str, reading: str, writing: str) -> Core:
@@ -45,7 +44,6 @@ def load(name: str, reading: str, writing: str) -> Core:
     return Core(
         name,
         read.Decoder,
-        write.DirectSender,
         write.Outbox,
         write.Recipient,
         read.Scratch,
@@ -54,6 +52,7 @@ def load(name: str, reading: str, writing: str) -> Core:
         read.build_raw,
         read.check_command,
         write.fan_out,
+        write.send_client,
     )
 
 

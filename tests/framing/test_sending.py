@@ -12,34 +12,39 @@ from framing.cores import Core
 PATIENCE = 20.0  # seconds
 
 
-def encode(content: Any) -> bytes | None:
-    """Stand in for a codec: text, or nothing."""
-    if content is None:
-        return None
-    if isinstance(content, str):
-        return content.encode()
-    raise TypeError(f"{content!r} cannot be encoded")
+class Codec:
+    """Encodes text, or nothing."""
+
+    def encode(self, content: Any) -> bytes | None:
+        if content is None:
+            return None
+        if isinstance(content, str):
+            return content.encode()
+        raise TypeError(f"{content!r} cannot be encoded")
 
 
 class Office:
-    """A sender of one implementation, with a recipient that is its own."""
+    """A sender with the method of one implementation, and a recipient that is its own."""
 
     def __init__(self, core: Core) -> None:
         self.otherwise: list[tuple[Any, ...]] = []
+        self.queue: list[Any] = []
+        self.core = core
         office = self
 
-        class Sender(core.DirectSender):  # type: ignore[name-defined,misc]
+        class Sender:
+            _codec = Codec()
+            send_client = core.send_client
+
             def _send_otherwise(self, *args: Any) -> None:
                 office.otherwise.append(args)
 
-        self.sender = Sender()
-        self.sender._queue = []
-        self.sender._encode = encode
-        self.send = self.sender.send_client
-        self.outbox = core.Outbox(self.sender._queue, self, lambda: None)
+        sender = Sender()
+        self.send = sender.send_client
+        self.outbox = core.Outbox(self.queue, self, lambda: None)
+        self.outbox.sender = sender
         self.ada: Any = core.Recipient()
         self.ada._outbox = self.outbox
-        self.core = core
 
     def sent(self) -> list[Any]:
         return list(self.core.Decoder().feed(b"".join(self.outbox.take())))
@@ -61,7 +66,7 @@ def test_a_message_goes_to_the_outbox_of_a_recipient(office: Office) -> None:
         ("stop", None),
         ("go", None),
     ]
-    assert office.sender._queue == [office]
+    assert office.queue == [office]
     assert office.otherwise == []
 
 
