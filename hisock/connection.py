@@ -204,7 +204,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         self.hub.buffered += pending - self.held
         self.held = pending
         if self.hub.buffered > self.hub.options.max_buffered:
-            self.hub.relieve()
+            self.hub.pressure.too_much_held()
 
     def _fail_if_idle(self) -> None:
         """End the connection for what is wrong with its bytes, after what came before that."""
@@ -412,7 +412,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         waits = self._transport.get_write_buffer_size()
         bound = self.hub.options.send_buffer + self._largest
         if waits + self.outbox.size > bound:
-            self.hub.slow(self, waits + self.outbox.size)
+            self.hub.pressure.behind(self, waits + self.outbox.size)
         else:
             self.outbox.limit = bound - waits
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -17,12 +16,14 @@ from hisock.accepting import Acceptor
 from hisock.clients import ClientInfo, Registry
 from hisock.closing import Closing
 from hisock.connection import LINGER_SECONDS, RECEIVE_SIZE, Connection
-from hisock.door import SECOND_LOOK, Door
+from hisock.door import Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
+from hisock.keepalive import Keepalive
 from hisock.limits import LogLimit
 from hisock.options import ServerOptions
+from hisock.pressure import Pressure
 from hisock.running import Job
 from hisock.stats import Figures, ServerStats, TickStats
 from hisock.tasks import Tasks
@@ -34,8 +35,6 @@ T = TypeVar("T")
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
-#: Seconds that a thread which sends much waits at most for the loop to write it.
-_MOST_DELAY = 0.05
 
 
 class Hub:
@@ -55,7 +54,8 @@ class Hub:
         # Bound once: every connection keeps them.
         self.dispatch = events.dispatch
         self.schedule = self.schedule_flush
-        self.overfull = self.relieve_outbox
+        self.pressure = Pressure(self)
+        self.overfull = self.pressure.outbox_full
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
@@ -115,7 +115,7 @@ class Hub:
         for tick in self._ticks:
             self._run_tick(tick)
         if self.options.keepalive:
-            self._later(self.options.keepalive_interval, self._send_keepalive)
+            Keepalive(self).start()
         self._watch_lag(self.loop.time())
         try:
             ready()
@@ -232,7 +232,9 @@ class Hub:
             return False
         return True
 
-    def _later(self, seconds: float, func: Callable[[], None]) -> None:
+    def later(self, seconds: float, func: Callable[[], None]) -> None:
+        """Call a function in so many seconds, unless the server ends before."""
+
         def call() -> None:
             self._timers.discard(timer)
             func()
@@ -436,62 +438,12 @@ class Hub:
             data = self.describe(connection)
             fan_out(audience, protocol.build_reserved(event, data, self.header_len))
 
-    # -- limits
-
-    def relieve_outbox(self, connection: Connection) -> None:
-        """More waits for a client than may: write it now. From any thread."""
-        if get_ident() == self._thread_id:
-            connection.relieve()
-            return
-        # A thread that sends without end would keep the loop from writing, so it waits for that;
-        # not for long, since the loop may wait for the thread.
-        written = threading.Event()
-
-        def relieve() -> None:
-            if connection.outbox.size > connection.outbox.limit:
-                connection.relieve()
-            written.set()
-
-        if self.post(relieve):
-            written.wait(_MOST_DELAY)
-
-    def slow(self, connection: Connection, backlog: int) -> None:
-        """A client takes less than is sent to it, and too much waits for it."""
-        policy = self.options.on_slow
-        if callable(policy):
-            try:
-                policy = policy(connection.info, backlog) or "keep"  # type: ignore[assignment]
-            except Exception as exc:
-                self.events.runner.report(exc, "on_slow", connection.info)
-                policy = "disconnect"
-        if policy not in ("drop", "disconnect"):
-            # To be asked again when as much again waits.
-            connection.outbox.limit = connection.outbox.size + self.options.send_buffer
-            return
-        connection.outbox.refusing = True
-        if policy == "disconnect":
-            reason = f"{backlog} bytes wait for it, the limit is {self.options.send_buffer}"
-            # Later: a handler may be going through its players, and `leave` takes one away.
-            self.loop.call_soon(self._end_slow, connection, reason)
-
-    def _end_slow(self, connection: Connection, reason: str) -> None:
-        self.leave(connection, "slow", reason, at_once=True)
-
-    def relieve(self) -> None:
-        """Too many bytes of incomplete frames are held: end the connection with the most."""
-        worst = max(self.connections, key=lambda connection: connection.held)
-        reason = (
-            f"{self.buffered} bytes of incomplete frames are held for all clients, the limit is "
-            f"{self.options.max_buffered}; {worst.held} are of this one"
-        )
-        self.leave(worst, "memory", reason, at_once=True)
-
     # -- figures
 
     def _watch_lag(self, due: float) -> None:
         self._loop_lag = max(0.0, self.loop.time() - due)
         following = self.loop.time() + 1.0
-        self._later(1.0, lambda: self._watch_lag(following))
+        self.later(1.0, lambda: self._watch_lag(following))
 
     def stats(self) -> ServerStats:
         """Figures as of now. From any thread."""
@@ -517,24 +469,3 @@ class Hub:
             loop_lag=self._loop_lag,
             ticks=ticks,
         )
-
-    # -- keepalive
-
-    def _send_keepalive(self) -> None:
-        for connection in self.registry:
-            connection.alive = False
-        frame = protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
-        fan_out(self.registry.everyone, frame)
-        self._later(self.options.keepalive_timeout, self._check_alive)
-
-    def _check_alive(self) -> None:
-        # An answer may have come while a handler kept the loop; then it is read before the second
-        # look.
-        self._later(SECOND_LOOK, self._end_silent)
-
-    def _end_silent(self) -> None:
-        seconds = self.options.keepalive_timeout
-        for connection in self.registry:
-            if not connection.alive and not connection.waits_for_us:
-                connection.fail("keepalive", f"no answer to the keepalive within {seconds:g} s")
-        self._later(self.options.keepalive_interval, self._send_keepalive)
