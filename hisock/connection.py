@@ -2,8 +2,8 @@
 
 How bytes arrive and how they leave is decided here and nowhere else. Reading: the loop receives
 into the buffer that the decoder names, and every frame that is complete then is dispatched.
-Writing: what is sent gathers in the outbox, and the hub writes each outbox once per iteration of
-the loop.
+Writing: what is sent gathers in the outbox, and the hub writes the outboxes in turn, each at most
+once per iteration of the loop.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
                 self._let_others()
             hub = self.hub
             dirty = hub.dirty
-            dirty.append(self)  # so that no other is the first, and nobody schedules a flush
+            idle = not dirty
+            if idle:
+                dirty.append(self)  # so that no other is the first, and nobody schedules a flush
             try:
                 if self._limit is not None:
                     self._take_limited(frames, self._limit)
@@ -149,9 +151,9 @@ class Connection(Deferring, asyncio.BufferedProtocol):
                 hub.interrupt(exc)
             finally:
                 # An answer to the client itself is written at once, which saves the loop an
-                # iteration. What goes to others waits for the end of this one: the next that is
-                # read may add to it. Other threads append meanwhile, so the front is cut off.
-                if dirty[0] is self:  # else a flush had been scheduled before
+                # iteration. What goes to others waits until all has been read: the next may add
+                # to it. Other threads append meanwhile, so the front is cut off.
+                if idle and dirty[0] is self:  # else a flush was scheduled before
                     count = len(dirty)
                     if count == 1:
                         del dirty[0]

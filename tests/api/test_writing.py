@@ -1,0 +1,109 @@
+"""Whom the server writes to in one turn of the loop, and in which order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import Events, Peer
+
+import hisock
+
+MakeServer = Callable[..., hisock.ThreadedHiSockServer]
+MakePeer = Callable[..., Peer]
+
+CROWD = 200
+MOST_WRITES = 64  # a turn
+
+
+@pytest.fixture(params=["asyncio", "auto"])
+def server(request: pytest.FixtureRequest, make_server: MakeServer) -> Any:
+    return make_server(loop=request.param, announce="group")
+
+
+def crowd(server: hisock.ThreadedHiSockServer, make_peer: MakePeer) -> list[Peer]:
+    """Peers that hear of nobody but themselves."""
+    return [make_peer(server, group=str(number)) for number in range(CROWD)]
+
+
+def waiting(server: hisock.HiSockServer) -> int:
+    """For how many clients something waits."""
+    return sum(server.backlog(client) > 0 for client in server.get_all_clients())
+
+
+def each_turn(server: hisock.HiSockServer, look: Callable[[int], bool]) -> None:
+    """Call a function in each turn of the loop, with how many wait, until it returns false."""
+
+    def turn() -> None:
+        if look(waiting(server)):
+            server._hub.loop.call_soon(turn)
+
+    server._hub.loop.call_soon(turn)
+
+
+def test_a_frame_for_many_is_written_in_several_turns(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer, events: Events
+) -> None:
+    """So the loop reads in between, however many there are to write to."""
+
+    @server.on("all")
+    def to_all(client: hisock.ClientInfo) -> None:
+        def look(left: int) -> bool:
+            lefts.append(left)
+            if not left:
+                events.add("written", lefts)
+            return bool(left)
+
+        lefts: list[int] = []
+        server.send_all_clients("news", "it rains")
+        each_turn(server, look)
+
+    server.start()
+    peers = crowd(server, make_peer)
+    peers[0].send("all")
+    lefts = events.wait_for("written")[1]
+    written = [before - after for before, after in itertools.pairwise([CROWD, *lefts])]
+    assert max(written) == MOST_WRITES
+    assert sum(written) == CROWD
+    for peer in peers:
+        assert peer.read().command == "news"
+
+
+def test_what_is_sent_meanwhile_comes_after_it_and_to_everybody(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer
+) -> None:
+    @server.on("all")
+    def to_all(client: hisock.ClientInfo) -> None:
+        def look(left: int) -> bool:
+            if 0 < left < CROWD:
+                server.send_all_clients("second")
+                return False
+            return True
+
+        server.send_all_clients("first")
+        each_turn(server, look)
+
+    server.start()
+    peers = crowd(server, make_peer)
+    peers[0].send("all")
+    for peer in peers:
+        assert [peer.read().command, peer.read().command] == ["first", "second"]
+
+
+def test_clients_ask_and_are_answered_while_others_wait_in_line(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer
+) -> None:
+    server.on("all")(lambda client: server.send_all_clients("news"))
+    server.on("ask")(lambda client: server.send_client(client, "answer"))
+    server.start()
+    peers = crowd(server, make_peer)
+    for peer in peers:
+        peer.send("ask")
+        peer.send("all")
+        peer.send("ask")
+    for peer in peers:
+        got = [peer.read().command for _ in range(CROWD + 2)]
+        assert (got.count("news"), got.count("answer")) == (CROWD, 2)
+        assert got.index("answer") <= CROWD
