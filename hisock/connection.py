@@ -35,6 +35,16 @@ RECEIVE_SIZE = 65536
 _NO_FRAMES: list[RawFrame] = []
 
 
+class Head:
+    """Stands first in the line of those to write to while a connection is read."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+
+HEAD = Head()
+
+
 class Connection(Deferring, asyncio.BufferedProtocol):
     """A client, from the moment it connects.
 
@@ -137,7 +147,7 @@ class Connection(Deferring, asyncio.BufferedProtocol):
             dirty = hub.dirty
             idle = not dirty
             if idle:
-                dirty.append(self)  # so that no other is the first, and nobody schedules a flush
+                dirty.append(HEAD)  # so that nobody else is the first, and schedules a flush
             try:
                 if self._limit is not None:
                     self._take_limited(frames, self._limit)
@@ -153,13 +163,12 @@ class Connection(Deferring, asyncio.BufferedProtocol):
                 # An answer to the client itself is written at once, which saves the loop an
                 # iteration. What goes to others waits until all has been read: the next may add
                 # to it. Other threads append meanwhile, so the front is cut off.
-                if idle and dirty[0] is self:  # else a flush was scheduled before
-                    count = len(dirty)
-                    if count == 1:
-                        del dirty[0]
-                    elif count == 2 and dirty[1] is self:
+                if idle and dirty[0] is HEAD:  # else another thread has scheduled a flush
+                    if len(dirty) == 2 and dirty[1] is self:
                         del dirty[:2]
                         self.flush()
+                    else:
+                        del dirty[0]
                     if dirty:
                         hub.flush_later()
         if decoder.pending != self.held:

@@ -50,7 +50,7 @@ def _hisock(
         arguments=(loop, core),
         variables=variables,
         players=players,
-        writes="what is for others at most once per peer and loop iteration, the reply to a read at once",
+        writes="for others once per peer and iteration at the most; the reply to a read at once",
     )
 
 
