@@ -33,6 +33,7 @@ from hisock.framing import (
 )
 from hisock.link import LINGER_SECONDS
 from hisock.loop_waiting import LoopWaiter, await_frame
+from hisock.loops import write_chunks
 from hisock.options import ClientOptions
 from hisock.receiving import call_timed_out
 from hisock.reconnecting import Reconnect
@@ -252,9 +253,7 @@ class AsyncHiSockClient(Conversation, Deferring):
         self._dirty.clear()
         if self._stream is None or self._stream.transport.is_closing():
             return
-        chunks = self._outbox.take()
-        if chunks:
-            self._stream.transport.writelines(chunks)
+        write_chunks(self._stream.transport, self._outbox.take())
 
     def _write(self, frame: bytes) -> None:
         if self._closed:

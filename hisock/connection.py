@@ -21,6 +21,7 @@ from hisock.events import EventTable
 from hisock.exceptions import ConnectionLost, FramingError, ProtocolError
 from hisock.framing import Decoder, Outbox, build_raw
 from hisock.limits import RateLimit
+from hisock.loops import write_chunks
 from hisock.running import RawFrame
 from hisock.stats import Figures
 
@@ -407,10 +408,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if self.latest is not None:
             self._queue_latest()
         chunks = self.outbox.take()
-        if len(chunks) == 1:
+        if len(chunks) == 1:  # mostly
             self._transport.write(chunks[0])
         elif chunks:
-            self._transport.writelines(chunks)
+            write_chunks(self._transport, chunks)
         if self.paused and not self._ended:
             # One large message may pass the limit; it counts for nothing while it drains.
             largest = max(map(len, chunks), default=0)

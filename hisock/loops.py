@@ -1,4 +1,4 @@
-"""Which event loop a server runs on, and how signals end it."""
+"""Which event loop a server runs on, how signals end it, and how its transports are written to."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from types import FrameType
 from typing import Any, Literal
 
 LoopName = Literal["auto", "asyncio", "uvloop"]
+
+#: Whether asyncio's writelines() never says that the other side is behind, so that what waits for
+#: it has no bound: CVE-2024-12254.
+_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
+
+
+def write_chunks(transport: asyncio.WriteTransport, chunks: list[bytes]) -> None:
+    """Write all of them, in one go where that is safe."""
+    if len(chunks) == 1:
+        transport.write(chunks[0])
+    elif chunks and _NEVER_PAUSES:
+        transport.write(b"".join(chunks))  # as older versions do themselves
+    elif chunks:
+        transport.writelines(chunks)
 
 
 def fast_loop_module() -> Any | None:
