@@ -442,9 +442,10 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         if not self.hub.on_loop_thread():
             self.hub.loop.call_soon_threadsafe(self.write_latest, key, frame)
             return True
-        if self.latest is None:
-            self.latest = {}
-        self.latest[key] = frame
+        if self.latest is not None:
+            self.latest[key] = frame
+            return True
+        self.latest = {key: frame}
         if not self.paused:
             self.hub.mark_dirty(self)
         return True

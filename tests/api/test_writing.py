@@ -107,3 +107,31 @@ def test_clients_ask_and_are_answered_while_others_wait_in_line(
         got = [peer.read().command for _ in range(CROWD + 2)]
         assert (got.count("news"), got.count("answer")) == (CROWD, 2)
         assert got.index("answer") <= CROWD
+
+
+def test_newest_states_take_one_place_in_line_however_many_they_are(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer, events: Events
+) -> None:
+    """Else whoever has states sent without end keeps everybody else waiting."""
+
+    @server.on("state")
+    def state(client: hisock.ClientInfo) -> None:
+        def look(left: int) -> bool:
+            lefts.append(left)
+            if not left:
+                events.add("written", lefts)
+            return bool(left)
+
+        lefts: list[int] = []
+        for number in range(100 * MOST_WRITES):
+            server.send_client(client, "state", number, latest="state")
+        server.send_client(other, "news")
+        each_turn(server, look)
+
+    server.start()
+    first, second = make_peer(server, group="1"), make_peer(server, group="2")
+    other = second.addr
+    first.send("state")
+    assert events.wait_for("written")[1] == [1, 0]
+    assert first.read().message == str(100 * MOST_WRITES - 1).encode()
+    assert second.read().command == "news"
