@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 1.0
 #: Bytes that one read of a connection takes at most, but for large messages.
 RECEIVE_SIZE = 65536
+#: Bytes in one read that count as much while others wait in line to be written to.
+_MUCH = 16384
 #: The batch between two batches; it stays empty.
 _NO_FRAMES: list[RawFrame] = []
 
@@ -44,6 +46,19 @@ class Head:
 
 
 HEAD = Head()
+
+
+class ReadOn:
+    """Stands in the line of those to write to for a connection that is to be read again."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def flush(self) -> None:
+        """Read it again."""
+        self._connection.set_reading(True)
 
 
 class Connection(Deferring, asyncio.BufferedProtocol):
@@ -142,8 +157,6 @@ class Connection(Deferring, asyncio.BufferedProtocol):
         except FramingError:
             frames = []
         if frames:
-            if nbytes == RECEIVE_SIZE:
-                self._let_others()
             hub = self.hub
             dirty = hub.dirty
             idle = not dirty
@@ -172,19 +185,25 @@ class Connection(Deferring, asyncio.BufferedProtocol):
                         del dirty[0]
                     if dirty:
                         hub.flush_later()
+            if nbytes == RECEIVE_SIZE or (dirty and nbytes >= _MUCH):
+                self._let_others()
         if decoder.pending != self.held:
             self._hold(decoder.pending)
         if decoder.error is not None:
             self._fail_if_idle()
 
     def _let_others(self) -> None:
-        """Read on only in the next iteration of the loop.
+        """Read on only after the others.
 
-        It filled the whole buffer, so there is more; libuv would read that at once, and again, up
-        to 32 times, while the other clients wait.
+        A read that fills the whole buffer leaves more; libuv would take that at once, and again,
+        up to 32 times. And where a line of clients waits to be written to, the loop reads after
+        every few of them: who sends much waits in that line as well.
         """
         self.set_reading(False)
-        self.hub.loop.call_soon(self.set_reading, True)
+        if self.hub.dirty:
+            self.hub.dirty.append(ReadOn(self))
+        else:
+            self.hub.loop.call_soon(self.set_reading, True)
 
     def _take(self, frames: list[RawFrame]) -> None:
         self._batch = frames

@@ -15,7 +15,7 @@ from hisock import protocol
 from hisock.accepting import Acceptor
 from hisock.clients import ClientInfo, Registry
 from hisock.closing import Closing
-from hisock.connection import LINGER_SECONDS, RECEIVE_SIZE, Connection, Head
+from hisock.connection import LINGER_SECONDS, RECEIVE_SIZE, Connection, Head, ReadOn
 from hisock.door import Door
 from hisock.events import ServerEvents
 from hisock.exceptions import ClientNotFound, ConnectionLost
@@ -64,8 +64,8 @@ class Hub:
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
-        #: The connections whose outboxes wait to be written.
-        self.dirty: list[Connection | Head] = []
+        #: The line of those whose outboxes wait to be written.
+        self.dirty: list[Connection | Head | ReadOn] = []
         self.door = Door(self)
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Events, Peer
+from support import Events, Peer, command_frame
 
 import hisock
 
@@ -107,6 +107,45 @@ def test_clients_ask_and_are_answered_while_others_wait_in_line(
         got = [peer.read().command for _ in range(CROWD + 2)]
         assert (got.count("news"), got.count("answer")) == (CROWD, 2)
         assert got.index("answer") <= CROWD
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 16 * 1024], ids=["all at once", "in bursts"])
+def test_who_sends_much_waits_in_line_with_the_others(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer, events: Events, size: int
+) -> None:
+    """Else what one client sends is read anew between every few that are written to."""
+    noise = command_frame("noise", bytes(64))
+    flood = noise * (size // len(noise) + 1)
+    heard = 0
+
+    @server.on("noise")
+    def hear(client: hisock.ClientInfo) -> None:
+        nonlocal heard
+        heard += 1
+
+    @server.on("all")
+    def to_all(client: hisock.ClientInfo) -> None:
+        def look(left: int) -> bool:
+            if left and left < many:
+                flooder.write(flood)  # here again in each turn of the loop
+                turns.append(heard)
+            elif not left:
+                events.add("written", turns)
+            return bool(left)
+
+        turns: list[int] = []
+        server.send_all_clients("news")
+        each_turn(server, look)
+
+    server.start()
+    peers = crowd(server, make_peer) + crowd(server, make_peer)
+    many = len(peers)
+    flooder = peers[1]
+    peers[0].send("all")
+    turns = events.wait_for("written")[1]
+    assert len(turns) >= many // MOST_WRITES - 1
+    most = 64 * 1024 // len(noise) + 1
+    assert turns[-1] - turns[0] <= most, "more than one read of it while others waited"
 
 
 def test_newest_states_take_one_place_in_line_however_many_they_are(
