@@ -426,17 +426,17 @@ class Decoder:
                 # The short way, for a command that was seen before: its bytes are all that
                 # comes before the first $MSG$, and a wrong guess finds nothing.
                 head, mark, message = data[body:stop].partition(MSG) if length <= _SMALL else _LONG
-                command = commands.get(head)  # type: ignore[assignment]
-                if command is None:
+                name = commands.get(head)
+                if name is None:
                     frames.append(scratch._frame(data, body, stop, base))
                 elif mark:
-                    frames.append((command, message))
+                    frames.append((name, message))
                     width = stop - at - len(message)
                     if len(heads) >= _MOST_HEADERS:
                         heads.clear()
-                    heads[data[at : at + width]] = stop - at, command
+                    heads[data[at : at + width]] = stop - at, name
                 else:
-                    frames.append((command, None))
+                    frames.append((name, None))
                 at = stop
         finally:
             self.position = base + at

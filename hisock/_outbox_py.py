@@ -282,8 +282,9 @@ def send_client(
     """
     if type(content) is not bytes:
         content = self._codec.encode(content)
+    recipient: Any = client
     try:
-        outbox: Outbox = client._outbox  # type: ignore[union-attr,assignment]
+        outbox: Outbox = recipient._outbox
         known = outbox.sender is self and volatile is False and latest is None
     except AttributeError:  # not a recipient, or one that has gone
         known = False

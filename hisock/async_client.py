@@ -253,7 +253,9 @@ class AsyncHiSockClient(Conversation, Deferring):
         self._dirty.clear()
         if self._stream is None or self._stream.transport.is_closing():
             return
-        write_chunks(self._stream.transport, self._outbox.take())
+        chunks = self._outbox.take()
+        if chunks:
+            write_chunks(self._stream.transport, chunks)
 
     def _write(self, frame: bytes) -> None:
         if self._closed:

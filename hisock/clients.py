@@ -118,7 +118,7 @@ class ClientInfo(Recipient):
 def _levels_to_program() -> int:
     """How many calls above the caller the program is, which called something here."""
     frame, levels = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("hisock."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hisock."):
         frame, levels = frame.f_back, levels + 1
     return levels
 

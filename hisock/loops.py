@@ -21,11 +21,9 @@ _NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.versi
 
 def write_chunks(transport: asyncio.WriteTransport, chunks: list[bytes]) -> None:
     """Write all of them, in one go where that is safe."""
-    if len(chunks) == 1:
-        transport.write(chunks[0])
-    elif chunks and _NEVER_PAUSES:
+    if _NEVER_PAUSES:
         transport.write(b"".join(chunks))  # as older versions do themselves
-    elif chunks:
+    else:
         transport.writelines(chunks)
 
 

@@ -43,13 +43,7 @@ class Pressure:
     def behind(self, connection: Connection, backlog: int) -> None:
         """A client takes less than is sent to it, and too many bytes wait for it."""
         hub = self._hub
-        policy = hub.options.on_slow
-        if callable(policy):
-            try:
-                policy = policy(connection.info, backlog) or "keep"  # type: ignore[assignment]
-            except Exception as exc:
-                hub.events.runner.report(exc, "on_slow", connection.info)
-                policy = "disconnect"
+        policy = self._policy(connection, backlog)
         if policy not in ("drop", "disconnect"):
             # To be asked again when as much again waits.
             connection.outbox.limit = connection.outbox.size + hub.options.send_buffer
@@ -59,6 +53,17 @@ class Pressure:
             reason = f"{backlog} bytes wait for it, the limit is {hub.options.send_buffer}"
             # Later: a handler may be going through its players, and `leave` takes one away.
             hub.loop.call_soon(self._end, connection, reason)
+
+    def _policy(self, connection: Connection, backlog: int) -> str | None:
+        """What the program wants to become of it; ``None`` to wait."""
+        on_slow = self._hub.options.on_slow
+        if not callable(on_slow):
+            return on_slow
+        try:
+            return on_slow(connection.info, backlog)
+        except Exception as exc:
+            self._hub.events.runner.report(exc, "on_slow", connection.info)
+            return "disconnect"
 
     def _end(self, connection: Connection, reason: str) -> None:
         self._hub.leave(connection, "slow", reason, at_once=True)

@@ -28,6 +28,7 @@ class Stream(asyncio.BufferedProtocol):
     def __init__(self, client: Listener, header_len: int, max_message_size: int) -> None:
         self._client = client
         self._decoder = Decoder(header_len, max_message_size)
+        # As in Connection: the loop asks the decoder itself.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.writable = asyncio.Event()
         self.writable.set()

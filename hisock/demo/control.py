@@ -77,7 +77,7 @@ class Child:
         self.name = module.rpartition(".")[2]
         self._inbox = inbox
         # Kept apart from the screen; shown when the child fails.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, json.dumps(settings)],
             stdin=subprocess.PIPE,
