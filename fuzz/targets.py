@@ -22,9 +22,9 @@ import msgspec
 
 import hisock
 from fuzz import twins
-from hisock import protocol
-from hisock.binding import cast_message
-from hisock.casting import CODECS
+from hisock._core import protocol
+from hisock._core.binding import cast_message
+from hisock._core.codec import CODECS
 from hisock.exceptions import FramingError, InvalidTypeCast, ProtocolError
 from hisock.framing import Decoder, build_command, build_raw
 

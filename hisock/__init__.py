@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from hisock import client, constants, server, utils
-from hisock.admission import JoinRequest, Reject
+from hisock._client.reconnect import Reconnect
+from hisock._core.client_info import ClientInfo
+from hisock._server.authentication import JoinRequest
+from hisock._server.stats import ServerStats
 from hisock.async_client import AsyncHiSockClient, async_connect
 from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
-from hisock.clients import ClientInfo
 from hisock.constants import __version__
 from hisock.exceptions import (
     ClientDisconnected,
@@ -20,13 +22,12 @@ from hisock.exceptions import (
     InvalidTypeCast,
     NotSupported,
     ProtocolError,
+    Reject,
     RemoteError,
     ServerException,
     ServerNotRunning,
 )
-from hisock.reconnecting import Reconnect
 from hisock.server import HiSockServer, ThreadedHiSockServer, start_server, start_threaded_server
-from hisock.stats import ServerStats
 from hisock.utils import (
     get_local_ip,
     input_client_config,

@@ -20,7 +20,7 @@ from hisock._framing_common import (
 from hisock._framing_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
 
 if TYPE_CHECKING:
-    from hisock.clients import ClientRef
+    from hisock._core.client_info import ClientRef
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4

@@ -13,12 +13,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from hisock import protocol
-from hisock.binding import cast_message
-from hisock.clients import ClientInfo, ClientRef
-from hisock.conversation import Conversation, client_text
-from hisock.deferring import Deferring
-from hisock.events import EventTable
+from hisock._client.asyncio_link import Stream
+from hisock._client.base import ClientBase, client_text
+from hisock._client.blocking_link import LINGER_SECONDS
+from hisock._client.options import ClientOptions
+from hisock._client.reconnect import Reconnect
+from hisock._core import protocol
+from hisock._core.binding import cast_message
+from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.events import EventTable
+from hisock._core.jobs import Job, RawFrame
+from hisock._core.ordering import Ordering
+from hisock._core.waiting import Frame, Waiting
+from hisock._runtime.loops import write_chunks
+from hisock._runtime.sockets import RemoteAddress, address_text, host_of, require_path
+from hisock._runtime.tasks import Tasks
+from hisock._runtime.threads import Threads
+from hisock._runtime.tls import ClientTLS, client_context
+from hisock._runtime.waiters import LoopWaiter, await_frame, call_timed_out
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
@@ -31,19 +43,6 @@ from hisock.framing import (
     Outbox,
     build_command,
 )
-from hisock.link import LINGER_SECONDS
-from hisock.loop_waiting import LoopWaiter, await_frame
-from hisock.loops import write_chunks
-from hisock.options import ClientOptions
-from hisock.receiving import call_timed_out
-from hisock.reconnecting import Reconnect
-from hisock.running import Job, RawFrame
-from hisock.sockets import RemoteAddress, address_text, host_of, require_path
-from hisock.stream import Stream
-from hisock.tasks import Tasks
-from hisock.tls import ClientTLS, client_context
-from hisock.waiting import Frame, Waiting
-from hisock.workers import Workers
 
 logger = logging.getLogger("hisock.client")
 C = TypeVar("C", bound="AsyncHiSockClient")
@@ -56,7 +55,7 @@ UNCLAIMED_BYTES = 16 * 1024 * 1024
 STREAM_FRAMES = 1024
 
 
-class AsyncHiSockClient(Conversation, Deferring):
+class AsyncHiSockClient(ClientBase, Ordering):
     """A client on a running event loop. Made by :func:`async_connect`.
 
     Handlers may be plain or async, and are called as frames come; there is nothing to start.
@@ -67,14 +66,14 @@ class AsyncHiSockClient(Conversation, Deferring):
         waiting = Waiting(
             threading.Lock(), time.monotonic, UNCLAIMED_FRAMES, UNCLAIMED_BYTES, float("inf")
         )
-        Conversation.__init__(self, addr, options, waiting, self)
+        ClientBase.__init__(self, addr, options, waiting, self)
         self.deferred = None
         self.deferred_bytes = 0
         self._held_up = False
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._tasks = Tasks()
-        self._workers = Workers("hisock-client")
+        self._workers = Threads("hisock-client")
         self._batch: list[RawFrame] = []
         self._dirty: list[Any] = []
         self._stream: Stream | None = None
@@ -130,7 +129,7 @@ class AsyncHiSockClient(Conversation, Deferring):
             _, stream = await self._loop.create_connection(make, *self.addr, **tls)
         return stream
 
-    # -- running handlers: see hisock.running.Runner
+    # -- running handlers: see hisock._core.jobs.Runner
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, and give it to :attr:`error_handler`."""
@@ -267,7 +266,7 @@ class AsyncHiSockClient(Conversation, Deferring):
     def send(self, command: str, content: Any = None) -> None:
         """Send a command to the server, without waiting; see :meth:`drain`. From any thread.
 
-        :param content: the message; see :mod:`hisock.casting` for what can be sent.
+        :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
         :raises TypeError: the content cannot be encoded; nothing has been sent.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.

@@ -9,22 +9,22 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from hisock import protocol
-from hisock.binding import cast_message
-from hisock.blocking import BlockingConversation
-from hisock.clients import ClientInfo, ClientRef
-from hisock.conversation import client_text
+from hisock._client.base import client_text
+from hisock._client.blocking_driver import BlockingDriver
+from hisock._client.options import ClientOptions
+from hisock._client.reconnect import Reconnect
+from hisock._core import protocol
+from hisock._core.binding import cast_message
+from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.waiting import Frame
+from hisock._runtime.sockets import RemoteAddress, address_text, host_of
+from hisock._runtime.tls import ClientTLS, client_context
+from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out
 from hisock.exceptions import (
     ConnectionLost,
     ConnectionRejected,
 )
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
-from hisock.options import ClientOptions
-from hisock.receiving import ThreadWaiter, call_timed_out, frame_timed_out
-from hisock.reconnecting import Reconnect
-from hisock.sockets import RemoteAddress, address_text, host_of
-from hisock.tls import ClientTLS, client_context
-from hisock.waiting import Frame
 
 logger = logging.getLogger("hisock.client")
 C = TypeVar("C", bound="HiSockClient")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 _READS_PER_UPDATE = 16
 
 
-class HiSockClient(BlockingConversation):
+class HiSockClient(BlockingDriver):
     """A client: connects, says hello, and may send at once.
 
     What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
@@ -204,7 +204,7 @@ class HiSockClient(BlockingConversation):
     def send(self, command: str, content: Any = None) -> None:
         """Send a command to the server. From any thread.
 
-        :param content: the message; see :mod:`hisock.casting` for what can be sent.
+        :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
         :raises TypeError: the content cannot be encoded; nothing has been sent.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.
@@ -288,7 +288,7 @@ class HiSockClient(BlockingConversation):
     ) -> Any:
         """Send a command and return what the server's handler returns. From any thread.
 
-        :param content: the message; see :mod:`hisock.casting` for what can be sent.
+        :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
         :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
         :param timeout: seconds to wait for the reply; ``None`` waits for ever.
         :raises RemoteError: the handler raised; the error's message is this one's.

@@ -94,6 +94,17 @@ class InvalidTypeCast(HiSockError, ValueError):
         return f"the message of {what} is not {wanted}: {self.reason}"
 
 
+class Reject(HiSockError):
+    """Raised by a function registered with ``@server.authenticate``: the client is not let in.
+
+    :param reason: told to the client, which gets it as :class:`hisock.ConnectionRejected`.
+    """
+
+    def __init__(self, reason: str = "the server does not let this client in") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class FunctionNotFoundException(HiSockError):
     """Kept because 2.0.2 programs import it; nothing raises it."""
 

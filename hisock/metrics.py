@@ -8,7 +8,7 @@ To have them at ``http://127.0.0.1:9464/metrics``::
         server.start()
 
 A program that exposes figures of its own registers a :class:`ServerCollector` beside them. What
-the figures mean stands at :class:`hisock.stats.ServerStats`.
+the figures mean stands at :class:`hisock._server.stats.ServerStats`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hisock._runtime.sockets import address_text
+from hisock._server.stats import ServerStats, TickStats
 from hisock.server import HiSockServer
-from hisock.sockets import address_text
-from hisock.stats import ServerStats, TickStats
 
 Value = int | float
 

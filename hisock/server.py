@@ -11,35 +11,35 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from hisock import loops, sockets
-from hisock.admission import bind_authenticate
-from hisock.asking import Asker
-from hisock.casting import find_codec
-from hisock.clients import ClientInfo
-from hisock.events import ServerEvents
+from hisock._core.client_info import ClientInfo
+from hisock._core.codec import find_codec
+from hisock._core.events import ServerEvents
+from hisock._core.jobs import Job
+from hisock._core.reporting import LogLimit
+from hisock._core.waiting import Waiting
+from hisock._runtime import loops, sockets
+from hisock._runtime.sockets import Address
+from hisock._runtime.tls import ServerTLS, server_context
+from hisock._server.authentication import bind_authenticate
+from hisock._server.hub import Hub
+from hisock._server.membership import Membership
+from hisock._server.options import Announce, OnFlood, OnSlow, ServerOptions
+from hisock._server.receiving import Receiving
+from hisock._server.sending import Sending
+from hisock._server.stats import ServerStats
+from hisock._server.ticks import Tick
 from hisock.exceptions import ClientDisconnected
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
-from hisock.hub import Hub
-from hisock.limits import LogLimit
-from hisock.options import Announce, OnFlood, OnSlow, ServerOptions
-from hisock.roster import Roster
-from hisock.running import Job
-from hisock.sending import Sender
-from hisock.sockets import Address
-from hisock.stats import ServerStats
-from hisock.ticks import Tick
-from hisock.tls import ServerTLS, server_context
-from hisock.waiting import Waiting
 
 logger = logging.getLogger("hisock.server")
 F = TypeVar("F", bound=Callable[..., Any])
-#: Bytes of a message that many programs send, for :func:`hisock.loops.expect_large_messages`.
+#: Bytes of a message that many programs send, for ``expect_large_messages``.
 _LARGE = 8 * 1024 * 1024
 S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 
 
-class HiSockServer(Sender, Asker, Roster):
+class HiSockServer(Sending, Receiving, Membership):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -187,7 +187,7 @@ class HiSockServer(Sender, Asker, Roster):
         """Register a tick: ``@server.every(1 / 20)``.
 
         The function, plain or async, takes the seconds since its last call, or nothing. Ticks do
-        not drift, and late ones are skipped; see :class:`hisock.ticks.Tick`.
+        not drift, and late ones are skipped; see :class:`hisock._server.ticks.Tick`.
 
         :param interval: seconds between two ticks.
         :raises ValueError: the interval is not more than 0.
@@ -212,7 +212,7 @@ class HiSockServer(Sender, Asker, Roster):
         self._hub.door.authenticate = bind_authenticate(func)
         return func
 
-    # -- running handlers: see hisock.running.Runner
+    # -- running handlers: see hisock._core.jobs.Runner
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, count it, and give it to the error handler."""

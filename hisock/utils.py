@@ -9,9 +9,9 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from hisock.addresses import format_addr, parse_addr
-from hisock.cache import MessageCacheMember
-from hisock.clients import ClientInfo
+from hisock._core.addresses import format_addr, parse_addr
+from hisock._core.cache import MessageCacheMember
+from hisock._core.client_info import ClientInfo
 from hisock.exceptions import (
     ClientDisconnected,
     ClientException,

@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", 0)
 
 _HERE = Path(__file__).parent
 #: Seconds after which a test of these folders counts as hung.
-_LIMITS = {"api": 60, "hostile": 90, "interop": 90, "seed": 90}
+_LIMITS = {"features": 60, "hostile": 90, "interop": 90, "compat": 90}
 
 
 # A shell starts what runs in the background with this signal ignored, and programs inherit that.

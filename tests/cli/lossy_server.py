@@ -12,7 +12,7 @@ import os
 import sys
 
 from hisock import ClientInfo
-from hisock.demo.server import build, serve
+from hisock._cli.demo.server import build, serve
 
 
 def main(settings: dict[str, int], fault: str) -> None:

@@ -16,7 +16,7 @@ from hisock.framing import IMPLEMENTATION
 pytestmark = pytest.mark.timeout(60)
 
 WITHOUT = "import sys; sys.modules['typer'] = sys.modules['rich'] = None; "
-CALL = "from hisock.cli import main; sys.exit(main(sys.argv[1:]))"
+CALL = "from hisock._cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 def facts(lines: list[str]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def test_ctrl_c_ends_it_with_a_summary() -> None:
 
 def play_with_fault(fault: str) -> Program:
     script = (
-        "import sys; from hisock.cli import play;"
+        "import sys; from hisock._cli.main import play;"
         "sys.exit(play(server_module='lossy_server', players=8, rooms_of=4, seconds=1.0))"
     )
     env = environment(HISOCK_DEMO_FAULT=fault, PYTHONPATH=str(HERE))
@@ -101,7 +101,7 @@ def test_more_players_than_files_may_be_open_fails_with_the_reason() -> None:
     limited = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, {min(hard, 100)}));"
     )
-    script = limited + "from hisock.cli import main; main(['demo', '--players', '300'])"
+    script = limited + "from hisock._cli.main import main; main(['demo', '--players', '300'])"
     with Program([sys.executable, "-c", script]) as program:
         assert program.wait(60) == 1
         assert "open files" in program.errors

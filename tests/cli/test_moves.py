@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hisock.demo.moves import LAST, MOVE, Histogram, Ledger, Move
-from hisock.demo.players import Roster
+from hisock._cli.demo.moves import LAST, MOVE, Histogram, Ledger, Move
+from hisock._cli.demo.players import Roster
 
 
 def test_a_move_takes_32_bytes_and_comes_back_as_it_was() -> None:

@@ -72,8 +72,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(pure_wheel: Path) -> None:
     with zipfile.ZipFile(pure_wheel) as wheel:
         names = set(wheel.namelist())
         points = next(name for name in names if name.endswith("entry_points.txt"))
-        assert "hisock = hisock.cli:main" in wheel.read(points).decode()
-    assert {"hisock/py.typed", "hisock/_framing.pyi", "hisock/demo/players.py"} <= names
+        assert "hisock = hisock._cli.main:main" in wheel.read(points).decode()
+    assert {"hisock/py.typed", "hisock/_framing.pyi", "hisock/_cli/demo/players.py"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"hisock"}
     assert any(name.endswith("LICENSE") for name in names)
     assert not any(name.endswith((".so", ".pyd", ".c")) for name in names)

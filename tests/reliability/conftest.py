@@ -10,7 +10,7 @@ import pytest
 from support.logs import LogEvents, logged
 
 import hisock
-from hisock.loops import new_loop
+from hisock._runtime.loops import new_loop
 from reliability.certificates import Authority
 from reliability.watching import LOOPBACK, LOOPS, answer_pings, nothing_left_behind
 

@@ -15,7 +15,7 @@ from support.events import PATIENCE
 from support.logs import logged
 
 import hisock
-from hisock.door import _ANTECHAMBER
+from hisock._server.admission import _ANTECHAMBER
 from reliability.certificates import Authority
 from reliability.watching import eventually
 

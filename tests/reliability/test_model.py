@@ -20,7 +20,7 @@ from support import Events, Frame, Peer, command_frame, frame
 from support.wire import Closed
 
 import hisock
-from hisock.loops import fast_loop_module
+from hisock._runtime.loops import fast_loop_module
 
 NAMES = st.sampled_from([None, "ann", "bob", "carla", "größe"])
 GROUPS = st.sampled_from([None, "red", "blue"])

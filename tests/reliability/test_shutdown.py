@@ -17,7 +17,7 @@ from support import Events, Frame, Peer, Program, frame
 from support.events import PATIENCE
 
 import hisock
-from hisock.workers import FAIR_SHARE
+from hisock._runtime.threads import FAIR_SHARE
 from reliability.certificates import Authority
 from reliability.watching import MIB, PROGRAMS, eventually
 

@@ -13,8 +13,8 @@ from support import Events, Peer, command_frame
 from support.events import PATIENCE
 
 import hisock
-from hisock.deferring import DEFERRED_FRAMES
-from hisock.workers import FAIR_SHARE, MOST_THREADS, WAITING_WORK
+from hisock._core.ordering import DEFERRED_FRAMES
+from hisock._runtime.threads import FAIR_SHARE, MOST_THREADS, WAITING_WORK
 from reliability.watching import MIB, eventually, on_linux, resident
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

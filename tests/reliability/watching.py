@@ -16,7 +16,7 @@ from support import Peer
 from support.events import PATIENCE
 
 import hisock
-from hisock.loops import fast_loop_module
+from hisock._runtime.loops import fast_loop_module
 
 MIB = 1024 * 1024
 LOOPBACK = ("127.0.0.1", 0)

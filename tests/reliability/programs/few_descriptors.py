@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import hisock
-from hisock import loops
+from hisock._runtime import loops
 
 LIMIT = 64
 HARD_LIMIT = 4 * LIMIT

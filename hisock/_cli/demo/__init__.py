@@ -1,0 +1,11 @@
+"""``hisock demo``: a game server with rooms and simulated players, on this machine.
+
+Four kinds of process take part, all on the loopback interface:
+
+- :mod:`.server` relays each move to the room it was made in;
+- :mod:`.players`, many to a process, move at a fixed rate and check what they hear: every move of
+  every room-mate, once, in order;
+- :mod:`.director` starts the others, asks them for their counts and decides at the end whether
+  anything was lost;
+- :mod:`.screen` is part of the director and shows the counts.
+"""

@@ -1,0 +1,1 @@
+"""The clients behind :class:`hisock.HiSockClient` and :class:`hisock.AsyncHiSockClient`."""

@@ -1,0 +1,46 @@
+"""What a client can be told when it is made, besides the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hisock._client.reconnect import Reconnect
+from hisock._core.checks import require
+from hisock._core.codec import find_codec
+from hisock.framing import build_header
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """The options of a client; :class:`~hisock.client.HiSockClient` explains them.
+
+    :raises ValueError: one of them is not what it has to be.
+    """
+
+    name: str | None
+    group: str | None
+    header_len: int
+    cache_size: int
+    max_message_size: int
+    timeout: float | None
+    codec: str
+    token: str | None
+    reconnect: Reconnect | None
+    offline_buffer: int
+    tls: SSLContext | None
+    host: str | None
+
+    def __post_init__(self) -> None:
+        build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
+        find_codec(self.codec)
+        require(self.max_message_size > 0, "max_message_size", self.max_message_size)
+        require(self.offline_buffer >= 0, "offline_buffer", self.offline_buffer)
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the client is made only when the server has let it in."""
+        return self.token is not None or self.codec != "json"

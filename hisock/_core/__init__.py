@@ -1,0 +1,1 @@
+"""Frames, handlers and names, without I/O and without a clock."""

@@ -1,0 +1,213 @@
+"""Sockets for addresses of every kind: ``(host, port)``, IPv6, Unix paths, sockets that exist."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hisock._core.addresses import format_addr, parse_addr
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    _QUEUED = None
+else:
+    # Linux calls it SIOCOUTQ. Other systems have the name for terminals only.
+    _QUEUED = termios.TIOCOUTQ if sys.platform == "linux" else None
+
+#: ``(host, port)``, the path of a Unix socket, or a socket that is bound already.
+Address = tuple[str, int] | str | Path | socket.socket
+#: What a client can connect to.
+RemoteAddress = tuple[str, int] | str | Path
+
+
+class Listener(NamedTuple):
+    """A socket that listens, and where.
+
+    :ivar addr: ``(host, port)``, or the path of a Unix socket.
+    :ivar inode: of that path; 0 where there is none.
+    """
+
+    sock: socket.socket
+    addr: Any
+    inode: int
+
+    def close(self) -> None:
+        """Close it, and remove its path unless that belongs to another by now."""
+        mine = self.inode and _inode_of(self.addr) == self.inode
+        self.sock.close()
+        if mine:
+            with contextlib.suppress(OSError):
+                os.unlink(self.addr)
+
+
+def _inode(sock: socket.socket) -> int:
+    return _inode_of(sock.getsockname()) if is_unix(sock) else 0
+
+
+def _inode_of(path: Any) -> int:
+    try:
+        return os.stat(path).st_ino
+    except (OSError, TypeError, ValueError):
+        return 0
+
+
+def listen(addr: Address | list[Address]) -> list[Listener]:
+    """Sockets that listen at an address, or at each of a list of them.
+
+    :raises OSError: an address is in use, or is not one of this machine.
+    :raises TypeError: that is no address.
+    """
+    addresses = addr if isinstance(addr, list) else [addr]
+    if not addresses:
+        raise TypeError("addr is an empty list; give at least one address to listen on")
+    listeners: list[Listener] = []
+    try:
+        listeners.extend(_listen(one) for one in addresses)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _listen(addr: Address) -> Listener:
+    if isinstance(addr, socket.socket):
+        listener = addr
+    elif isinstance(addr, (str, Path)):
+        listener = _bind_unix(str(addr))
+    else:
+        listener = _bind_inet(addr)
+    if not is_unix(listener):
+        # Accepted sockets inherit it. asyncio sets it only on those whose protocol is named.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.listen(socket.SOMAXCONN)
+    listener.setblocking(False)
+    return Listener(listener, local_address(listener), _inode(listener))
+
+
+def _bind_inet(addr: tuple[str, int]) -> socket.socket:
+    try:
+        host, port = addr[0], addr[1]
+        if not isinstance(host, str) or not isinstance(port, int):
+            raise TypeError
+        if not 0 <= port <= 65535:
+            raise OverflowError("a port is 0 to 65535")
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (TypeError, LookupError, socket.gaierror, OverflowError) as exc:
+        reason = f": {exc}" if str(exc) else "; expected (host, port)"
+        raise TypeError(f"{addr!r} is not an address to listen on{reason}") from exc
+    # Where a name stands for both, IPv4, which is all that 2.0.2 clients know.
+    family, kind, proto, _, sockaddr = min(found, key=lambda info: info[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, proto)
+    try:
+        # On Windows this option would let two servers share a port.
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(sockaddr)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind_unix(path: str) -> socket.socket:
+    require_path(path)
+    if not hasattr(socket, "AF_UNIX"):
+        raise TypeError(f"{path!r} would be a Unix socket, which this system does not have")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            listener.bind(path)
+        except OSError:
+            if not _is_left_over(path):
+                raise
+            os.unlink(path)
+            listener.bind(path)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def require_path(path: str) -> None:
+    """Do not take the text of an address for a path; that would go wrong without a word."""
+    try:
+        addr = parse_addr(path)
+    except ValueError:
+        return
+    if os.sep not in path:
+        raise TypeError(f"{path!r} would be the path of a Unix socket; did you mean {addr!r}?")
+
+
+def _is_left_over(path: str) -> bool:
+    """Whether a path is a socket of a server that no longer runs."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except OSError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(path) != 0
+
+
+def is_unix(sock: socket.socket) -> bool:
+    return sock.family == getattr(socket, "AF_UNIX", None)
+
+
+def local_address(sock: socket.socket) -> Any:
+    """Where a socket is bound: ``(host, port)``, or the path of a Unix socket."""
+    name = sock.getsockname()
+    return name if is_unix(sock) else name[:2]
+
+
+def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket:
+    """A blocking socket that is connected to an address.
+
+    :param timeout: seconds to wait; ``None`` waits as long as the system does.
+    :raises OSError: nobody listens there, or nobody answered in time.
+    """
+    if isinstance(addr, (str, Path)):
+        require_path(str(addr))
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(str(addr))
+        except BaseException:
+            connection.close()
+            raise
+    else:
+        connection = socket.create_connection((addr[0], addr[1]), timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.settimeout(None)
+    return connection
+
+
+def unsent(sock: Any) -> int:
+    """Bytes that the system has yet to send, or to have acknowledged; 0 where it does not tell."""
+    if _QUEUED is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), _QUEUED, bytes(4)), sys.byteorder)
+    except (AttributeError, OSError, ValueError):  # it is closed
+        return 0
+
+
+def host_of(addr: RemoteAddress) -> str | None:
+    """The host in an address; a Unix socket has none."""
+    return None if isinstance(addr, (str, Path)) else addr[0]
+
+
+def address_text(addr: Sequence[Any] | str | Path) -> str:
+    """An address as a person writes it."""
+    return str(addr) if isinstance(addr, (str, Path)) else format_addr(addr)

@@ -1,0 +1,97 @@
+"""Async handlers as tasks of a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hisock._core.jobs import Job
+from hisock.exceptions import ConnectionLost
+
+
+class Tasks:
+    """The async handlers that are running on one loop."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._on_finish: Callable[[], None] | None = None
+
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        job: Job,
+        begun: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        """Run a handler.
+
+        :param begun: called if it has not ended at once.
+        :param ended: called when it has ended, if ``begun`` was.
+        """
+        task = _start(coroutine)
+        if task.done():
+            _finish(task, job)
+            return
+        self.add(task)
+        begun()
+
+        def done(task: asyncio.Task[Any]) -> None:
+            _finish(task, job)
+            ended()
+
+        task.add_done_callback(done)
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """Have a task cancelled with the handlers."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks and self._on_finish is not None:
+            self._on_finish()
+            self._on_finish = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is running."""
+        return bool(self._tasks)
+
+    def when_finished(self, func: Callable[[], None]) -> None:
+        """Call a function once none is running."""
+        self._on_finish = func
+
+    def cancel_all(self) -> list[asyncio.Task[Any]]:
+        """Cancel all, but for the caller, and return them."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def cancel(self, timeout: float) -> None:
+        """Cancel all, and wait up to ``timeout`` seconds for their ends."""
+        tasks = self.cancel_all()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+
+
+def _start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    loop = asyncio.get_running_loop()
+    # A handler that awaits nothing ends right here, where the Python version can do that.
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return loop.create_task(coroutine)
+
+
+def _finish(task: asyncio.Task[Any], job: Job) -> None:
+    if task.cancelled():
+        if job.done is not None:
+            job.done(None, ConnectionLost(f"the handler of {job.command!r} was cancelled"))
+        return
+    exc = task.exception()
+    if exc is None:
+        job.finish(task.result(), None)
+    elif isinstance(exc, Exception):
+        job.finish(None, exc)

@@ -1,0 +1,177 @@
+"""TLS: contexts from what users give, and a connection that two threads may use at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import cast
+
+#: What a server can be given: a context, or the paths of a certificate chain and its key.
+ServerTLS = ssl.SSLContext | tuple[str | Path, str | Path] | None
+#: What a client can be given: ``True`` trusts the system's authorities, a path those in a file.
+ClientTLS = ssl.SSLContext | bool | str | Path | None
+
+_CHUNK = 65536
+
+
+def server_context(option: ServerTLS) -> ssl.SSLContext | None:
+    """The context that a server's ``ssl=`` stands for; TLS 1.2 or newer.
+
+    :raises OSError: a file cannot be read.
+    :raises ssl.SSLError: they are no certificate and key that belong together.
+    """
+    if option is None or isinstance(option, ssl.SSLContext):
+        return option
+    certificate, key = option
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(os.fspath(certificate), os.fspath(key))
+    return context
+
+
+def client_context(option: ClientTLS) -> ssl.SSLContext | None:
+    """The context that a client's ``ssl=`` stands for; TLS 1.2 or newer, host names checked.
+
+    :raises OSError: the file cannot be read.
+    """
+    if option is None or option is False:
+        return None
+    if isinstance(option, ssl.SSLContext):
+        return option
+    authorities = None if option is True else os.fspath(option)
+    context = ssl.create_default_context(cafile=authorities)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class TLSSocket:
+    """The part of a socket that :class:`hisock._client.blocking_link.Link` uses, over TLS.
+
+    Python's ``SSLSocket`` must not be read and written at the same time by two threads; here a
+    lock guards the state of the session, and nothing waits for the network while holding it.
+
+    :param sock: a connected, blocking socket; it belongs to this from now on.
+    :param timeout: seconds that the handshake may take; ``None`` for ever.
+    :raises ssl.SSLError: the peer's certificate is not to be trusted, or it does not speak TLS.
+    :raises TimeoutError: the handshake took too long.
+    """
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, host: str | None, timeout: float | None
+    ) -> None:
+        self._sock = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._ended = False
+        try:
+            self._shake_hands(timeout)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _shake_hands(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            done = True
+            try:
+                self._session.do_handshake()
+            except ssl.SSLWantReadError:
+                done = False
+            finally:
+                # An alert that says why the handshake failed goes out too.
+                with contextlib.suppress(OSError):
+                    self._sock.sendall(self._outgoing.read())
+            if done:
+                self._sock.settimeout(None)
+                return
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the TLS handshake took too long")
+                self._sock.settimeout(left)
+            data = self._sock.recv(_CHUNK)
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive once; with ``MSG_DONTWAIT`` in ``flags``, raises ``BlockingIOError`` instead of
+        waiting. 0 when the peer has closed."""
+        size = nbytes or len(buffer)
+        while True:
+            with self._lock:
+                try:
+                    # Given a buffer it returns a count, which its annotation does not say.
+                    return cast(int, self._session.read(size, buffer))
+                except ssl.SSLWantReadError:
+                    waits = self._outgoing.pending > 0
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return 0
+            if waits:
+                self._send_outgoing()
+            if self._ended:
+                return 0
+            data = self._sock.recv(_CHUNK, flags)
+            with self._lock:
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._ended = True
+                    self._incoming.write_eof()
+
+    def recv(self, size: int) -> bytes:
+        """Receive at most ``size`` bytes; none when the peer has closed."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.recv_into(memoryview(buffer))])
+
+    def pending(self) -> bool:
+        """Whether something can be received without waiting for the network."""
+        with self._lock:
+            return bool(self._session.pending() or self._incoming.pending)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all; blocks while the peer takes nothing."""
+        with self._lock:
+            view = memoryview(data)
+            while view:
+                view = view[self._session.write(view) :]
+        self._send_outgoing()
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """The same as :meth:`sendall`: a part of a TLS record is of no use."""
+        self.sendall(data)
+        return len(data)
+
+    def _send_outgoing(self) -> None:
+        # In order: what is taken out first has to be sent first.
+        with self._writing:
+            with self._lock:
+                data = self._outgoing.read()
+            if data:
+                self._sock.sendall(data)
+
+    def shutdown(self, how: int) -> None:
+        """Say that nothing follows, and shut the socket down."""
+        if how == socket.SHUT_WR:
+            with self._lock, contextlib.suppress(ssl.SSLError):
+                self._session.unwrap()
+            self._send_outgoing()
+        self._sock.shutdown(how)
+
+    def getsockname(self) -> object:
+        return self._sock.getsockname()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()

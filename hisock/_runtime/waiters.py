@@ -1,0 +1,139 @@
+"""Waiting for a frame, or for the reply to a call: in threads, and in coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from typing import Any, Generic, TypeVar
+
+from hisock._core.binding import cast_message
+from hisock._core.codec import Codec
+from hisock._core.waiting import Frame, Waiting, Wanted
+
+T = TypeVar("T")
+
+
+class ThreadWaiter(Generic[T]):
+    """One thread that waits for one thing."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self) -> None:
+        self._future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def deliver(self, value: T) -> bool:
+        """Hand it over; ``False`` when the thread has given up."""
+        if not self._future.set_running_or_notify_cancel():
+            return False
+        self._future.set_result(value)
+        return True
+
+    def fail(self, exc: BaseException) -> None:
+        """Tell it that nothing will come."""
+        if self._future.set_running_or_notify_cancel():
+            self._future.set_exception(exc)
+
+    @property
+    def served(self) -> bool:
+        return self._future.done()
+
+    def wait(self, timeout: float | None) -> T:
+        """What it waits for, once it is there.
+
+        :raises TimeoutError: it did not come within ``timeout`` seconds.
+        """
+        try:
+            return self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            if self._future.cancel():
+                raise TimeoutError from None
+            # It came while we were giving up.
+            return self._future.result()
+
+
+def wait_for_frame(
+    waiting: Waiting, codec: Codec, recv_on: str | None, recv_as: Any, timeout: float | None
+) -> Any:
+    """Block until another thread delivers a frame that nobody handles, and cast its message.
+
+    :raises TimeoutError: none came within ``timeout`` seconds.
+    :raises InvalidTypeCast: the message does not fit ``recv_as``.
+    """
+    cast = codec.cast_for(recv_as)
+    waiter: ThreadWaiter[Frame] = ThreadWaiter()
+    wanted: Wanted = (recv_on, None)
+    waiting.add(wanted, waiter)
+    try:
+        frame = waiter.wait(timeout)
+    except TimeoutError:
+        raise frame_timed_out(recv_on, timeout) from None
+    finally:
+        waiting.remove(wanted, waiter)
+    return cast_message(frame.command, cast, frame.message)
+
+
+class LoopWaiter(Generic[T]):
+    """One coroutine that waits for one thing, on the running loop."""
+
+    __slots__ = ("_future", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[T] = self._loop.create_future()
+
+    def deliver(self, value: T) -> bool:
+        """Hand it over, on the loop's thread; ``False`` when the coroutine has given up."""
+        if self._future.done():
+            return False
+        self._future.set_result(value)
+        return True
+
+    def fail(self, exc: BaseException) -> None:
+        """Tell it, from any thread, that nothing will come."""
+        try:
+            self._loop.call_soon_threadsafe(self._fail, exc)
+        except RuntimeError:
+            pass  # the loop has ended, and the coroutine with it
+
+    def _fail(self, exc: BaseException) -> None:
+        if not self._future.done():
+            self._future.set_exception(exc)
+
+    async def wait(self, timeout: float | None) -> T:
+        """What it waits for, once it is there.
+
+        :raises TimeoutError: it did not come within ``timeout`` seconds.
+        """
+        try:
+            return await asyncio.wait_for(self._future, timeout)
+        except asyncio.TimeoutError:
+            raise TimeoutError from None
+
+
+async def await_frame(
+    waiting: Waiting, codec: Codec, wanted: Wanted, cast_to: Any, timeout: float | None
+) -> Any:
+    """Wait for a frame that nobody handles, and cast its message.
+
+    :raises TimeoutError: none came within ``timeout`` seconds.
+    :raises InvalidTypeCast: the message does not fit ``cast_to``.
+    """
+    cast = codec.cast_for(cast_to)
+    waiter: LoopWaiter[Frame] = LoopWaiter()
+    waiting.add(wanted, waiter)
+    try:
+        frame = await waiter.wait(timeout)
+    except TimeoutError:
+        raise frame_timed_out(wanted[0], timeout) from None
+    finally:
+        waiting.remove(wanted, waiter)
+    return cast_message(frame.command, cast, frame.message)
+
+
+def frame_timed_out(recv_on: str | None, timeout: float | None) -> TimeoutError:
+    what = "no frame" if recv_on is None else f"no frame with the command {recv_on!r}"
+    return TimeoutError(f"{what} came within {timeout} seconds")
+
+
+def call_timed_out(command: str, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"the call {command!r} was not answered within {timeout} seconds")

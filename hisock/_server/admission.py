@@ -1,0 +1,193 @@
+"""The door of a server: who may come in, and how long one may stand in it.
+
+A connection is in the door from the moment it is accepted until it has said hello and the program
+has let it in. Over TLS it shakes hands first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from hisock._core import protocol
+from hisock._server.authentication import Authenticate, JoinRequest
+from hisock._server.limits import Headcount
+from hisock.exceptions import Reject
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+    from hisock._server.hub import Hub
+
+#: Connections over the limit that are let in far enough to be told so.
+_ANTECHAMBER = 64
+#: Seconds between finding a client silent and ending its connection.
+SECOND_LOOK = 0.05
+
+
+class Admission:
+    """The connections that have not joined yet.
+
+    :ivar authenticate: decides who may join; ``None`` lets everybody in.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        options = hub.options
+        self._hub = hub
+        self.authenticate: Authenticate | None = None
+        self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
+        #: Whose hands are being shaken, and the address that they are counted for.
+        self._knocking: dict[Connection, str] = {}
+        #: Those whose hands are shaken only to tell them why they may not come in.
+        self._in_vain: set[Connection] = set()
+        self._refusals: dict[Connection, str] = {}
+        self._awaiting_hello: dict[Connection, float] = {}
+        #: About whom the program is deciding.
+        self._deciding: dict[Connection, asyncio.Task[None]] = {}
+        self._overdue: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Send those away who are still in the door."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._awaiting_hello):
+            connection.abort()
+        for connection in list(self._deciding):
+            self._hub.leave(connection, "closed", "the server is closing", goodbye=True)
+        for task in list(self._deciding.values()):
+            task.cancel()
+
+    def knock(self, connection: Connection, ip: str) -> str | None:
+        """A connection is about to shake hands; returns why it may not, if it may not.
+
+        It counts from now on. Who never ends the handshake would take no place otherwise. Of those
+        who are too many, some may shake hands all the same, since nobody can be told why before.
+        """
+        refusal = self._headcount.come(ip)
+        if refusal is None:
+            self._knocking[connection] = ip
+            return None
+        self._headcount.go(ip)
+        if len(self._in_vain) >= _ANTECHAMBER:
+            return refusal
+        self._in_vain.add(connection)
+        return None
+
+    def stop_knocking(self, connection: Connection) -> None:
+        """Its hands are shaken, or it has given up."""
+        self._in_vain.discard(connection)
+        ip = self._knocking.pop(connection, None)
+        if ip is not None:
+            self._headcount.go(ip)
+
+    def come(self, connection: Connection) -> None:
+        """A connection has been accepted, and has shaken hands."""
+        hub = self._hub
+        self.stop_knocking(connection)  # from now on it counts by itself
+        refusal = self._headcount.come(connection.info.addr[0])
+        if refusal is not None:
+            if len(self._refusals) >= _ANTECHAMBER:
+                hub.leave(connection, "full", refusal, at_once=True)
+                return
+            # It is told when it has said whether it knows how to be told.
+            self._refusals[connection] = refusal
+        seconds = hub.options.hello_timeout
+        self._awaiting_hello[connection] = hub.loop.time() + seconds
+        if self._timer is None:
+            self._timer = hub.loop.call_later(seconds, self._check_hellos)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._awaiting_hello.pop(connection, None)
+        self._refusals.pop(connection, None)
+
+    def go(self, connection: Connection) -> None:
+        """The transport of a connection is closed."""
+        self._headcount.go(connection.info.addr[0])
+
+    def _check_hellos(self) -> None:
+        """End the connections whose hello is overdue; their deadlines are in order."""
+        hub = self._hub
+        now = hub.loop.time()
+        self._timer = None
+        for connection, deadline in list(self._awaiting_hello.items()):
+            if deadline > now:
+                self._timer = hub.loop.call_at(deadline, self._check_hellos)
+                break
+            if connection not in self._overdue:
+                # A hello may have come while a handler kept the loop; then it is read before the
+                # second look.
+                self._overdue.add(connection)
+                hub.loop.call_later(SECOND_LOOK, self._check_overdue, connection)
+
+    def _check_overdue(self, connection: Connection) -> None:
+        self._overdue.discard(connection)
+        if connection in self._awaiting_hello:
+            seconds = self._hub.options.hello_timeout
+            connection.fail("hello", f"no hello came within {seconds:g} seconds")
+
+    def welcome(self, connection: Connection, hello: protocol.Hello) -> None:
+        """Let a client in that said hello, or tell it why not."""
+        del self._awaiting_hello[connection]
+        refusal = self._refusals.pop(connection, None)
+        codec = self._hub.events.codec.name
+        if refusal is not None:
+            self.reject(connection, refusal, "full")
+        elif (theirs := hello.codec if connection.features is not None else "json") != codec:
+            self.reject(connection, f"the server's codec is {codec!r}, not {theirs!r}")
+        elif self.authenticate is None:
+            self._hub.admit(connection)
+        else:
+            token = hello.token if isinstance(hello.token, str) else None
+            request = JoinRequest(hello.name, hello.group, connection.info.addr, token)
+            self._ask(self.authenticate, connection, request)
+
+    def _ask(
+        self, authenticate: Authenticate, connection: Connection, request: JoinRequest
+    ) -> None:
+        """Have the program decide about a client."""
+        try:
+            decision = authenticate(request)
+        except Exception as exc:
+            self._refuse(connection, exc)
+            return
+        if not asyncio.iscoroutine(decision):
+            self._hub.admit(connection)
+            return
+        # What the client sends meanwhile waits, as for any async handler.
+        connection.begin()
+        task = self._hub.loop.create_task(self._await_decision(connection, decision))
+        self._hub.tasks.add(task)
+        self._deciding[connection] = task
+        task.add_done_callback(lambda task: self._deciding.pop(connection))
+
+    async def _await_decision(
+        self, connection: Connection, decision: Coroutine[Any, Any, Any]
+    ) -> None:
+        try:
+            await asyncio.wait_for(decision, self._hub.options.auth_timeout)
+        except asyncio.TimeoutError:
+            seconds = self._hub.options.auth_timeout
+            self.reject(connection, f"authentication took more than {seconds:g} seconds")
+        except Exception as exc:
+            self._refuse(connection, exc)
+        else:
+            if not connection.ended:
+                self._hub.admit(connection)
+        connection.idle()
+
+    def _refuse(self, connection: Connection, exc: Exception) -> None:
+        if isinstance(exc, Reject):
+            self.reject(connection, exc.reason)
+        else:
+            self._hub.events.runner.report(exc, "authenticate", connection.info)
+            self.reject(connection, "the server could not authenticate the client")
+
+    def reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
+        """Send a client away before it has joined."""
+        if connection.knows("reject"):
+            connection.outbox.write(
+                protocol.build_reserved(protocol.REJECT, reason.encode(), self._hub.header_len)
+            )
+        self._hub.leave(connection, kind, reason, goodbye=True)

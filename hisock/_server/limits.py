@@ -1,0 +1,52 @@
+"""Limits of what one client, or one address, may use."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+def check_rate_limit(option: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The option ``rate_limit=(messages a second, burst)``.
+
+    :raises ValueError: one of them is not more than 0.
+    """
+    if option is not None:
+        rate, burst = option
+        if rate <= 0 or burst < 1:
+            raise ValueError(
+                f"rate_limit is (messages a second, burst), both more than 0, not {option!r}"
+            )
+    return option
+
+
+class Headcount:
+    """How many connections there are, in all and of each address.
+
+    :param most: how many there may be; 0 for any number.
+    :param most_per_ip: how many of one IP address; 0 for any number.
+    """
+
+    def __init__(self, most: int, most_per_ip: int) -> None:
+        self._most = most
+        self._most_per_ip = most_per_ip
+        self._all = 0
+        self._by_ip: Counter[str] = Counter()
+
+    def come(self, ip: str) -> str | None:
+        """Count a connection; returns why it is one too many, if it is."""
+        self._all += 1
+        if self._most_per_ip:
+            self._by_ip[ip] += 1
+            if self._by_ip[ip] > self._most_per_ip:
+                return f"the server takes {self._most_per_ip} connections from one address"
+        if self._most and self._all > self._most:
+            return f"the server is full, it takes {self._most} connections"
+        return None
+
+    def go(self, ip: str) -> None:
+        """A connection has gone."""
+        self._all -= 1
+        if self._most_per_ip:
+            self._by_ip[ip] -= 1
+            if not self._by_ip[ip]:
+                del self._by_ip[ip]

@@ -1,0 +1,64 @@
+"""What a server can be told when it is made, besides the address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from hisock._core.checks import require
+from hisock._core.client_info import ClientInfo
+from hisock._server.limits import check_rate_limit
+from hisock.framing import build_header
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+Announce = Literal["all", "group", "none"]
+OnFlood = Literal["disconnect", "pause"]
+#: What becomes of a client that takes less than is sent to it: it is disconnected, or what is
+#: newest is not sent; a function of the client and its backlog in bytes may decide each time.
+SlowPolicy = Literal["disconnect", "drop"]
+OnSlow = SlowPolicy | Callable[[ClientInfo, int], "SlowPolicy | None"]
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """The options of a :class:`~hisock.server.HiSockServer`, where they are explained.
+
+    :raises ValueError: one of them is not what it has to be.
+    """
+
+    header_len: int
+    max_connections: int
+    max_connections_per_ip: int
+    max_message_size: int
+    max_buffered: int
+    keepalive: bool
+    keepalive_interval: float
+    keepalive_timeout: float
+    hello_timeout: float
+    auth_timeout: float
+    announce: Announce
+    hide_addresses: bool
+    unique_names: bool
+    send_buffer: int
+    on_slow: OnSlow
+    rate_limit: tuple[float, float] | None
+    on_flood: OnFlood
+    tls: SSLContext | None
+    session: Callable[[], Any]
+
+    def __post_init__(self) -> None:
+        build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
+        check_rate_limit(self.rate_limit)
+        require(self.announce in ("all", "group", "none"), "announce", self.announce)
+        require(self.on_flood in ("disconnect", "pause"), "on_flood", self.on_flood)
+        slow = callable(self.on_slow) or self.on_slow in ("disconnect", "drop")
+        require(slow, "on_slow", self.on_slow)
+        for name in ("keepalive_interval", "keepalive_timeout", "hello_timeout", "auth_timeout"):
+            require(getattr(self, name) > 0, name, getattr(self, name))
+        for name in ("max_message_size", "max_buffered", "send_buffer"):
+            require(getattr(self, name) > 0, name, getattr(self, name))
+        for name in ("max_connections", "max_connections_per_ip"):
+            require(getattr(self, name) >= 0, name, getattr(self, name))

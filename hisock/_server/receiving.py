@@ -1,0 +1,265 @@
+"""What a server waits for: frames that no handler takes, and the replies to its calls."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, TypeVar, overload
+
+from hisock._core import protocol
+from hisock._core.binding import cast_message
+from hisock._core.client_info import ClientRef
+from hisock._core.codec import Cast, Codec
+from hisock._core.events import ServerEvents
+from hisock._core.waiting import Waiting
+from hisock._runtime.waiters import (
+    LoopWaiter,
+    ThreadWaiter,
+    await_frame,
+    call_timed_out,
+    wait_for_frame,
+)
+from hisock._server.connection import Connection
+from hisock._server.hub import Hub
+from hisock._server.registry import Registry
+from hisock.exceptions import ConnectionLost, NotSupported
+
+T = TypeVar("T")
+
+
+class Receiving:
+    """The receiving half of a server, beside its handlers."""
+
+    header_len: int
+    _hub: Hub
+    _registry: Registry[Connection]
+    _codec: Codec
+    _waiting: Waiting
+    _events: ServerEvents
+
+    @overload
+    def recv(self, recv_on: str | None = None, *, timeout: float | None = None) -> bytes: ...
+
+    @overload
+    def recv(
+        self, recv_on: str | None = None, recv_as: type[T] = ..., timeout: float | None = None
+    ) -> T: ...
+
+    @overload
+    def recv(
+        self, recv_on: str | None = None, recv_as: Any = ..., timeout: float | None = None
+    ) -> Any: ...
+
+    def recv(
+        self, recv_on: str | None = None, recv_as: Any = bytes, timeout: float | None = None
+    ) -> Any:
+        """Wait for a frame of any client that no handler takes. In ``threaded`` handlers, or in
+        a thread of one's own.
+
+        :param recv_on: the command to wait for; ``None`` for any frame.
+        :param recv_as: the type to return its message as.
+        :param timeout: seconds to wait; ``None`` waits for ever.
+        :raises TimeoutError: nothing came in time.
+        :raises InvalidTypeCast: the message does not fit ``recv_as``.
+        :raises RuntimeError: called on the loop's own thread, which would wait for itself.
+        :raises ClientDisconnected: the server is closed.
+        """
+        self._not_on_loop("recv()")
+        return wait_for_frame(self._waiting, self._codec, recv_on, recv_as, timeout)
+
+    def _not_on_loop(self, what: str) -> None:
+        if self._hub.serving and self._hub.on_loop_thread():
+            raise RuntimeError(
+                f"{what} on the thread of the server's loop would wait for ever; "
+                'register the handler with @server.on("...", threaded=True)'
+            )
+
+    @overload
+    async def wait_for(
+        self,
+        command: str | None = None,
+        *,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> bytes: ...
+
+    @overload
+    async def wait_for(
+        self,
+        command: str | None = None,
+        type: type[T] = ...,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> T: ...
+
+    @overload
+    async def wait_for(
+        self,
+        command: str | None = None,
+        type: Any = ...,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+
+    async def wait_for(
+        self,
+        command: str | None = None,
+        type: Any = bytes,
+        client: ClientRef | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Wait, in an async handler or task, for a frame that no handler takes.
+
+        :param command: the command to wait for; ``None`` for any frame.
+        :param type: the type to return its message as.
+        :param client: wait for a frame of this client; ``None`` for one of whichever.
+        :param timeout: seconds to wait; ``None`` waits for ever.
+        :raises TimeoutError: nothing came in time.
+        :raises InvalidTypeCast: the message does not fit ``type``.
+        :raises ClientNotFound: no such client is connected.
+        :raises ConnectionLost: the client went away meanwhile.
+        """
+        source = None if client is None else self._registry.find(client).info.ip
+        return await await_frame(self._waiting, self._codec, (command, source), type, timeout)
+
+    # -- calling
+
+    @overload
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: None = None,
+        timeout: float | None = 5.0,
+    ) -> bytes | None: ...
+
+    @overload
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: type[T] = ...,
+        timeout: float | None = 5.0,
+    ) -> T: ...
+
+    @overload
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = ...,
+        timeout: float | None = 5.0,
+    ) -> Any: ...
+
+    async def call(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = None,
+        timeout: float | None = 5.0,
+    ) -> Any:
+        """Send a command to a client and return what its handler returns.
+
+        For async handlers and tasks on the server's loop; elsewhere see :meth:`call_blocking`.
+
+        :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
+        :param timeout: seconds to wait for the reply; ``None`` waits for ever.
+        :raises RemoteError: the handler raised; the error's message is this one's.
+        :raises TimeoutError: no reply came in time.
+        :raises ConnectionLost: the client went away before the reply came.
+        :raises ClientNotFound: no such client is connected.
+        :raises NotSupported: the client is older than calls; nothing was sent.
+        :raises InvalidTypeCast: the reply does not fit ``type``.
+        """
+        waiter: LoopWaiter[bytes | None] = LoopWaiter()
+        with self._calling(client, command, content, type, waiter) as cast:
+            try:
+                message = await waiter.wait(timeout)
+            except TimeoutError:
+                raise call_timed_out(command, timeout) from None
+        return cast_message(command, cast, message)
+
+    @overload
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: None = None,
+        timeout: float | None = 5.0,
+    ) -> bytes | None: ...
+
+    @overload
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: type[T] = ...,
+        timeout: float | None = 5.0,
+    ) -> T: ...
+
+    @overload
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = ...,
+        timeout: float | None = 5.0,
+    ) -> Any: ...
+
+    def call_blocking(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        type: Any = None,
+        timeout: float | None = 5.0,
+    ) -> Any:
+        """The same as :meth:`call`, for ``threaded`` handlers and other threads.
+
+        :raises RuntimeError: called on the server's loop, which would wait for itself.
+        """
+        self._not_on_loop("call_blocking()")
+        waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
+        with self._calling(client, command, content, type, waiter) as cast:
+            try:
+                message = waiter.wait(timeout)
+            except TimeoutError:
+                raise call_timed_out(command, timeout) from None
+        return cast_message(command, cast, message)
+
+    @contextlib.contextmanager
+    def _calling(
+        self, client: ClientRef, command: str, content: Any, reply_as: Any, waiter: Any
+    ) -> Iterator[Cast]:
+        """Send a call; whoever is inside waits for the reply."""
+        cast = self._codec.cast_for(reply_as)
+        encoded = self._codec.encode(content)
+        peer = self._registry.find(client)
+        if not peer.knows("call"):
+            raise NotSupported(
+                f"{peer.info} does not know calls, {command!r} was not sent; "
+                "use send_client() and wait_for()"
+            )
+        calls = peer.calls
+        number = calls.add(waiter)
+        try:
+            call = protocol.Call(number, command, encoded)
+            if not peer.outbox.write(protocol.build_call(call, self.header_len)):
+                raise ConnectionLost(f"{peer.info} is no longer connected")
+            yield cast
+        finally:
+            calls.forget(number)
+
+    def get_cache(self, idx: int | slice | None = None) -> Any:
+        """The cached frames, oldest first: all, the one at an index, or a slice.
+
+        Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
+        """
+        return self._events.cache.get(idx)

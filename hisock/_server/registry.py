@@ -1,0 +1,228 @@
+"""The clients that have joined: by address, by name, by group and by room.
+
+The registry is the one place that decides whom a broadcast reaches. Every look-up is one or two
+dict accesses, however many clients there are.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from hisock._core.addresses import Addr, format_addr
+from hisock._core.client_info import ClientInfo, ClientRef
+from hisock.exceptions import ClientNotFound, GroupNotFound
+from hisock.framing import Outbox
+
+
+def _levels_to_program() -> int:
+    """How many calls above the caller the program is, which called something here."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hisock."):
+        frame, levels = frame.f_back, levels + 1
+    return levels
+
+
+class Peer(Protocol):
+    """What the registry needs to know of a connection."""
+
+    info: ClientInfo
+    outbox: Outbox
+    joined: int
+    rooms: set[str] | None
+
+
+P = TypeVar("P", bound=Peer)
+
+
+class Registry(Generic[P]):
+    """The clients that have joined, by address, by name and by group, in order of joining."""
+
+    def __init__(self) -> None:
+        self._by_ip: dict[str, P] = {}
+        self._by_name: dict[str, dict[P, None]] = {}
+        # Keyed by outbox, since that is what fan_out() walks over.
+        self._by_group: dict[str, dict[Outbox, P]] = {}
+        self._by_room: dict[str, dict[Outbox, P]] = {}
+        self.everyone: dict[Outbox, P] = {}
+        self._joins = 0
+
+    def __len__(self) -> int:
+        return len(self.everyone)
+
+    def __iter__(self) -> Iterator[P]:
+        return iter(list(self.everyone.values()))
+
+    def __contains__(self, peer: P) -> bool:
+        return peer.outbox in self.everyone
+
+    def add(self, peer: P) -> None:
+        self._joins += 1
+        peer.joined = self._joins
+        self._by_ip[peer.info.ip] = peer
+        self.everyone[peer.outbox] = peer
+        object.__setattr__(peer.info, "_outbox", peer.outbox)
+        self._add_name(peer, peer.info.name)
+        self._add_to_group(peer, peer.info.group)
+
+    def remove(self, peer: P) -> None:
+        self._remove_name(peer, peer.info.name)
+        self._remove_from_group(peer, peer.info.group)
+        for room in list(peer.rooms or ()):
+            self.leave_room(peer, room)
+        del self.everyone[peer.outbox]
+        # At two of a server's addresses, two clients may come from one address of theirs.
+        if self._by_ip.get(peer.info.ip) is peer:
+            del self._by_ip[peer.info.ip]
+
+    def change(self, peer: P, info: ClientInfo) -> None:
+        """Give a peer another name or group."""
+        old, peer.info = peer.info, info
+        object.__setattr__(info, "_outbox", peer.outbox)
+        # In the new place before it leaves the old one: another thread may be looking for it.
+        if info.name != old.name:
+            self._add_name(peer, info.name)
+            self._remove_name(peer, old.name)
+        if info.group != old.group:
+            self._add_to_group(peer, info.group)
+            self._remove_from_group(peer, old.group)
+
+    def _add_name(self, peer: P, name: str | None) -> None:
+        if name is not None:
+            same_name = self._by_name.setdefault(name, {})
+            same_name[peer] = None
+            self._keep_join_order(same_name, peer)
+
+    def _remove_name(self, peer: P, name: str | None) -> None:
+        if name is not None:
+            same_name = self._by_name[name]
+            del same_name[peer]
+            if not same_name:
+                del self._by_name[name]
+
+    def _add_to_group(self, peer: P, group: str | None) -> None:
+        if group is not None:
+            self._by_group.setdefault(group, {})[peer.outbox] = peer
+
+    def _remove_from_group(self, peer: P, group: str | None) -> None:
+        if group is not None:
+            members = self._by_group[group]
+            del members[peer.outbox]
+            if not members:
+                del self._by_group[group]
+
+    def _keep_join_order(self, same_name: dict[P, None], newest: P) -> None:
+        if newest.joined != self._joins and len(same_name) > 1:
+            name = newest.info.name
+            assert name is not None
+            self._by_name[name] = dict.fromkeys(sorted(same_name, key=lambda peer: peer.joined))
+
+    def find(self, client: ClientRef | Any) -> P:
+        """The connection of a client.
+
+        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name. Where
+            several have that name it is the one that joined first, and a warning.
+        :raises ClientNotFound: nobody like that is connected.
+        :raises TypeError: that is no way to name a client.
+        """
+        if isinstance(client, str):
+            peer = self._by_ip.get(client)
+            return peer if peer is not None else self._find_by_name(client)
+        if isinstance(client, ClientInfo):
+            if client._outbox in self.everyone:
+                return self.everyone[client._outbox]
+            ip = client.ip
+        elif isinstance(client, dict) and "ip" in client:
+            return self.find(client["ip"])
+        elif isinstance(client, (tuple, list)) and len(client) >= 2:
+            ip = format_addr(client)
+        else:
+            raise TypeError(
+                f"{client!r} does not name a client; give a ClientInfo, (ip, port), "
+                "'ip:port' or a name"
+            )
+        peer = self._by_ip.get(ip)
+        if peer is None:
+            raise ClientNotFound(f"no client with the address {ip} is connected")
+        return peer
+
+    def has_name(self, name: str | None) -> bool:
+        """Whether a client goes by that name."""
+        return name is not None and name in self._by_name
+
+    def _find_by_name(self, name: str) -> P:
+        # Another thread may change it meanwhile; a copy is made in one step.
+        same_name = list(self._by_name.get(name, ()))
+        if not same_name:
+            raise ClientNotFound(f"no client with the name or address {name!r} is connected")
+        peer = same_name[0]
+        if len(same_name) > 1:
+            warnings.warn(
+                f"{len(same_name)} clients have the name {name!r}; "
+                f"taking the one that joined first, {peer.info.ip}",
+                UserWarning,
+                stacklevel=_levels_to_program(),
+            )
+        return peer
+
+    def join_room(self, peer: P, room: str) -> None:
+        """Put a client into a room; it may be in many, beside its group."""
+        if peer.rooms is None:
+            peer.rooms = set()
+        peer.rooms.add(room)
+        self._by_room.setdefault(room, {})[peer.outbox] = peer
+
+    def leave_room(self, peer: P, room: str) -> None:
+        """Take a client out of a room; does nothing when it is not in there."""
+        if peer.rooms is None or room not in peer.rooms:
+            return
+        peer.rooms.remove(room)
+        members = self._by_room[room]
+        del members[peer.outbox]
+        if not members:
+            del self._by_room[room]
+
+    def room(self, name: str) -> dict[Outbox, P]:
+        """The members of a room; empty when it has none. Not to be changed by the caller."""
+        return self._by_room.get(name, {})
+
+    def group(self, name: str) -> dict[Outbox, P]:
+        """The members of a group; empty when it has none. Not to be changed by the caller."""
+        return self._by_group.get(name, {})
+
+    def require_group(self, name: str) -> list[P]:
+        """The members of a group.
+
+        :raises GroupNotFound: nobody is in it.
+        """
+        members = list(self.group(name).values())
+        if not members:
+            raise GroupNotFound(f"no connected client is in the group {name!r}")
+        return members
+
+
+class ClientsView(Mapping[Addr, ClientInfo]):
+    """The connected clients by address, a live read-only mapping in order of joining."""
+
+    __slots__ = ("_registry",)
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self._registry = registry
+
+    def __getitem__(self, client: ClientRef) -> ClientInfo:
+        try:
+            info: ClientInfo = self._registry.find(client).info
+        except ClientNotFound:
+            raise KeyError(client) from None
+        return info
+
+    def __iter__(self) -> Iterator[Addr]:
+        return (peer.info.addr for peer in self._registry)
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    def __repr__(self) -> str:
+        return f"ClientsView({[peer.info for peer in self._registry]!r})"

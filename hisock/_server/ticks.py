@@ -1,0 +1,72 @@
+"""Ticks: functions that a server calls at a steady rate."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hisock._core.binding import Signature, argument_count
+
+logger = logging.getLogger("hisock.server")
+
+
+class Tick:
+    """One function that is called every ``interval`` seconds.
+
+    Ticks are due at multiples of the interval from the first, so that they do not drift. One that
+    comes late is not made up for: those it missed are skipped, and counted in :attr:`skipped`.
+
+    :param func: called with the seconds since its last call, or without arguments.
+    :ivar late: seconds that the last call came after it was due.
+    :ivar latest: the most of :attr:`late` so far, in seconds.
+    :ivar skipped: how many ticks were skipped because the one before took too long.
+    """
+
+    def __init__(self, interval: float, func: Callable[..., Any]) -> None:
+        if interval <= 0:
+            raise ValueError(f"the interval of a tick is more than 0 seconds, not {interval}")
+        signature = Signature(func, {})
+        self._takes_dt = bool(argument_count(signature, "a tick", (0, 1), exact=False))
+        self.name = signature.name
+        self.interval = interval
+        self.func = func
+        self.late = 0.0
+        self.latest = 0.0
+        self.skipped = 0
+        self._running = False
+        self._ending = False
+
+    def end(self) -> bool:
+        """Begin no more; returns whether the function is running, and its end ends :meth:`run`."""
+        self._ending = True
+        return self._running
+
+    async def run(self, failed: Callable[[Exception, str], None]) -> None:
+        """Tick until cancelled, or ended.
+
+        :param failed: told of every exception that the function raises, and its name.
+        """
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        due = last + self.interval
+        while not self._ending:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            now = loop.time()
+            self.late = max(0.0, now - due)
+            self.latest = max(self.latest, self.late)
+            self._running = True
+            try:
+                result = self.func(now - last) if self._takes_dt else self.func()
+                if inspect.isawaitable(result):
+                    await result
+            except Exception as exc:
+                failed(exc, self.name)
+            finally:
+                self._running = False
+            last = now
+            missed = int((loop.time() - due) / self.interval)
+            self.skipped += missed
+            due += self.interval * (missed + 1)
