@@ -30,7 +30,7 @@ from hisock._runtime.sockets import RemoteAddress, address_text, host_of, requir
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
 from hisock._runtime.tls import ClientTLS, client_context
-from hisock._runtime.waiters import LoopWaiter, await_frame, call_timed_out
+from hisock._runtime.waiters import LoopWaiter, await_frame, call_timed_out, current_asker
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
@@ -276,6 +276,7 @@ class AsyncHiSockClient(ClientBase, Ordering):
         encoded = self._encode(content)
         if self._closed:
             raise self._ended_by
+        self._waiting.asked(current_asker())
         if self._online:
             self._outbox.send(command, encoded)
         else:
@@ -317,7 +318,9 @@ class AsyncHiSockClient(ClientBase, Ordering):
     async def recv(
         self, command: str | None = None, type: Any = bytes, timeout: float | None = None
     ) -> Any:
-        """Wait for a frame that no handler takes; one that came before and waits is taken first.
+        """Wait for a frame that no handler takes.
+
+        One that came just before is taken first, unless it came before the latest :meth:`send`.
 
         :param command: the command to wait for; ``None`` for any frame.
         :param type: the type to return its message as.
@@ -330,7 +333,8 @@ class AsyncHiSockClient(ClientBase, Ordering):
         unread = self._take_unread(command)
         if unread is not None:
             return cast_message(unread.command, self._codec.cast_for(type), unread.message)
-        return await await_frame(self._waiting, self._codec, (command, None), type, timeout)
+        wanted = (command, None)
+        return await await_frame(self._waiting, self._codec, wanted, type, timeout, current_asker())
 
     async def __aiter__(self) -> AsyncIterator[tuple[str | None, bytes | None]]:
         """``async for command, message in client``: what no handler takes, until it is closed.

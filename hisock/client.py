@@ -212,7 +212,7 @@ class HiSockClient(BlockingDriver):
             and the offline buffer is full.
         """
         frame = build_command(command, self._encode(content), self.header_len)
-        self._waiting.asked()
+        self._waiting.asked(threading.current_thread())
         if self._online:
             try:
                 self._write(frame)
@@ -240,7 +240,7 @@ class HiSockClient(BlockingDriver):
     def recv(
         self, recv_on: str | None = None, recv_as: Any = bytes, timeout: float | None = None
     ) -> Any:
-        """Wait for a frame that no handler takes.
+        """Wait for a frame that no handler takes, and that came after the latest :meth:`send`.
 
         Where the client runs, in ``threaded`` handlers and other threads; where it was not
         started, it reads from the connection itself, and handles on the way what has a handler.
@@ -257,7 +257,7 @@ class HiSockClient(BlockingDriver):
         self._not_while_handling("recv()")
         cast = self._codec.cast_for(recv_as)
         waiter: ThreadWaiter[Frame] = ThreadWaiter()
-        self._waiting.add((recv_on, None), waiter)
+        self._waiting.add((recv_on, None), waiter, threading.current_thread())
         try:
             frame = self._wait(waiter, timeout)
         except TimeoutError:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 #: Frames that nobody took are kept for a ``recv`` that is just about to be called: the answer to
 #: a question may arrive before the thread that asked it gets from ``send`` to ``recv``.
@@ -76,19 +77,30 @@ class Waiting:
         self._unclaimed_bytes = 0
         self._arrived = 0
         self._asked_at = 0
+        # A thread or task that sends and then waits is not disturbed by what another one sends.
+        self._asked_by: WeakKeyDictionary[object, int] = WeakKeyDictionary()
         self._closed: BaseException | None = None
 
-    def asked(self) -> None:
-        """Something was sent: what arrived before is no answer to it."""
-        self._asked_at = self._arrived
+    def asked(self, asker: object) -> None:
+        """Something was sent: what arrived before is no answer to it.
 
-    def add(self, wanted: Wanted, waiter: Waiter) -> None:
-        """Wait for a frame.
-
-        It is served at once from the frames that came just now and that nobody took.
+        :param asker: the thread or task that sent it.
         """
         with self._lock:
-            kept = self._take_unclaimed(wanted)
+            self._asked_at = self._asked_by[asker] = self._arrived
+
+    def add(self, wanted: Wanted, waiter: Waiter, asker: object = None) -> None:
+        """Wait for a frame.
+
+        It is served at once from the frames that nobody took and that came just now, after the
+        latest send of this client.
+
+        :param asker: the thread or task that waits; if it has sent something itself, only what
+            came before that is too old for it.
+        """
+        with self._lock:
+            own = None if asker is None else self._asked_by.get(asker)
+            kept = self._take_unclaimed(wanted, self._asked_at if own is None else own)
             if kept is not None and waiter.deliver(kept):
                 return
             if self._closed is not None:
@@ -159,15 +171,15 @@ class Waiting:
     def _forget_oldest(self) -> None:
         self._unclaimed_bytes -= len(self._unclaimed.popleft().frame.message or b"")
 
-    def _take_unclaimed(self, wanted: Wanted) -> Frame | None:
+    def _take_unclaimed(self, wanted: Wanted, asked_at: int) -> Frame | None:
         oldest = self._clock() - self._seconds if self._closed is None else float("-inf")
         while self._unclaimed and self._unclaimed[0].arrived < oldest:
             self._forget_oldest()
         command, source = wanted
         for kept in self._unclaimed:
-            if source is not None and kept.frame.source != source:
+            if kept.number <= asked_at or (source is not None and kept.frame.source != source):
                 continue
-            if kept.frame.command == command or (command is None and kept.number > self._asked_at):
+            if command is None or kept.frame.command == command:
                 self._unclaimed.remove(kept)
                 self._unclaimed_bytes -= len(kept.frame.message or b"")
                 return kept.frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from typing import Any, Generic, TypeVar
 
 from hisock._core.binding import cast_message
@@ -110,17 +111,32 @@ class LoopWaiter(Generic[T]):
             raise TimeoutError from None
 
 
+def current_asker() -> object:
+    """The task that runs, or the thread where there is none: see :meth:`Waiting.asked`."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.current_thread() if task is None else task
+
+
 async def await_frame(
-    waiting: Waiting, codec: Codec, wanted: Wanted, cast_to: Any, timeout: float | None
+    waiting: Waiting,
+    codec: Codec,
+    wanted: Wanted,
+    cast_to: Any,
+    timeout: float | None,
+    asker: object = None,
 ) -> Any:
     """Wait for a frame that nobody handles, and cast its message.
 
+    :param asker: see :meth:`Waiting.add`.
     :raises TimeoutError: none came within ``timeout`` seconds.
     :raises InvalidTypeCast: the message does not fit ``cast_to``.
     """
     cast = codec.cast_for(cast_to)
     waiter: LoopWaiter[Frame] = LoopWaiter()
-    waiting.add(wanted, waiter)
+    waiting.add(wanted, waiter, asker)
     try:
         frame = await waiter.wait(timeout)
     except TimeoutError:

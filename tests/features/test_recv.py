@@ -196,11 +196,54 @@ def test_a_frame_that_comes_just_before_recv_is_called_is_not_lost(
     arrived = threading.Event()
     client.on("marker")(arrived.set)
     client.start()
+
+    @echo_server.on("ask")
+    def answer(who: hisock.ClientInfo, message: str) -> None:
+        echo_server.send_client(who, "answer", message)
+        echo_server.send_client(who, "marker")
+
     client.send("ask", "early")
-    echo_server.on("mark")(lambda who: echo_server.send_client(who, "marker"))
-    client.send("mark")
     assert arrived.wait(PATIENCE)
     assert client.recv("answer", str, timeout=PATIENCE) == "early"
+
+
+@pytest.mark.parametrize("recv_on", ["answer", None])
+def test_a_frame_from_before_the_latest_send_answers_no_recv(
+    echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient, recv_on: str | None
+) -> None:
+    """An older board that nobody took is not the board after this move."""
+    client = make_client(echo_server)
+    arrived = threading.Event()
+    client.on("marker")(arrived.set)
+    client.start()
+    with Peer.joined(echo_server.addr):
+        echo_server.send_all_clients("answer", "before the move")
+        echo_server.send_all_clients("marker")
+    assert arrived.wait(PATIENCE)
+    client.send("ask", "after the move")
+    assert client.recv(recv_on, str, timeout=PATIENCE) == "after the move"
+
+
+def test_what_another_thread_sends_takes_no_answer_away(
+    echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient
+) -> None:
+    """Else two threads that each send and receive would lose each other's answers."""
+    client = make_client(echo_server)
+    arrived = threading.Event()
+    client.on("marker")(arrived.set)
+    client.start()
+
+    @echo_server.on("ask")
+    def answer(who: hisock.ClientInfo, message: str) -> None:
+        echo_server.send_client(who, "answer", message)
+        echo_server.send_client(who, "marker")
+
+    client.send("ask", "mine")
+    assert arrived.wait(PATIENCE)
+    other = threading.Thread(target=lambda: client.send("something else"))
+    other.start()
+    other.join(PATIENCE)
+    assert client.recv("answer", str, timeout=PATIENCE) == "mine"
 
 
 def test_a_bare_recv_gets_the_answer_to_what_was_sent_last(
