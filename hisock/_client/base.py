@@ -17,10 +17,10 @@ from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
 from hisock._core import protocol
 from hisock._core.addresses import format_addr
-from hisock._core.calls import CallTable, make_reply
+from hisock._core.calls import CallTable, build_answer
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
-from hisock._core.events import RECONNECT_EVENTS, ClientEvents
+from hisock._core.events import ClientEvents
 from hisock._core.jobs import RawFrame, Runner
 from hisock._core.waiting import Frame, Waiter, Waiting
 from hisock.exceptions import (
@@ -68,7 +68,12 @@ class ClientBase:
         self._encode = self._codec.encode
         self._waiting = waiting
         self._events = ClientEvents(
-            waiting, runner, self._codec, options.header_len, options.cache_size
+            waiting,
+            runner,
+            self._codec,
+            options.header_len,
+            options.cache_size,
+            reconnects=options.reconnect is not None,
         )
         self._calls = CallTable()
         self._reconnect = options.reconnect
@@ -76,8 +81,6 @@ class ClientBase:
         self._offline = OfflineBuffer(options.offline_buffer)
         #: Whether there is a connection; without ``reconnect``, until the client is closed.
         self._online = True
-        if self._reconnect is not None:
-            self._events.events = {**self._events.events, **RECONNECT_EVENTS}
         self._asked_for_clients: deque[Waiter] = deque()
         #: Who wants to know what the server's first frame is.
         self._awaiting_answer: deque[Waiter] = deque()
@@ -159,7 +162,7 @@ class ClientBase:
         if self._asked_for_clients and protocol.parse_client_answer(payload) is not None:
             self._asked_for_clients.popleft().deliver(Frame(None, payload))
         else:
-            self._events.handle(None, None, payload)
+            self._events.handle(self, None, payload)
 
     def _take_reserved(self, name: bytes, data: bytes) -> None:
         if name == protocol.KEEPALIVE:
@@ -245,14 +248,14 @@ class ClientBase:
         # On the connection that the call came by: on another, the number may be another call's.
         write = self._reply_by()
 
-        def done(result: Any, exc: Exception | None) -> None:
-            reply = make_reply(call, result, exc, self._events, None)
+        def done(result: Any, exc: BaseException | None) -> None:
+            frame = build_answer(call, result, exc, self._events, None, self.header_len)
             try:
-                write(protocol.build_reply(reply, self.header_len))
+                write(frame)
             except ConnectionError:
                 logger.debug("the connection ended before call %d was answered", call.number)
 
-        self._events.call(None, call.command, call.message, done)
+        self._events.call(self, call.command, call.message, done)
 
     def _require_calls(self, command: str) -> None:
         if not self._server_knows_calls:

@@ -7,127 +7,169 @@ inspected.
 
 from __future__ import annotations
 
-import enum
-import inspect
-import sys
-import types
-import typing
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
 
+from hisock._core.cache import payload_of
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Cast, Codec
+from hisock._core.signature import Signature, argument_count
 from hisock.exceptions import InvalidTypeCast
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+#: The argument counts of each reserved event, in ascending order.
+Events = dict[str, tuple[int, ...]]
+
+SERVER_EVENTS: Final[Events] = {
+    "join": (1,),
+    "leave": (1,),
+    "name_change": (3,),
+    "group_change": (3,),
+    "message": (2, 3),
+    "*": (3,),
+}
+CLIENT_EVENTS: Final[Events] = {
+    "client_connect": (1,),
+    "client_disconnect": (1,),
+    "force_disconnect": (0,),
+    "*": (2,),
+}
+#: Reserved on clients that reconnect only: 2.0.2 programs use these names for commands.
+RECONNECT_EVENTS: Final[Events] = {"disconnect": (1,), "reconnect": (0,)}
 
 
-class Signature:
-    """How many arguments a handler takes, and their annotations.
+class Callables(NamedTuple):
+    """A handler of an unreserved command, ready to be called.
 
-    :param func: the handler.
-    :param namespace: local names that its annotations may use, besides its module's globals.
-    :raises TypeError: it has a keyword-only argument without a default, which nobody would fill.
+    ``full(client, message)`` for a message that is not empty and ``empty(client)`` for none; on
+    the client's side both come without the ``client``.
     """
 
-    def __init__(self, func: Callable[..., Any], namespace: Mapping[str, Any]) -> None:
-        self.name = getattr(func, "__qualname__", repr(func))
-        try:
-            parameters = list(_parameters(func))
-        except ValueError:  # some built-ins tell nothing about themselves
-            parameters = [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
-        for parameter in parameters:
-            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                raise TypeError(
-                    f"handler {self.name}: the keyword-only argument {parameter.name!r} "
-                    "needs a default, handlers are called with positional arguments"
-                )
-        positional = [p for p in parameters if p.kind in _POSITIONAL]
-        self.least = sum(p.default is p.empty for p in positional)
-        self.most = len(positional)
-        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-            self.most = sys.maxsize
-        self._names = [p.name for p in positional]
-        self._hints = _hints(func, namespace)
+    full: Callable[..., Any]
+    empty: Callable[..., Any]
 
-    def annotation(self, index: int) -> Any:
-        """The annotation of an argument, ``None`` when it has none.
 
-        :raises TypeError: a name in it cannot be found.
+class Binding(Protocol):
+    """How handlers are bound on one side, the server's or the client's.
+
+    :ivar events: the reserved events there.
+    """
+
+    events: Events
+
+    def command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
+        """Bind the handler of a command.
+
+        :raises TypeError: it takes too many arguments, or a type that no message can have.
         """
-        if index >= len(self._names):
-            return None
-        hint = self._hints.get(self._names[index])
-        if isinstance(hint, Exception):
-            raise TypeError(
-                f"handler {self.name}: the annotation of {self._names[index]!r} cannot be "
-                f"resolved: {hint}"
-            ) from hint
-        return hint
 
-    def wants_dict(self, index: int) -> bool:
-        """Whether the client, at that place, is asked for as a dict."""
-        hint = self._hints.get(self._names[index]) if index < len(self._names) else None
-        return hint is dict or typing.get_origin(hint) is dict
+    def event(self, func: Callable[..., Any], signature: Signature, name: str) -> Callable[..., Any]:
+        """Bind the handler of a reserved event.
+
+        :raises TypeError: it takes a number of arguments that the event does not have.
+        """
 
 
-def _parameters(func: Callable[..., Any]) -> typing.Iterable[inspect.Parameter]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
+class ServerBinding:
+    """Handlers of a server: they are called with the client, and the message."""
 
-        forward = annotationlib.Format.FORWARDREF
-        return inspect.signature(func, annotation_format=forward).parameters.values()
-    return inspect.signature(func).parameters.values()
+    def __init__(self, codec: Codec) -> None:
+        self.events = SERVER_EVENTS
+        self._codec = codec
+
+    def command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
+        """Bind ``func(client, message)``, ``func(client)`` or ``func()``."""
+        count = argument_count(signature, name, (0, 1, 2), exact=False)
+        if signature.wants_dict(0):
+            func = with_dict(func)
+        cast = cast_of(signature, 1, count, self._codec)
+        if count == 0:
+            return Callables(lambda client, message: func(), lambda client: func())
+        if count == 1:
+            return Callables(lambda client, message: func(client), func)
+
+        def empty(client: ClientInfo) -> Any:
+            return func(client, cast_message(name, cast, None))
+
+        if cast.decode is None:
+            return Callables(func, empty)
+        decode = cast.decode
+
+        def full(client: ClientInfo, message: bytes) -> Any:
+            try:
+                value = decode(message)
+            except Exception as exc:
+                raise misfit(name, cast, exc) from None
+            return func(client, value)
+
+        return Callables(full, empty)
+
+    def event(self, func: Callable[..., Any], signature: Signature, name: str) -> Callable[..., Any]:
+        """Bind ``func(client, ...)``; ``message`` and ``*`` cast what they are called with."""
+        count = argument_count(signature, name, self.events[name], exact=True)
+        if signature.wants_dict(0):
+            func = with_dict(func)
+        if name not in ("message", "*"):
+            return func
+        message_cast = cast_of(signature, count - 1, count, self._codec)
+        if count == 2:
+            return lambda client, command, message: func(
+                client, cast_message(command, message_cast, payload_of(command, message))
+            )
+        command_cast = cast_of(signature, 1, count, self._codec)
+
+        def call(client: ClientInfo, command: str | None, message: bytes | None) -> Any:
+            value = cast_message(command, message_cast, message)
+            return func(client, cast_command(command, command_cast), value)
+
+        return call
 
 
-def _hints(func: Callable[..., Any], namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Annotations as types; one that cannot be resolved becomes the exception that says why."""
-    while hasattr(func, "func"):  # functools.partial
-        func = func.func
-    target: Any = inspect.unwrap(func)
-    target = getattr(target, "__func__", target)
-    if not isinstance(target, types.FunctionType):
-        target = getattr(type(target), "__call__", target)  # noqa: B004 - the function, not a test
-    scope = dict(namespace)
-    try:
-        return typing.get_type_hints(target, localns=scope, include_extras=True)
-    except Exception:
-        return _hints_one_by_one(target, scope)
+class ClientBinding:
+    """Handlers of a client: they are called with the message.
 
-
-def _hints_one_by_one(target: Any, scope: dict[str, Any]) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        raw = annotationlib.get_annotations(target, format=annotationlib.Format.FORWARDREF)
-    else:
-        raw = dict(getattr(target, "__annotations__", {}))
-    known = getattr(target, "__globals__", {})
-    hints: dict[str, Any] = {}
-    for name, annotation in raw.items():
-        holder = types.SimpleNamespace(__annotations__={name: annotation})
-        try:
-            hints.update(typing.get_type_hints(holder, known, scope, include_extras=True))
-        except Exception as exc:
-            hints[name] = exc
-    return hints
-
-
-def argument_count(signature: Signature, event: str, allowed: tuple[int, ...], exact: bool) -> int:
-    """How many arguments to call a handler with.
-
-    :param allowed: the counts that the event can be delivered with, in ascending order.
-    :param exact: the handler must take one of them; else it may take fewer than it wants.
-    :raises TypeError: it takes more, or (exact) another number.
+    :param reconnects: whether the events of losing a connection and coming back are reserved.
     """
-    for count in reversed(allowed):
-        if signature.least <= count <= signature.most:
-            return count
-    wanted = " or ".join(map(str, allowed)) if exact else f"0 to {allowed[-1]}"
-    raise TypeError(
-        f"a handler of {event!r} takes {wanted} arguments, {signature.name} takes "
-        f"{signature.least if signature.most > allowed[-1] else signature.most}"
-    )
+
+    def __init__(self, codec: Codec, reconnects: bool) -> None:
+        self.events = {**CLIENT_EVENTS, **RECONNECT_EVENTS} if reconnects else CLIENT_EVENTS
+        self._codec = codec
+
+    def command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
+        """Bind ``func(message)`` or ``func()``."""
+        count = argument_count(signature, name, (0, 1), exact=False)
+        cast = cast_of(signature, 0, count, self._codec)
+        if count == 0:
+            return Callables(lambda message: func(), func)
+
+        def empty() -> Any:
+            return func(cast_message(name, cast, None))
+
+        if cast.decode is None:
+            return Callables(func, empty)
+        decode = cast.decode
+
+        def full(message: bytes) -> Any:
+            try:
+                value = decode(message)
+            except Exception as exc:
+                raise misfit(name, cast, exc) from None
+            return func(value)
+
+        return Callables(full, empty)
+
+    def event(self, func: Callable[..., Any], signature: Signature, name: str) -> Callable[..., Any]:
+        """Bind ``func(...)``; ``*`` casts what it is called with."""
+        count = argument_count(signature, name, self.events[name], exact=True)
+        if name != "*":
+            return with_dict(func) if signature.wants_dict(0) else func
+        command_cast = cast_of(signature, 0, count, self._codec)
+        message_cast = cast_of(signature, 1, count, self._codec)
+
+        def call(command: str | None, message: bytes | None) -> Any:
+            value = cast_message(command, message_cast, message)
+            return func(cast_command(command, command_cast), value)
+
+        return call
 
 
 def with_dict(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,75 +192,16 @@ def cast_message(command: str | None, cast: Cast, message: bytes | None) -> Any:
         raise misfit(command, cast, exc) from None
 
 
+def cast_command(command: str | None, cast: Cast) -> Any:
+    """A command as the type that a handler of ``message`` or ``*`` asks for it as."""
+    if command is None:
+        return cast.empty()
+    return command if cast.type in (None, str) else cast(command.encode())
+
+
 def misfit(command: str | None, cast: Cast, exc: Exception) -> InvalidTypeCast:
     """The error for a message that does not fit; it says all that its cause says."""
     return InvalidTypeCast(command, cast.type, str(exc))
-
-
-class Mode(enum.Enum):
-    """How a handler runs."""
-
-    DIRECT = enum.auto()  #: called on the loop
-    THREAD = enum.auto()  #: called in a thread of its own
-    ORDERED = enum.auto()  #: a coroutine; the client's next frames wait for its end
-    CONCURRENT = enum.auto()  #: a coroutine that nothing waits for
-
-
-class Callables(typing.NamedTuple):
-    """A handler of an unreserved command, ready to be called.
-
-    ``full(client, message)`` for a message that is not empty and ``empty(client)`` for none; on
-    the client's side both come without the ``client``.
-    """
-
-    full: Callable[..., Any]
-    empty: Callable[..., Any]
-
-
-def bind_for_server(func: Callable[..., Any], count: int, command: str, cast: Cast) -> Callables:
-    """Bind ``func(client, message)``, ``func(client)`` or ``func()``."""
-    if count == 0:
-        return Callables(lambda client, message: func(), lambda client: func())
-    if count == 1:
-        return Callables(lambda client, message: func(client), func)
-
-    def empty(client: ClientInfo) -> Any:
-        return func(client, cast_message(command, cast, None))
-
-    if cast.decode is None:
-        return Callables(func, empty)
-    decode = cast.decode
-
-    def full(client: ClientInfo, message: bytes) -> Any:
-        try:
-            value = decode(message)
-        except Exception as exc:
-            raise misfit(command, cast, exc) from None
-        return func(client, value)
-
-    return Callables(full, empty)
-
-
-def bind_for_client(func: Callable[..., Any], count: int, command: str, cast: Cast) -> Callables:
-    """Bind ``func(message)`` or ``func()``."""
-    if count == 0:
-        return Callables(lambda message: func(), func)
-
-    def empty() -> Any:
-        return func(cast_message(command, cast, None))
-
-    if cast.decode is None:
-        return Callables(func, empty)
-    decode = cast.decode
-
-    def full(message: bytes) -> Any:
-        try:
-            value = decode(message)
-        except Exception as exc:
-            raise misfit(command, cast, exc) from None
-        return func(value)
-
-    return Callables(full, empty)
 
 
 def cast_of(signature: Signature, index: int, count: int, codec: Codec) -> Cast:

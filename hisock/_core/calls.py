@@ -12,7 +12,13 @@ from typing import Any, Protocol
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
 from hisock._core.events import EventTable
+from hisock._core.jobs import ENDS_PROGRAM
+from hisock._core.reporting import error_text
 from hisock.exceptions import RemoteError
+
+
+#: Bytes of an error's text that a caller is told.
+MOST_ERROR_BYTES = 64 * 1024
 
 
 class CallWaiter(Protocol):
@@ -76,18 +82,29 @@ class CallTable:
         self._ended = None
 
 
-def make_reply(
+def build_answer(
     call: protocol.Call,
     result: Any,
-    exc: Exception | None,
+    exc: BaseException | None,
     events: EventTable,
     client: ClientInfo | None,
-) -> protocol.Reply:
-    """The reply to a call: what the handler returned, or the message of what it raised."""
+    header_len: int,
+) -> bytes:
+    """The frame that answers a call: what the handler returned, or the text of what it raised.
+
+    It never fails: a result that cannot be sent is reported, and the caller is told so.
+    """
     if exc is None:
         try:
-            return protocol.Reply(call.number, events.codec.encode(result))
-        except TypeError as unsendable:
+            reply = protocol.Reply(call.number, events.codec.encode(result))
+            return protocol.build_reply(reply, header_len)
+        except Exception as unsendable:
             exc = unsendable
             events.runner.report(exc, call.command, client)
-    return protocol.Reply(call.number, None, str(exc) or type(exc).__name__)
+    if isinstance(exc, ENDS_PROGRAM):
+        text = f"the handler of {call.command!r} ended its program"
+    else:
+        text = error_text(exc)
+    room = min(MOST_ERROR_BYTES, 10**header_len - 1 - protocol.REPLY_OVERHEAD)
+    cut = text.encode("utf-8", "backslashreplace")[:room].decode("utf-8", "ignore")
+    return protocol.build_reply(protocol.Reply(call.number, None, cut), header_len)

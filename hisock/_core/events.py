@@ -1,4 +1,4 @@
-"""The event API without I/O: registered handlers, and who gets a frame.
+"""The event API without I/O: the way of a frame to a handler.
 
 A frame with a command goes to its handler; else to whoever waits for it in ``recv``; else to the
 wildcard handler. The server's ``message`` event gets every one as well. Both sides share the rules
@@ -7,72 +7,36 @@ and differ in what a handler is called with, so there is one table class and a s
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from hisock._core.binding import (
-    Callables,
-    Mode,
-    Signature,
-    argument_count,
-    bind_for_client,
-    bind_for_server,
-    cast_message,
-    cast_of,
-    with_dict,
-)
-from hisock._core.cache import MessageCache, payload_of
+from hisock._core.binding import Binding, ClientBinding, ServerBinding
+from hisock._core.cache import MessageCache
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
-from hisock._core.jobs import Done, Job, Peer, RawFrame, Runner
+from hisock._core.handlers import CommandHandler, HandlerTable, Mode
+from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Peer, RawFrame, Runner, as_error
 from hisock._core.waiting import Frame, Waiting
 from hisock.framing import check_command
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SERVER_EVENTS: Final[dict[str, tuple[int, ...]]] = {
-    "join": (1,),
-    "leave": (1,),
-    "name_change": (3,),
-    "group_change": (3,),
-    "message": (2, 3),
-    "*": (3,),
-}
-CLIENT_EVENTS: Final[dict[str, tuple[int, ...]]] = {
-    "client_connect": (1,),
-    "client_disconnect": (1,),
-    "force_disconnect": (0,),
-    "*": (2,),
-}
-
-
-class Bound(NamedTuple):
-    """A registered handler."""
-
-    full: Callable[..., Any]
-    empty: Callable[..., Any]
-    mode: Mode
-
-
-#: Reserved on clients that reconnect only: 2.0.2 programs use these names for commands.
-RECONNECT_EVENTS: Final[dict[str, tuple[int, ...]]] = {"disconnect": (1,), "reconnect": (0,)}
-
 
 class EventTable:
-    """The handlers of one server or client, and the way of a frame to one of them.
+    """The way of each frame of one server or client to a handler.
 
+    :param binding: binds handlers to the arguments of their side.
     :param waiting: who waits in ``recv``.
     :param runner: runs the handlers that do not run on the loop, and hears of errors.
     :param codec: reads the messages that are structures.
     :param cache_size: frames to remember; below 0 none, 0 all of them.
     """
 
-    events: dict[str, tuple[int, ...]]
-
     def __init__(
         self,
+        binding: Binding,
         waiting: Waiting,
         runner: Runner,
         codec: Codec,
@@ -82,9 +46,7 @@ class EventTable:
         self.waiting = waiting
         self.runner = runner
         self.codec = codec
-        self._overridden: set[str] = set()
-        self._commands: dict[str, Bound] = {}
-        self._reserved: dict[str, tuple[Callable[..., Any], Mode]] = {}
+        self._handlers = HandlerTable(binding, runner.has_loop)
         #: Called after each frame, when set.
         self.callback: Callable[[], Any] | None = None
         #: Takes the frames that nobody else does, when set.
@@ -117,226 +79,172 @@ class EventTable:
         check_command(command)
 
         def register(func: F) -> F:
-            signature = Signature(func, sys._getframe(1).f_locals)
-            mode = _mode_of(func, signature.name, threaded, concurrent)
-            if mode in (Mode.ORDERED, Mode.CONCURRENT) and not self.runner.has_loop:
-                raise TypeError(
-                    f"handler {signature.name} is async, and a blocking client has no event loop; "
-                    "use hisock.async_connect(), or a plain function"
-                )
-            self._register(func, signature, command, mode, override)
+            self._handlers.register(
+                func,
+                command,
+                sys._getframe(1).f_locals,
+                threaded=threaded,
+                override=override,
+                concurrent=concurrent,
+            )
+            self.refresh()
             return func
 
         return register
 
-    def _register(
-        self, func: Callable[..., Any], signature: Signature, name: str, mode: Mode, over: bool
-    ) -> None:
-        counts = self.events.get(name)
-        if counts is None or over or name in self._overridden:
-            self._commands[name] = Bound(*self._bind_command(func, signature, name), mode)
-            if counts is not None:
-                self._overridden.add(name)
-                self._reserved.pop(name, None)
-        else:
-            count = argument_count(signature, name, counts, exact=True)
-            self._reserved[name] = self._bind_event(func, signature, name, count), mode
-        self.refresh()
-
     def refresh(self) -> None:
         """Decide anew which frames may take the short way."""
         self._fast.clear()
-        if self._ending:
-            return
-        if self.callback is None and not self.cache.enabled and "message" not in self._reserved:
-            self._fast.update(
-                (name, bound.full)
-                for name, bound in self._commands.items()
-                if bound.mode is Mode.DIRECT
-            )
+        observed = self.callback is not None or self.cache.enabled
+        if not self._ending and not observed and "message" not in self._handlers.reserved:
+            self._fast.update(self._handlers.direct())
 
     def end(self) -> None:
         """Let no handler begin any more, but for ``leave``; who waits for a frame still gets it."""
         self._ending = True
         self.refresh()
 
-    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
-        raise NotImplementedError
+    def handles(self, command: str) -> bool:
+        """Whether there is a handler for a command."""
+        return command in self._handlers.commands
 
-    def _bind_event(
-        self, func: Callable[..., Any], signature: Signature, name: str, count: int
-    ) -> Callable[..., Any]:
-        raise NotImplementedError
+    @property
+    def has_wildcard(self) -> bool:
+        return "*" in self._handlers.reserved
+
+    def runs_elsewhere(self, event: str) -> bool:
+        """Whether the handler of an event may still be running when it has been fired."""
+        handler = self._handlers.reserved.get(event)
+        return handler is not None and handler.mode is not Mode.DIRECT
 
     # -- frames
 
     def _bind_message(
-        self, bound: Bound, client: ClientInfo | None, message: bytes | None
+        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
     ) -> Callable[[], Any]:
         """A handler with its arguments."""
         raise NotImplementedError
 
-    def _fire_wildcard(
-        self, client: ClientInfo | None, command: str | None, message: bytes | None
+    def _fire_frame(
+        self, event: str, peer: Peer, command: str | None, message: bytes | None
     ) -> None:
+        """Call the handler of ``message`` or ``*``, if there is one."""
         raise NotImplementedError
 
-    def handles(self, command: str) -> bool:
-        """Whether there is a handler for a command."""
-        return command in self._commands
-
-    @property
-    def has_wildcard(self) -> bool:
-        return "*" in self._reserved
-
-    def handle(self, client: ClientInfo | None, command: str | None, message: bytes | None) -> None:
+    def handle(self, peer: Peer, command: str | None, message: bytes | None) -> None:
         """Deliver one unreserved frame, the long way; errors of handlers are reported."""
-        bound = None if command is None else self._commands.get(command)
-        if self._ending:
-            if bound is None:
-                self.waiting.offer(Frame(command, message, None if client is None else client.ip))
+        handler = None if command is None else self._handlers.commands.get(command)
+        client = peer.info
+        if handler is None or command is None:
+            frame = Frame(command, message, None if client is None else client.ip)
+            taken = self._deliver_unhandled(peer, frame)
+        elif self._ending:
             return
-        taken = True
-        if bound is not None and command is not None:
-            self._run(bound, Job(self.runner, command, client), message)
         else:
-            frame = Frame(command, message, client.ip if client is not None else None)
-            taken = self.waiting.offer(frame)
-            if not taken and self.stream is not None:
-                self.stream(frame)
-                taken = True
-            elif not taken and "*" in self._reserved:
-                self._fire_wildcard(client, command, message)
-            elif not taken:
-                self.waiting.keep(frame)
-        self._observe(client, command, message, taken)
+            self._run(handler, Job(self.runner, command, peer, client), message)
+            taken = True
+        self._observe(peer, command, message, taken)
 
-    def call(
-        self, client: ClientInfo | None, command: str, message: bytes | None, done: Done
-    ) -> None:
+    def _deliver_unhandled(self, peer: Peer, frame: Frame) -> bool:
+        """Give a frame without a handler to who wants it; whether anybody asked for it by name."""
+        if self.waiting.offer(frame):
+            return True
+        if self._ending:
+            return False
+        if self.stream is not None:
+            self.stream(frame)
+            return True
+        if self.has_wildcard:
+            self._fire_frame("*", peer, frame.command, frame.message)
+        else:
+            self.waiting.keep(frame)
+        return False
+
+    def call(self, peer: Peer, command: str, message: bytes | None, done: Done) -> None:
         """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""
-        bound = self._commands.get(command)
+        handler = self._handlers.commands.get(command)
         if self._ending:
             done(None, ConnectionError("the server is closing"))
             return
-        if bound is None:
+        if handler is None:
             done(None, LookupError(f"there is no handler for {command!r}"))
         else:
-            self._run(bound, Job(self.runner, command, client, done), message)
-        self._observe(client, command, message, bound is not None)
+            self._run(handler, Job(self.runner, command, peer, peer.info, done), message)
+        self._observe(peer, command, message, handler is not None)
 
-    def _run(self, bound: Bound, job: Job, message: bytes | None) -> None:
-        call = self._bind_message(bound, job.client, message)
-        if bound.mode is Mode.DIRECT:
+    def _run(self, handler: CommandHandler, job: Job, message: bytes | None) -> None:
+        call = self._bind_message(handler, job.client, message)
+        self._run_call(call, job, handler.mode, len(message or b""))
+
+    def _run_call(self, call: Callable[[], Any], job: Job, mode: Mode, size: int) -> None:
+        if mode is Mode.DIRECT:
             job.run(call)
-        elif bound.mode is Mode.THREAD:
-            self.runner.in_thread(call, job, len(message or b""))
+        elif mode is Mode.THREAD:
+            self.runner.in_thread(call, job, size)
         else:
-            self._start(call, job, bound.mode)
+            self._start(call, job, mode is Mode.ORDERED)
 
-    def _start(self, call: Callable[[], Any], job: Job, mode: Mode) -> None:
+    def _start(self, call: Callable[[], Any], job: Job, ordered: bool) -> None:
         try:
             coroutine = call()
         except Exception as exc:  # the message does not fit
             job.finish(None, exc)
         else:
-            self.runner.in_task(coroutine, job, mode is Mode.ORDERED)
+            self.runner.in_task(coroutine, job, ordered)
 
     def _observe(
-        self, client: ClientInfo | None, command: str | None, message: bytes | None, taken: bool
+        self, peer: Peer, command: str | None, message: bytes | None, taken: bool
     ) -> None:
-        if "message" in self._reserved:
-            self.fire("message", client, command, message)
+        if self._ending:
+            return
+        if "message" in self._handlers.reserved:
+            self._fire_frame("message", peer, command, message)
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
-
-    def runs_elsewhere(self, event: str) -> bool:
-        """Whether the handler of an event may still be running when :meth:`fire` returns."""
-        handler = self._reserved.get(event)
-        return handler is not None and handler[1] is not Mode.DIRECT
 
     def _call_back(self, command: str | None) -> None:
         assert self.callback is not None
         try:
             self.callback()
-        except Exception as exc:
-            self.runner.report(exc, command, None)
+        except ENDS_PROGRAM:
+            raise
+        except BaseException as exc:
+            self.runner.report(as_error(exc), command, None)
 
-    def fire(self, event: str, *args: Any) -> None:
+    def _fire(self, event: str, peer: Peer | None, args: tuple[Any, ...]) -> None:
         """Call the handler of a reserved event, if there is one; its errors are reported."""
-        handler = self._reserved.get(event)
+        handler = self._handlers.reserved.get(event)
         if handler is None or (self._ending and event != "leave"):
             return
-        func, mode = handler
-        client = args[0] if args and isinstance(args[0], ClientInfo) else None
-        job = Job(self.runner, event, client)
-        if mode is Mode.DIRECT:
-            job.run(lambda: func(*args))
-        elif mode is Mode.THREAD:
-            last = args[-1] if args else None
-            size = len(last) if isinstance(last, bytes) else 0
-            self.runner.in_thread(lambda: func(*args), job, size)
-        else:
-            self._start(lambda: func(*args), job, mode)
-
-    def _cast_command(self, command: str | None, cast: Any) -> Any:
-        if command is None:
-            return cast.empty()
-        return command if cast.type in (None, str) else cast(command.encode())
-
-
-def _mode_of(func: Callable[..., Any], name: str, threaded: bool, concurrent: bool) -> Mode:
-    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(
-        getattr(func, "__call__", None)  # noqa: B004 - an object whose call is async
-    ):
-        if threaded:
-            raise TypeError(f"handler {name} is async, it cannot be threaded as well")
-        return Mode.CONCURRENT if concurrent else Mode.ORDERED
-    if concurrent:
-        raise TypeError(f"handler {name} is not async, concurrent does not apply to it")
-    return Mode.THREAD if threaded else Mode.DIRECT
+        last = args[-1] if args else None
+        size = len(last) if isinstance(last, bytes) else 0
+        job = Job(self.runner, event, peer, None if peer is None else peer.info)
+        self._run_call(partial(handler.func, *args), job, handler.mode, size)
 
 
 class ServerEvents(EventTable):
-    """Handlers of a server: they are called with the client, and the message."""
+    """The way of frames on a server, where handlers are called with the client first."""
 
-    events = SERVER_EVENTS
-
-    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
-        count = argument_count(signature, name, (0, 1, 2), exact=False)
-        if signature.wants_dict(0):
-            func = with_dict(func)
-        return bind_for_server(func, count, name, cast_of(signature, 1, count, self.codec))
-
-    def _bind_event(
-        self, func: Callable[..., Any], signature: Signature, name: str, count: int
-    ) -> Callable[..., Any]:
-        if signature.wants_dict(0):
-            func = with_dict(func)
-        if name not in ("message", "*"):
-            return func
-        message_cast = cast_of(signature, count - 1, count, self.codec)
-        if count == 2:
-            return lambda client, command, message: func(
-                client, cast_message(command, message_cast, payload_of(command, message))
-            )
-        command_cast = cast_of(signature, 1, count, self.codec)
-
-        def call(client: ClientInfo, command: str | None, message: bytes | None) -> Any:
-            value = cast_message(command, message_cast, message)
-            return func(client, self._cast_command(command, command_cast), value)
-
-        return call
+    def __init__(
+        self, waiting: Waiting, runner: Runner, codec: Codec, header_len: int, cache_size: int
+    ) -> None:
+        super().__init__(ServerBinding(codec), waiting, runner, codec, header_len, cache_size)
 
     def _bind_message(
-        self, bound: Bound, client: ClientInfo | None, message: bytes | None
+        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
     ) -> Callable[[], Any]:
-        return lambda: bound.full(client, message) if message else bound.empty(client)
+        if message:
+            return partial(handler.full, client, message)
+        return partial(handler.empty, client)
 
-    def _fire_wildcard(
-        self, client: ClientInfo | None, command: str | None, message: bytes | None
+    def _fire_frame(
+        self, event: str, peer: Peer, command: str | None, message: bytes | None
     ) -> None:
-        self.fire("*", client, command, message)
+        self._fire(event, peer, (peer.info, command, message))
+
+    def fire(self, event: str, peer: Peer, *args: Any) -> None:
+        """Call the handler of a reserved event with the client of a connection, and ``args``."""
+        self._fire(event, peer, (peer.info, *args))
 
     def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
         """Deliver a batch of frames of one peer, in order."""
@@ -353,49 +261,50 @@ class ServerEvents(EventTable):
                     if command is None:
                         peer.take_raw(message or b"")
                     else:
-                        self.handle(peer.info, command, message)
+                        self.handle(peer, command, message)
                     if self.callback is not None:
                         self._call_back(command)
                     if peer.busy:
                         peer.defer(frames)
                         return
                 return
-            except Exception as exc:
-                self.runner.report(exc, command, peer.info)
+            except ENDS_PROGRAM:
+                raise
+            except BaseException as exc:
+                self.runner.report(as_error(exc), command, peer.info)
 
 
 class ClientEvents(EventTable):
-    """Handlers of a client: they are called with the message."""
+    """The way of frames on a client, where handlers are called with the message.
 
-    events = CLIENT_EVENTS
+    :param reconnects: whether the client comes back after losing its connection.
+    """
 
-    def _bind_command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
-        count = argument_count(signature, name, (0, 1), exact=False)
-        return bind_for_client(func, count, name, cast_of(signature, 0, count, self.codec))
-
-    def _bind_event(
-        self, func: Callable[..., Any], signature: Signature, name: str, count: int
-    ) -> Callable[..., Any]:
-        if name != "*":
-            return with_dict(func) if signature.wants_dict(0) else func
-        command_cast = cast_of(signature, 0, count, self.codec)
-        message_cast = cast_of(signature, 1, count, self.codec)
-
-        def call(command: str | None, message: bytes | None) -> Any:
-            value = cast_message(command, message_cast, message)
-            return func(self._cast_command(command, command_cast), value)
-
-        return call
+    def __init__(
+        self,
+        waiting: Waiting,
+        runner: Runner,
+        codec: Codec,
+        header_len: int,
+        cache_size: int,
+        reconnects: bool = False,
+    ) -> None:
+        binding = ClientBinding(codec, reconnects)
+        super().__init__(binding, waiting, runner, codec, header_len, cache_size)
 
     def _bind_message(
-        self, bound: Bound, client: ClientInfo | None, message: bytes | None
+        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
     ) -> Callable[[], Any]:
-        return lambda: bound.full(message) if message else bound.empty()
+        return partial(handler.full, message) if message else handler.empty
 
-    def _fire_wildcard(
-        self, client: ClientInfo | None, command: str | None, message: bytes | None
+    def _fire_frame(
+        self, event: str, peer: Peer, command: str | None, message: bytes | None
     ) -> None:
-        self.fire("*", command, message)
+        self._fire(event, peer, (command, message))
+
+    def fire(self, event: str, *args: Any) -> None:
+        """Call the handler of a reserved event with ``args``."""
+        self._fire(event, None, args)
 
     def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
         """Deliver a batch of frames of the server, in order."""
@@ -412,12 +321,14 @@ class ClientEvents(EventTable):
                     if command is None:
                         peer.take_raw(message or b"")
                     else:
-                        self.handle(None, command, message)
+                        self.handle(peer, command, message)
                     if self.callback is not None:
                         self._call_back(command)
                     if peer.busy:
                         peer.defer(frames)
                         return
                 return
-            except Exception as exc:
-                self.runner.report(exc, command, None)
+            except ENDS_PROGRAM:
+                raise
+            except BaseException as exc:
+                self.runner.report(as_error(exc), command, None)

@@ -9,7 +9,10 @@ from hisock._core.client_info import ClientInfo
 
 RawFrame = tuple[str | None, bytes | None]
 #: Told of what a handler returned, or of what it raised.
-Done = Callable[[Any, "Exception | None"], None]
+Done = Callable[[Any, "BaseException | None"], None]
+
+#: What a handler raises to end the program, not to report a fault. Everything else is its error.
+ENDS_PROGRAM = (SystemExit, KeyboardInterrupt)
 
 
 class Runner(Protocol):
@@ -24,7 +27,7 @@ class Runner(Protocol):
         """A handler failed: the error, its command or event, the client if there is one."""
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
-        """Run a handler in another thread, then :meth:`Job.finish`.
+        """Run a handler in another thread, by :meth:`Job.run`.
 
         :param size: bytes of its message.
         """
@@ -32,36 +35,60 @@ class Runner(Protocol):
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop, then :meth:`Job.finish`.
 
-        :param ordered: what the client sends next waits for its end.
+        :param ordered: what comes next on the job's connection waits for its end.
         """
 
 
 class Job(NamedTuple):
     """One run of a handler.
 
+    :ivar connection: what its frame came by, of the type that the driver dispatches for; ``None``
+        for events that belong to no connection.
+    :ivar client: the client as it was when the frame came; ``None`` on a client.
     :ivar done: told of the result, or of the exception; ``None`` when nobody waits for it.
     """
 
     runner: Runner
     command: str
+    connection: Any
     client: ClientInfo | None
     done: Done | None = None
 
-    def finish(self, result: Any, exc: Exception | None) -> None:
-        if exc is not None:
-            self.runner.report(exc, self.command, self.client)
+    def finish(self, result: Any, exc: BaseException | None) -> None:
+        """Report the error, if there is one, and answer the caller, if there is one."""
+        if exc is not None and not isinstance(exc, ENDS_PROGRAM):
+            self.runner.report(as_error(exc), self.command, self.client)
         if self.done is not None:
             self.done(result, exc)
 
     def run(self, func: Callable[[], Any]) -> None:
-        """Run the handler here and now."""
+        """Run the handler here and now.
+
+        :raises SystemExit: the handler raised it, or ``KeyboardInterrupt``.
+        """
         try:
             result = func()
-        except Exception as exc:
+        except ENDS_PROGRAM as exc:
+            self.finish(None, exc)
+            raise
+        except BaseException as exc:
             self.finish(None, exc)
         else:
             if self.done is not None:
                 self.done(result, None)
+
+
+def as_error(exc: BaseException) -> Exception:
+    """What a handler raised, as the error that is reported.
+
+    ``asyncio.CancelledError`` is not an ``Exception``, and a plain handler that asks a cancelled
+    future for its result raises one. It has failed; nobody has cancelled it.
+    """
+    if isinstance(exc, Exception):
+        return exc
+    error = RuntimeError(f"the handler raised {type(exc).__name__}")
+    error.__cause__ = exc
+    return error
 
 
 class Peer(Protocol):

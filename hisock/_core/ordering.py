@@ -66,7 +66,7 @@ class Ordering:
             elif command is None:
                 self.take_raw(message or b"")
             else:
-                events.handle(client, command, message)
+                events.handle(self, command, message)
         self.pause_if_much()
 
     def pause_if_much(self) -> None:

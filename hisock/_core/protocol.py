@@ -291,6 +291,8 @@ _CMD: Final = b"$CMD$"
 _ERR: Final = b"$ERR$"
 #: Digits of a call's number at most; it is the sender's business, within reason.
 _NUMBER_DIGITS: Final = 20
+#: Bytes of a reply at most, but for what it carries.
+REPLY_OVERHEAD: Final = len(REPLY) + _NUMBER_DIGITS + len(_ERR)
 
 
 def build_call(call: Call, header_len: int) -> bytes:

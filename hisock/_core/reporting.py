@@ -31,3 +31,11 @@ class LogLimit:
         """How many lines were withheld; the count starts afresh."""
         withheld, self.withheld = self.withheld, 0
         return withheld
+
+
+def error_text(exc: BaseException) -> str:
+    """What an exception says, or else its type's name; some fail to say anything."""
+    try:
+        return str(exc) or type(exc).__name__
+    except Exception:
+        return type(exc).__name__

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from hisock._core import protocol
-from hisock._core.calls import CallTable, make_reply
+from hisock._core.calls import CallTable, build_answer
 from hisock._core.client_info import ClientInfo
 from hisock._core.events import EventTable
 from hisock._core.jobs import RawFrame
@@ -366,7 +366,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         try:
             reserved = protocol.split_reserved(payload)
             if reserved is None:
-                self.hub.events.handle(self.info, None, payload)
+                self.hub.events.handle(self, None, payload)
             else:
                 self._take_reserved(*reserved)
         except ProtocolError as exc:
@@ -413,11 +413,12 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         return self._calls
 
     def _answer(self, call: protocol.Call) -> None:
-        def done(result: Any, exc: Exception | None) -> None:
-            reply = make_reply(call, result, exc, self.hub.events, self.info)
-            self.outbox.write(protocol.build_reply(reply, self.hub.header_len))
+        def done(result: Any, exc: BaseException | None) -> None:
+            hub = self.hub
+            frame = build_answer(call, result, exc, hub.events, self.info, hub.header_len)
+            self.outbox.write(frame)
 
-        self.hub.events.call(self.info, call.command, call.message, done)
+        self.hub.events.call(self, call.command, call.message, done)
 
     # -- writing and ending
 

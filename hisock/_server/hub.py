@@ -165,10 +165,8 @@ class Hub:
 
     def run_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run an async handler; see :meth:`hisock._core.jobs.Runner.in_task`."""
-        connection: Connection | None = None
-        if ordered and job.client is not None:
-            connection = job.client._peer
-        if connection is None:
+        connection: Connection | None = job.connection
+        if connection is None or not ordered:
             self.tasks.start(coroutine, job, lambda: None, lambda: None)
         else:
             self.tasks.start(coroutine, job, connection.begin, connection.idle)
@@ -179,7 +177,7 @@ class Hub:
         Where too much of one client waits for a thread, what it sends next waits as it does for an
         async handler, in order and within the same bounds.
         """
-        connection: Connection | None = None if job.client is None else job.client._peer
+        connection: Connection | None = job.connection
         if self.workers.submit_for(connection, size, func, *args) and connection is not None:
             connection.begin()
 
@@ -307,7 +305,7 @@ class Hub:
         self.registry.add(connection)
         self._tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info.shown())
-        self.events.fire("join", connection.info)
+        self.events.fire("join", connection)
 
     def _replace(self, connection: Connection, secret: str) -> None:
         """A client has come back, perhaps before anybody noticed that it had gone."""
@@ -356,7 +354,7 @@ class Hub:
             self.events.waiting.close_source(info.ip, gone)
             self._tell(protocol.CLIENT_LEFT, connection)
             if call_func:
-                self.events.fire("leave", info)
+                self.events.fire("leave", connection)
             if call_func and self.events.runs_elsewhere("leave"):
                 return
             # Its session could be asked for until now.
@@ -410,12 +408,12 @@ class Hub:
                 logger.warning("%s stays, the name it wants is taken", old.shown())
             return
         self.registry.change(connection, ClientInfo(old.addr, name, old.group))
-        self.events.fire("name_change", connection.info, old.name, name)
+        self.events.fire("name_change", connection, old.name, name)
 
     def change_group(self, connection: Connection, group: str | None) -> None:
         old = connection.info
         self.registry.change(connection, ClientInfo(old.addr, old.name, group))
-        self.events.fire("group_change", connection.info, old.group, group)
+        self.events.fire("group_change", connection, old.group, group)
 
     def describe(self, connection: Connection) -> bytes:
         """What other clients are told of one."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from hisock._core.binding import Signature, argument_count
+from hisock._core.signature import Signature, argument_count
 
 logger = logging.getLogger("hisock.server")
 
