@@ -24,6 +24,7 @@ from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.events import EventTable
 from hisock._core.jobs import Job, RawFrame
 from hisock._core.ordering import Ordering
+from hisock._core.reporting import error_text
 from hisock._core.waiting import Frame, Waiting
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import RemoteAddress, address_text, host_of, require_path
@@ -133,7 +134,7 @@ class AsyncHiSockClient(ClientBase, Ordering):
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, and give it to :attr:`error_handler`."""
-        logger.error("the handler of %r failed: %s", command, exc, exc_info=exc)
+        logger.error("the handler of %r failed: %s", command, error_text(exc), exc_info=exc)
         if self.error_handler is not None:
             try:
                 self.error_handler(exc)
@@ -142,7 +143,7 @@ class AsyncHiSockClient(ClientBase, Ordering):
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
-        self._workers.submit(_run_job, func, job)
+        self._workers.submit(job.run, func)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop."""
@@ -516,15 +517,6 @@ class AsyncHiSockClient(ClientBase, Ordering):
     def __repr__(self) -> str:
         state = "closed, was connected" if self._closed else "connected"
         return f"<{type(self).__name__} {state} to {address_text(self.addr)}>"
-
-
-def _run_job(func: Callable[[], Any], job: Job) -> None:
-    try:
-        result = func()
-    except Exception as exc:
-        job.finish(None, exc)
-    else:
-        job.finish(result, None)
 
 
 async def async_connect(

@@ -15,7 +15,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
 from hisock._core.events import ServerEvents
 from hisock._core.jobs import Job
-from hisock._core.reporting import LogLimit
+from hisock._core.reporting import LogLimit, error_text
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
 from hisock._runtime.sockets import Address
@@ -231,7 +231,7 @@ class HiSockServer(Sending, Receiving, Membership):
             "the handler of %r failed%s: %s",
             command,
             "" if client is None else f" for {client.shown()}",
-            exc,
+            error_text(exc),
             exc_info=exc,
         )
         self._tell_error_handler(exc)
@@ -245,15 +245,7 @@ class HiSockServer(Sending, Receiving, Membership):
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
-        self._hub.run_in_thread(job, size, self._run_job, func, job)
-
-    def _run_job(self, func: Callable[[], Any], job: Job) -> None:
-        try:
-            result = func()
-        except Exception as exc:
-            job.finish(None, exc)
-        else:
-            job.finish(result, None)
+        self._hub.run_in_thread(job, size, job.run, func)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop."""

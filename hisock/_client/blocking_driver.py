@@ -21,6 +21,7 @@ from hisock._client.blocking_link import LINGER_SECONDS, Link
 from hisock._client.options import ClientOptions
 from hisock._core.client_info import ClientInfo
 from hisock._core.jobs import Job, RawFrame
+from hisock._core.reporting import error_text
 from hisock._core.waiting import Frame, Waiting
 from hisock._runtime.sockets import RemoteAddress
 from hisock._runtime.threads import Threads
@@ -79,7 +80,9 @@ class BlockingDriver(ClientBase):
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, and give it to the error handler."""
-        logger.error("the handler of %r failed: %s", command, exc, exc_info=exc)
+        if self._closed and exc is self._ended_by:
+            return  # the handler was waiting in recv() when the client closed
+        logger.error("the handler of %r failed: %s", command, error_text(exc), exc_info=exc)
         if self._error_handler is not None:
             try:
                 self._error_handler(exc)
@@ -88,17 +91,7 @@ class BlockingDriver(ClientBase):
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
-        self._workers.submit(self._run_job, func, job)
-
-    def _run_job(self, func: Callable[[], Any], job: Job) -> None:
-        try:
-            result = func()
-        except Exception as exc:
-            if self._closed and exc is self._ended_by:
-                return  # it was waiting in recv() when the client closed
-            job.finish(None, exc)
-        else:
-            job.finish(result, None)
+        self._workers.submit(job.run, func)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Never called: no async handler can be registered."""

@@ -62,7 +62,9 @@ class Binding(Protocol):
         :raises TypeError: it takes too many arguments, or a type that no message can have.
         """
 
-    def event(self, func: Callable[..., Any], signature: Signature, name: str) -> Callable[..., Any]:
+    def event(
+        self, func: Callable[..., Any], signature: Signature, name: str
+    ) -> Callable[..., Any]:
         """Bind the handler of a reserved event.
 
         :raises TypeError: it takes a number of arguments that the event does not have.
@@ -103,7 +105,9 @@ class ServerBinding:
 
         return Callables(full, empty)
 
-    def event(self, func: Callable[..., Any], signature: Signature, name: str) -> Callable[..., Any]:
+    def event(
+        self, func: Callable[..., Any], signature: Signature, name: str
+    ) -> Callable[..., Any]:
         """Bind ``func(client, ...)``; ``message`` and ``*`` cast what they are called with."""
         count = argument_count(signature, name, self.events[name], exact=True)
         if signature.wants_dict(0):
@@ -157,7 +161,9 @@ class ClientBinding:
 
         return Callables(full, empty)
 
-    def event(self, func: Callable[..., Any], signature: Signature, name: str) -> Callable[..., Any]:
+    def event(
+        self, func: Callable[..., Any], signature: Signature, name: str
+    ) -> Callable[..., Any]:
         """Bind ``func(...)``; ``*`` casts what it is called with."""
         count = argument_count(signature, name, self.events[name], exact=True)
         if name != "*":

@@ -16,7 +16,6 @@ from hisock._core.jobs import ENDS_PROGRAM
 from hisock._core.reporting import error_text
 from hisock.exceptions import RemoteError
 
-
 #: Bytes of an error's text that a caller is told.
 MOST_ERROR_BYTES = 64 * 1024
 

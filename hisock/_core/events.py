@@ -17,7 +17,7 @@ from hisock._core.cache import MessageCache
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.handlers import CommandHandler, HandlerTable, Mode
-from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Peer, RawFrame, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Origin, Peer, RawFrame, Runner, as_error
 from hisock._core.waiting import Frame, Waiting
 from hisock.framing import check_command
 
@@ -126,26 +126,26 @@ class EventTable:
         raise NotImplementedError
 
     def _fire_frame(
-        self, event: str, peer: Peer, command: str | None, message: bytes | None
+        self, event: str, origin: Origin, command: str | None, message: bytes | None
     ) -> None:
         """Call the handler of ``message`` or ``*``, if there is one."""
         raise NotImplementedError
 
-    def handle(self, peer: Peer, command: str | None, message: bytes | None) -> None:
+    def handle(self, origin: Origin, command: str | None, message: bytes | None) -> None:
         """Deliver one unreserved frame, the long way; errors of handlers are reported."""
         handler = None if command is None else self._handlers.commands.get(command)
-        client = peer.info
+        client = origin.info
         if handler is None or command is None:
             frame = Frame(command, message, None if client is None else client.ip)
-            taken = self._deliver_unhandled(peer, frame)
+            taken = self._deliver_unhandled(origin, frame)
         elif self._ending:
             return
         else:
-            self._run(handler, Job(self.runner, command, peer, client), message)
+            self._run(handler, Job(self.runner, command, origin, client), message)
             taken = True
-        self._observe(peer, command, message, taken)
+        self._observe(origin, command, message, taken)
 
-    def _deliver_unhandled(self, peer: Peer, frame: Frame) -> bool:
+    def _deliver_unhandled(self, origin: Origin, frame: Frame) -> bool:
         """Give a frame without a handler to who wants it; whether anybody asked for it by name."""
         if self.waiting.offer(frame):
             return True
@@ -155,12 +155,12 @@ class EventTable:
             self.stream(frame)
             return True
         if self.has_wildcard:
-            self._fire_frame("*", peer, frame.command, frame.message)
+            self._fire_frame("*", origin, frame.command, frame.message)
         else:
             self.waiting.keep(frame)
         return False
 
-    def call(self, peer: Peer, command: str, message: bytes | None, done: Done) -> None:
+    def call(self, origin: Origin, command: str, message: bytes | None, done: Done) -> None:
         """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""
         handler = self._handlers.commands.get(command)
         if self._ending:
@@ -169,8 +169,8 @@ class EventTable:
         if handler is None:
             done(None, LookupError(f"there is no handler for {command!r}"))
         else:
-            self._run(handler, Job(self.runner, command, peer, peer.info, done), message)
-        self._observe(peer, command, message, handler is not None)
+            self._run(handler, Job(self.runner, command, origin, origin.info, done), message)
+        self._observe(origin, command, message, handler is not None)
 
     def _run(self, handler: CommandHandler, job: Job, message: bytes | None) -> None:
         call = self._bind_message(handler, job.client, message)
@@ -193,12 +193,12 @@ class EventTable:
             self.runner.in_task(coroutine, job, ordered)
 
     def _observe(
-        self, peer: Peer, command: str | None, message: bytes | None, taken: bool
+        self, origin: Origin, command: str | None, message: bytes | None, taken: bool
     ) -> None:
         if self._ending:
             return
         if "message" in self._handlers.reserved:
-            self._fire_frame("message", peer, command, message)
+            self._fire_frame("message", origin, command, message)
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
 
@@ -211,14 +211,14 @@ class EventTable:
         except BaseException as exc:
             self.runner.report(as_error(exc), command, None)
 
-    def _fire(self, event: str, peer: Peer | None, args: tuple[Any, ...]) -> None:
+    def _fire(self, event: str, origin: Origin | None, args: tuple[Any, ...]) -> None:
         """Call the handler of a reserved event, if there is one; its errors are reported."""
         handler = self._handlers.reserved.get(event)
         if handler is None or (self._ending and event != "leave"):
             return
         last = args[-1] if args else None
         size = len(last) if isinstance(last, bytes) else 0
-        job = Job(self.runner, event, peer, None if peer is None else peer.info)
+        job = Job(self.runner, event, origin, None if origin is None else origin.info)
         self._run_call(partial(handler.func, *args), job, handler.mode, size)
 
 
@@ -238,13 +238,13 @@ class ServerEvents(EventTable):
         return partial(handler.empty, client)
 
     def _fire_frame(
-        self, event: str, peer: Peer, command: str | None, message: bytes | None
+        self, event: str, origin: Origin, command: str | None, message: bytes | None
     ) -> None:
-        self._fire(event, peer, (peer.info, command, message))
+        self._fire(event, origin, (origin.info, command, message))
 
-    def fire(self, event: str, peer: Peer, *args: Any) -> None:
+    def fire(self, event: str, origin: Origin, *args: Any) -> None:
         """Call the handler of a reserved event with the client of a connection, and ``args``."""
-        self._fire(event, peer, (peer.info, *args))
+        self._fire(event, origin, (origin.info, *args))
 
     def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
         """Deliver a batch of frames of one peer, in order."""
@@ -298,9 +298,9 @@ class ClientEvents(EventTable):
         return partial(handler.full, message) if message else handler.empty
 
     def _fire_frame(
-        self, event: str, peer: Peer, command: str | None, message: bytes | None
+        self, event: str, origin: Origin, command: str | None, message: bytes | None
     ) -> None:
-        self._fire(event, peer, (command, message))
+        self._fire(event, origin, (command, message))
 
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event with ``args``."""

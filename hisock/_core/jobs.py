@@ -91,17 +91,23 @@ def as_error(exc: BaseException) -> Exception:
     return error
 
 
-class Peer(Protocol):
+class Origin(Protocol):
+    """What a frame came by.
+
+    :ivar info: the client's current info, which handlers may change; ``None`` on a client.
+    """
+
+    @property
+    def info(self) -> ClientInfo | None: ...
+
+
+class Peer(Origin, Protocol):
     """The other end of a connection, as the dispatcher sees it.
 
-    :ivar info: the client's current info, which handlers may change on the way.
     :ivar busy: how many handlers must end before the next frame may be handled.
     """
 
     busy: int
-
-    @property
-    def info(self) -> ClientInfo | None: ...
 
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""

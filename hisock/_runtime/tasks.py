@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from hisock._core.jobs import Job
+from hisock._core.jobs import ENDS_PROGRAM, Job
 from hisock.exceptions import ConnectionLost
 
 
@@ -30,7 +30,11 @@ class Tasks:
         :param begun: called if it has not ended at once.
         :param ended: called when it has ended, if ``begun`` was.
         """
-        task = _start(coroutine)
+        try:
+            task = _start(coroutine)
+        except ENDS_PROGRAM as exc:  # it began at once
+            job.finish(None, exc)
+            raise
         if task.done():
             _finish(task, job)
             return
@@ -38,8 +42,10 @@ class Tasks:
         begun()
 
         def done(task: asyncio.Task[Any]) -> None:
-            _finish(task, job)
-            ended()
+            try:
+                _finish(task, job)
+            finally:
+                ended()
 
         task.add_done_callback(done)
 
@@ -91,7 +97,4 @@ def _finish(task: asyncio.Task[Any], job: Job) -> None:
             job.done(None, ConnectionLost(f"the handler of {job.command!r} was cancelled"))
         return
     exc = task.exception()
-    if exc is None:
-        job.finish(task.result(), None)
-    elif isinstance(exc, Exception):
-        job.finish(None, exc)
+    job.finish(None if exc is not None else task.result(), exc)

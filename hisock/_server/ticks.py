@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from hisock._core.jobs import as_error
 from hisock._core.signature import Signature, argument_count
 
 logger = logging.getLogger("hisock.server")
@@ -44,6 +46,13 @@ class Tick:
         self._ending = True
         return self._running
 
+    def _cancelled(self) -> bool:
+        """Whether a ``CancelledError`` is about the tick, not about what its function awaited."""
+        if sys.version_info >= (3, 11):
+            task = asyncio.current_task()
+            return self._ending or (task is not None and task.cancelling() > 0)
+        return self._ending
+
     async def run(self, failed: Callable[[Exception, str], None]) -> None:
         """Tick until cancelled, or ended.
 
@@ -62,6 +71,10 @@ class Tick:
                 result = self.func(now - last) if self._takes_dt else self.func()
                 if inspect.isawaitable(result):
                     await result
+            except asyncio.CancelledError as exc:
+                if self._cancelled():
+                    raise
+                failed(as_error(exc), self.name)
             except Exception as exc:
                 failed(exc, self.name)
             finally:

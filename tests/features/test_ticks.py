@@ -12,7 +12,7 @@ from support.logs import logged
 
 import hisock
 
-from .loops import LOOPBACK, on_loops, run_on
+from .loops import LOOPBACK, on_loops, run_on, within
 from .virtual_time import VirtualLoop
 
 INTERVAL = 1 / 20
@@ -283,3 +283,55 @@ def test_a_threaded_server_ticks(make_server: Any, events: Any) -> None:
     server.start()
     events.wait_for("tick", count=5)
     assert all(dt > 0 for (dt,) in events.named("tick"))
+
+
+@pytest.mark.parametrize("how", ["plain", "async"])
+def test_a_tick_that_asks_what_was_cancelled_is_reported_and_goes_on(
+    make_server: Callable[..., hisock.ThreadedHiSockServer], events: Any, how: str
+) -> None:
+    server = make_server()
+
+    async def cancelled() -> None:
+        waiting = asyncio.ensure_future(asyncio.sleep(60))
+        waiting.cancel()
+        await waiting
+
+    if how == "plain":
+
+        @server.every(0.01)
+        def plain_tick() -> None:
+            events.add("tick")
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            future.result()
+    else:
+
+        @server.every(0.01)
+        async def async_tick() -> None:
+            events.add("tick")
+            await cancelled()
+
+    server.start(error_handler=lambda exc: events.add("error", exc.__cause__))
+    events.wait_for("tick", count=3)
+    _, cause = events.wait_for("error")
+    assert isinstance(cause, asyncio.CancelledError)
+    server.close()
+
+
+@on_loops
+async def test_cancelling_whoever_serves_ends_a_tick_that_waits() -> None:
+    began = asyncio.Event()
+    errors: list[Exception] = []
+    server = hisock.HiSockServer(LOOPBACK)
+
+    @server.every(0.01)
+    async def tick() -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    serving = asyncio.ensure_future(server.serve(error_handler=errors.append))
+    await within(began.wait())
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(serving)
+    assert errors == []
