@@ -24,7 +24,7 @@ from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.events import EventTable
 from hisock._core.jobs import Job, RawFrame
 from hisock._core.ordering import Ordering
-from hisock._core.reporting import error_text
+from hisock._core.reporting import loggable, one_line
 from hisock._core.waiting import Frame, Waiting
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import RemoteAddress, address_text, host_of, require_path
@@ -134,12 +134,13 @@ class AsyncHiSockClient(ClientBase, Ordering):
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, and give it to :attr:`error_handler`."""
-        logger.error("the handler of %r failed: %s", command, error_text(exc), exc_info=exc)
+        shown = loggable(exc)
+        logger.error("the handler of %r failed: %s", command, one_line(shown), exc_info=shown)
         if self.error_handler is not None:
             try:
                 self.error_handler(exc)
-            except Exception:
-                logger.exception("the error handler failed")
+            except Exception as failure:
+                logger.error("the error handler failed", exc_info=loggable(failure))
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""

@@ -15,7 +15,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
 from hisock._core.events import ServerEvents
 from hisock._core.jobs import Job
-from hisock._core.reporting import LogLimit, error_text
+from hisock._core.reporting import LogLimit, loggable, one_line
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
 from hisock._runtime.sockets import Address
@@ -227,12 +227,13 @@ class HiSockServer(Sending, Receiving, Membership):
                 "%d more errors of handlers, which were not logged one by one",
                 self._error_log.reset(),
             )
+        shown = loggable(exc)
         logger.error(
             "the handler of %r failed%s: %s",
             command,
             "" if client is None else f" for {client.shown()}",
-            error_text(exc),
-            exc_info=exc,
+            one_line(shown),
+            exc_info=shown,
         )
         self._tell_error_handler(exc)
 
@@ -240,8 +241,8 @@ class HiSockServer(Sending, Receiving, Membership):
         if self._error_handler is not None:
             try:
                 self._error_handler(exc)
-            except Exception:
-                logger.exception("the error handler failed")
+            except Exception as failure:
+                logger.error("the error handler failed", exc_info=loggable(failure))
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""

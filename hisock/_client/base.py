@@ -22,6 +22,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
 from hisock._core.events import ClientEvents
 from hisock._core.jobs import RawFrame, Runner
+from hisock._core.reporting import one_line
 from hisock._core.waiting import Frame, Waiter, Waiting
 from hisock.exceptions import (
     ClientDisconnected,
@@ -269,7 +270,7 @@ class ClientBase:
     def _go_offline(self, reason: ConnectionLost) -> None:
         """The connection ended without a goodbye, and the client is to come back."""
         self._online = False
-        logger.warning("%s; reconnecting", reason)
+        logger.warning("%s; reconnecting", one_line(reason))
         self._server_knows_calls = None
         self._fail_askers(reason)
 
@@ -287,7 +288,7 @@ class ClientBase:
     def _end(self, reason: Exception, last_frame: bytes | None = None) -> None:
         """Send nothing more, handle nothing more, and tell whoever waits."""
         if isinstance(reason, (ConnectionLost, ConnectionRejected)):
-            logger.warning("%s", reason)
+            logger.warning("%s", one_line(reason))
         self._ended_by = reason
         self._closed = True
         self._stop(last_frame)

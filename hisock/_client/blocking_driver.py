@@ -21,7 +21,7 @@ from hisock._client.blocking_link import LINGER_SECONDS, Link
 from hisock._client.options import ClientOptions
 from hisock._core.client_info import ClientInfo
 from hisock._core.jobs import Job, RawFrame
-from hisock._core.reporting import error_text
+from hisock._core.reporting import loggable, one_line
 from hisock._core.waiting import Frame, Waiting
 from hisock._runtime.sockets import RemoteAddress
 from hisock._runtime.threads import Threads
@@ -82,12 +82,13 @@ class BlockingDriver(ClientBase):
         """Log an error of a handler, and give it to the error handler."""
         if self._closed and exc is self._ended_by:
             return  # the handler was waiting in recv() when the client closed
-        logger.error("the handler of %r failed: %s", command, error_text(exc), exc_info=exc)
+        shown = loggable(exc)
+        logger.error("the handler of %r failed: %s", command, one_line(shown), exc_info=shown)
         if self._error_handler is not None:
             try:
                 self._error_handler(exc)
-            except Exception:
-                logger.exception("the error handler failed")
+            except Exception as failure:
+                logger.error("the error handler failed", exc_info=loggable(failure))
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""

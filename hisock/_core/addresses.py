@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 Addr = tuple[str, int]
+
+#: What stands in place of a host where a client has none, or where it is not told; the port is a
+#: number then.
+NUMBERED_HOSTS: Final = frozenset({"unix", "hidden"})
+#: Characters of the longest text that can be an address: an IPv6 host with a scope, and a port.
+_LONGEST: Final = 128
 
 
 def format_addr(addr: Sequence[Any]) -> str:
@@ -30,3 +37,46 @@ def parse_addr(text: str) -> Addr:
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f"{text!r} is not an address; expected 'host:port'")
     return host, int(port)
+
+
+def client_addr(text: str) -> Addr | None:
+    """The address that a text is, ``None`` for one that can only be a name.
+
+    Such a text is an IP address and a port, or a number behind ``unix:`` or ``hidden:``. Hosts that
+    are names are not addresses of clients, so that ``"player:1"`` is a name.
+    """
+    host, colon, port = text[: _LONGEST + 1].rpartition(":")
+    if len(text) > _LONGEST or not colon or not (port.isascii() and port.isdigit()):
+        return None
+    if host in NUMBERED_HOSTS:
+        return host, int(port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, int(port)) if int(port) <= 65535 else None
+
+
+def network_of(host: str) -> str:
+    """What limits by address count as one address: an IPv4 host, or the /64 of an IPv6 host."""
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine: loopback, or a Unix socket."""
+    if host in NUMBERED_HOSTS:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from hisock._core.reporting import one_line
 from hisock.exceptions import ProtocolError
 from hisock.framing import build_raw, check_command
 
@@ -59,33 +60,41 @@ MAX_NAME_LENGTH: Final = 1024
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
 
 
+#: Bytes of the longest hello: a name, a group, a token, and what later versions add.
+MAX_HELLO: Final = 64 * 1024
 _LONGEST_SECRET: Final = 64
+#: Features that a peer may list, and characters of each.
+_MOST_FEATURES: Final = 64
+_Feature = Annotated[str, msgspec.Meta(max_length=64)]
 
 
-class Hello(msgspec.Struct, frozen=True):
-    """The first thing a client says. Keys that are not known here are ignored."""
+class _SentHello(msgspec.Struct, frozen=True):
+    """A hello as it came. What 2.0.2 does not know is kept as bytes, whatever it is."""
 
     name: Name | None = None
     group: Name | None = None
-    # Keys that 2.0.2 does not know are ignored when they are not what they have to be.
-    features: Any = None
-    codec: Any = "json"
-    token: Any = None
-    resume: Any = None
+    features: msgspec.Raw = msgspec.Raw()
+    codec: msgspec.Raw = msgspec.Raw()
+    token: msgspec.Raw = msgspec.Raw()
+    resume: msgspec.Raw = msgspec.Raw()
 
-    @property
-    def resumes(self) -> str | None:
-        """The secret of a client that comes back, if it has one."""
-        text = self.resume
-        return text if isinstance(text, str) and 0 < len(text) <= _LONGEST_SECRET else None
 
-    @property
-    def known_features(self) -> frozenset[str] | None:
-        """What both sides know beyond 2.0.2; ``None`` where the client knows nothing of that."""
-        if not isinstance(self.features, list):
-            return None
-        known = frozenset(each for each in FEATURES if each in self.features)
-        return ALL_FEATURES if known == ALL_FEATURES else known
+class Hello(NamedTuple):
+    """The first thing a client says. Keys that are not known here are ignored.
+
+    :ivar features: what both sides know beyond 2.0.2; ``None`` where the client knows nothing of
+        that.
+    :ivar codec: the name of its codec.
+    :ivar token: what it gave for ``authenticate``.
+    :ivar resume: the secret of a client that comes back.
+    """
+
+    name: str | None = None
+    group: str | None = None
+    features: frozenset[str] | None = None
+    codec: str | None = "json"
+    token: str | None = None
+    resume: str | None = None
 
 
 class ServerHello(msgspec.Struct, frozen=True):
@@ -107,7 +116,11 @@ class WireClient(msgspec.Struct, frozen=True):
 _NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encode_json = msgspec.json.Encoder().encode
-_decode_hello = msgspec.json.Decoder(Hello).decode
+_decode_hello = msgspec.json.Decoder(_SentHello).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_features = msgspec.json.Decoder(
+    Annotated[list[_Feature], msgspec.Meta(max_length=_MOST_FEATURES)]
+).decode
 _decode_server_hello = msgspec.json.Decoder(ServerHello).decode
 _decode_client = msgspec.json.Decoder(WireClient).decode
 
@@ -191,7 +204,9 @@ def parse_server_hello(data: bytes) -> ServerHello:
     try:
         return _decode_server_hello(data)
     except _NOT_JSON as exc:
-        raise ProtocolError(f"the server's hello is not the JSON it has to be: {exc}") from exc
+        raise ProtocolError(
+            f"the server's hello is not the JSON it has to be: {one_line(exc)}"
+        ) from None
 
 
 def parse_hello(payload: bytes) -> Hello:
@@ -202,10 +217,40 @@ def parse_hello(payload: bytes) -> Hello:
     if not payload.startswith(HELLO):
         # Not what it is: it may be a hello that lost its beginning, with a token in it.
         raise ProtocolError(f"the first frame has to be a {HELLO.decode()}, and is something else")
+    if len(payload) > MAX_HELLO:
+        raise ProtocolError(f"a hello has at most {MAX_HELLO} bytes, {len(payload)} came")
     try:
-        return _decode_hello(payload[len(HELLO) :])
+        sent = _decode_hello(payload[len(HELLO) :])
     except _NOT_JSON as exc:
-        raise ProtocolError(f"the hello is not the JSON it has to be: {exc}") from exc
+        raise ProtocolError(f"the hello is not the JSON it has to be: {one_line(exc)}") from None
+    resume = _text(sent.resume)
+    return Hello(
+        sent.name,
+        sent.group,
+        _features(sent.features),
+        _text(sent.codec) if sent.codec else "json",
+        _text(sent.token),
+        resume if resume and len(resume) <= _LONGEST_SECRET else None,
+    )
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """The text that a key of a hello has; ``None`` where it has something else, or nothing."""
+    try:
+        return _decode_text(raw)
+    except _NOT_JSON:
+        return None
+
+
+def _features(raw: msgspec.Raw) -> frozenset[str] | None:
+    """What both sides know; ``None`` where the key is not there, or not a list."""
+    if not bytes(raw).startswith(b"["):
+        return None
+    try:
+        known = ALL_FEATURES.intersection(_decode_features(raw))
+    except _NOT_JSON:
+        return frozenset()
+    return ALL_FEATURES if known == ALL_FEATURES else known
 
 
 def encode_client(addr: tuple[str, int], name: str | None, group: str | None) -> bytes:
@@ -221,7 +266,9 @@ def parse_client(data: bytes) -> WireClient:
     try:
         return _decode_client(data)
     except _NOT_JSON as exc:
-        raise ProtocolError(f"the client info is not the JSON it has to be: {exc}") from exc
+        raise ProtocolError(
+            f"the client info is not the JSON it has to be: {one_line(exc)}"
+        ) from None
 
 
 def parse_text(name: bytes, data: bytes) -> str:

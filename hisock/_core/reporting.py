@@ -1,8 +1,20 @@
-"""What is logged, and how often."""
+"""What is logged: how often, and that a peer cannot write into it.
+
+Text that comes from a peer (names, messages in texts of errors, the first bytes of a stream) may
+hold line breaks, control characters and megabytes. It is logged on one line, escaped and cut.
+"""
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from hisock._core.rates import RateLimit
+from hisock.exceptions import FramingError
+
+#: Characters of one text that a log line repeats, where the caller says nothing else.
+MOST_SHOWN = 300
+_WITHHELD = "_hisock_withheld"
 
 
 class LogLimit:
@@ -39,3 +51,76 @@ def error_text(exc: BaseException) -> str:
         return str(exc) or type(exc).__name__
     except Exception:
         return type(exc).__name__
+
+
+def one_line(text: object, most: int = MOST_SHOWN) -> str:
+    """A text as a log line may repeat it: printable, on one line, cut.
+
+    :param text: anything; an exception stands for its message.
+    :param most: characters of it that are kept.
+    """
+    shown = error_text(text) if isinstance(text, BaseException) else str(text)
+    cut = shown[:most]
+    if not cut.isprintable():
+        cut = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)
+    return cut if len(shown) <= most else f"{cut}..."
+
+
+def without_bytes(error: FramingError) -> str:
+    """What is wrong with a stream, without the bytes that are wrong: they may be those of a token.
+
+    A hello that is read with another ``header_len`` than it was built with is such a stream.
+    """
+    reason = re.split(r""" b['"]""", error.reason, maxsplit=1)[0]
+    return f"{reason} (at byte {error.position} of the stream)"
+
+
+def withhold(exc: BaseException) -> None:
+    """Have :func:`loggable` show nothing of an exception's message: it may hold a token."""
+    exc.__dict__[_WITHHELD] = True
+
+
+def loggable(exc: BaseException) -> BaseException:
+    """An exception as a log may show it, with its traceback.
+
+    It is the exception itself where its message, and those of its causes, are printable and short.
+    Else it is one of the same name with the message on one line; the original is not changed.
+    """
+    chain = _chain_of(exc)
+    secret = any(_WITHHELD in each.__dict__ for each in chain)
+    if not secret and all(_is_harmless(error_text(each)) for each in chain):
+        return exc
+    made = {id(each): _stand_in(each, secret) for each in chain}
+    for each in chain:
+        stand_in = made[id(each)]
+        stand_in.__cause__ = made.get(id(each.__cause__))
+        stand_in.__context__ = made.get(id(each.__context__))
+        stand_in.__suppress_context__ = each.__suppress_context__
+    return made[id(exc)]
+
+
+def _stand_in(exc: BaseException, secret: bool) -> BaseException:
+    """An exception that looks like another in a traceback, and has a harmless message."""
+    kind = type(exc)
+    text = "(not logged, it may hold the token)" if secret else one_line(exc)
+    attributes = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    made: Exception = type(kind.__name__, (Exception,), attributes)(text)
+    return made.with_traceback(exc.__traceback__)
+
+
+def _is_harmless(text: str) -> bool:
+    return len(text) <= MOST_SHOWN and text.isprintable()
+
+
+def _chain_of(exc: BaseException) -> list[BaseException]:
+    """An exception and all that a traceback shows with it."""
+    chain: list[BaseException] = []
+    seen: set[int] = set()
+    waiting: list[Any] = [exc]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            chain.append(each)
+            waiting += (each.__cause__, each.__context__, *getattr(each, "exceptions", ()))
+    return chain

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from hisock._core import protocol
+from hisock._core.reporting import withhold
 from hisock._server.authentication import Authenticate, JoinRequest
 from hisock._server.limits import Headcount
 from hisock.exceptions import Reject
@@ -139,8 +140,7 @@ class Admission:
         elif self.authenticate is None:
             self._hub.admit(connection)
         else:
-            token = hello.token if isinstance(hello.token, str) else None
-            request = JoinRequest(hello.name, hello.group, connection.info.addr, token)
+            request = JoinRequest(hello.name, hello.group, connection.info.addr, hello.token)
             self._ask(self.authenticate, connection, request)
 
     def _ask(
@@ -150,20 +150,20 @@ class Admission:
         try:
             decision = authenticate(request)
         except Exception as exc:
-            self._refuse(connection, exc)
+            self._refuse(connection, exc, request)
             return
         if not asyncio.iscoroutine(decision):
             self._hub.admit(connection)
             return
         # What the client sends meanwhile waits, as for any async handler.
         connection.begin()
-        task = self._hub.loop.create_task(self._await_decision(connection, decision))
+        task = self._hub.loop.create_task(self._await_decision(connection, decision, request))
         self._hub.tasks.add(task)
         self._deciding[connection] = task
         task.add_done_callback(lambda task: self._deciding.pop(connection))
 
     async def _await_decision(
-        self, connection: Connection, decision: Coroutine[Any, Any, Any]
+        self, connection: Connection, decision: Coroutine[Any, Any, Any], request: JoinRequest
     ) -> None:
         try:
             await asyncio.wait_for(decision, self._hub.options.auth_timeout)
@@ -171,16 +171,18 @@ class Admission:
             seconds = self._hub.options.auth_timeout
             self.reject(connection, f"authentication took more than {seconds:g} seconds")
         except Exception as exc:
-            self._refuse(connection, exc)
+            self._refuse(connection, exc, request)
         else:
             if not connection.ended:
                 self._hub.admit(connection)
         connection.idle()
 
-    def _refuse(self, connection: Connection, exc: Exception) -> None:
+    def _refuse(self, connection: Connection, exc: Exception, request: JoinRequest) -> None:
         if isinstance(exc, Reject):
             self.reject(connection, exc.reason)
         else:
+            if request.token is not None:
+                withhold(exc)  # such as the KeyError of accounts[token]
             self._hub.events.runner.report(exc, "authenticate", connection.info)
             self.reject(connection, "the server could not authenticate the client")
 

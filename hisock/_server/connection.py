@@ -20,6 +20,7 @@ from hisock._core.events import EventTable
 from hisock._core.jobs import RawFrame
 from hisock._core.ordering import Ordering
 from hisock._core.rates import RateLimit
+from hisock._core.reporting import without_bytes
 from hisock._runtime import sockets
 from hisock._runtime.loops import write_chunks
 from hisock._server.stats import Figures
@@ -240,8 +241,9 @@ class Connection(Ordering, asyncio.BufferedProtocol):
 
     def _fail_if_idle(self) -> None:
         """End the connection for what is wrong with its bytes, after what came before that."""
-        if self._decoder.error is not None and not self._ended and not self.busy:
-            self.fail("framing", self._decoder.error)
+        error = self._decoder.error
+        if error is not None and not self._ended and not self.busy:
+            self.fail("framing", error if self.joined else without_bytes(error))
 
     def eof_received(self) -> bool:
         """Close the transport, by returning false; but first handle what came, and answer it."""
@@ -349,14 +351,15 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         command, payload = frame
         try:
             if command is not None:
-                raise ProtocolError(f"the command {command!r} came before the hello")
+                # Not which: it may be the rest of a hello, with a token in it.
+                raise ProtocolError("a command came before the hello")
             hello = protocol.parse_hello(payload or b"")
         except ProtocolError as exc:
             self.fail("hello", exc)
             return False
         self._original = (hello.name, hello.group)
-        self.features = hello.known_features
-        self.resume = hello.resumes
+        self.features = hello.features
+        self.resume = hello.resume
         self.info = ClientInfo(self.info.addr, hello.name, hello.group)
         self.hub.door.welcome(self, hello)
         return True

@@ -15,7 +15,7 @@ from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
 from hisock._core.events import ServerEvents
 from hisock._core.jobs import Job
-from hisock._core.reporting import LogLimit
+from hisock._core.reporting import LogLimit, one_line
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
 from hisock._server.acceptor import Acceptor
@@ -370,7 +370,7 @@ class Hub:
                     "%d more connections ended, which were not logged one by one",
                     self._log_limit.reset(),
                 )
-            logger.log(level, "connection of %s ended (%s): %s", who, kind, reason)
+            logger.log(level, "connection of %s ended (%s): %s", who, kind, one_line(reason))
 
     def disconnected(self, connection: Connection) -> None:
         """The transport of a connection is closed."""
