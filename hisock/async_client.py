@@ -31,7 +31,13 @@ from hisock._runtime.sockets import RemoteAddress, address_text, host_of, requir
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
 from hisock._runtime.tls import ClientTLS, client_context
-from hisock._runtime.waiters import LoopWaiter, await_frame, call_timed_out, current_asker
+from hisock._runtime.waiters import (
+    LoopWaiter,
+    await_frame,
+    call_timed_out,
+    current_asker,
+    wrong_loop,
+)
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
@@ -332,11 +338,15 @@ class AsyncHiSockClient(ClientBase, Ordering):
         :raises ConnectionLost: the connection ended meanwhile.
         :raises ClientDisconnected: the client is closed.
         """
+        self._on_own_loop("recv()")
         unread = self._take_unread(command)
         if unread is not None:
             return cast_message(unread.command, self._codec.cast_for(type), unread.message)
         wanted = (command, None)
-        return await await_frame(self._waiting, self._codec, wanted, type, timeout, current_asker())
+        put_back = self._events.put_back
+        return await await_frame(
+            self._waiting, self._codec, wanted, type, timeout, put_back, current_asker()
+        )
 
     async def __aiter__(self) -> AsyncIterator[tuple[str | None, bytes | None]]:
         """``async for command, message in client``: what no handler takes, until it is closed.
@@ -348,6 +358,7 @@ class AsyncHiSockClient(ClientBase, Ordering):
         if self._unread is None:
             self._unread = deque(self._waiting.take_all())
             self._events.stream = self._take_unclaimed
+            self._events.stream_first = self._take_again
         while True:
             while self._unread:
                 frame = self._unread.popleft()
@@ -375,6 +386,11 @@ class AsyncHiSockClient(ClientBase, Ordering):
         self._unread.append(frame)
         if len(self._unread) == STREAM_FRAMES:
             self.set_reading(False)
+        self._wake_reader()
+
+    def _take_again(self, frame: Frame) -> None:
+        assert self._unread is not None
+        self._unread.appendleft(frame)
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -405,6 +421,7 @@ class AsyncHiSockClient(ClientBase, Ordering):
 
         Parameters and errors as for :meth:`hisock.HiSockClient.call`.
         """
+        self._on_own_loop("call()")
         cast_to = self._codec.cast_for(type)
         encoded = self._encode(content)
         if self._server_knows_calls is None:
@@ -421,6 +438,11 @@ class AsyncHiSockClient(ClientBase, Ordering):
         finally:
             self._calls.forget(number)
         return cast_message(command, cast_to, message)
+
+    def _on_own_loop(self, what: str) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            instead = "use asyncio.run_coroutine_threadsafe(..., the client's loop)"
+            raise wrong_loop(what, instead)
 
     async def _await_answer(self, timeout: float | None) -> None:
         if self._closed:

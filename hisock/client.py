@@ -19,7 +19,7 @@ from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.waiting import Frame
 from hisock._runtime.sockets import RemoteAddress, address_text, host_of
 from hisock._runtime.tls import ClientTLS, client_context
-from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out
+from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out, return_frame
 from hisock.exceptions import (
     ConnectionLost,
     ConnectionRejected,
@@ -262,6 +262,9 @@ class HiSockClient(BlockingDriver):
             frame = self._wait(waiter, timeout)
         except TimeoutError:
             raise frame_timed_out(recv_on, timeout) from None
+        except KeyboardInterrupt:
+            return_frame(waiter, self._events.put_back)
+            raise
         finally:
             self._waiting.remove((recv_on, None), waiter)
         return cast_message(frame.command, cast, frame.message)

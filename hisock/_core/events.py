@@ -51,6 +51,8 @@ class EventTable:
         self.callback: Callable[[], Any] | None = None
         #: Takes the frames that nobody else does, when set.
         self.stream: Callable[[Frame], None] | None = None
+        #: Takes one again that came before those that it has.
+        self.stream_first: Callable[[Frame], None] | None = None
         self.cache = MessageCache(cache_size, header_len)
         self._ending = False
         # What dispatch() looks into first: the handlers that are called on the loop. Empty while
@@ -136,7 +138,8 @@ class EventTable:
         handler = None if command is None else self._handlers.commands.get(command)
         client = origin.info
         if handler is None or command is None:
-            frame = Frame(command, message, None if client is None else client.ip)
+            source = None if client is None else client.ip
+            frame = Frame(command, message, source, origin=origin)
             taken = self._deliver_unhandled(origin, frame)
         elif self._ending:
             return
@@ -159,6 +162,17 @@ class EventTable:
         else:
             self.waiting.keep(frame)
         return False
+
+    def put_back(self, frame: Frame) -> None:
+        """Deliver a frame again, in its order, that a waiter got just when it gave up."""
+        if self.waiting.offer(frame):
+            return
+        if self.stream_first is not None:
+            self.stream_first(frame)
+        elif self.has_wildcard and frame.origin is not None and not self._ending:
+            self._fire_frame("*", frame.origin, frame.command, frame.message)
+        else:
+            self.waiting.keep(frame)
 
     def call(self, origin: Origin, command: str, message: bytes | None, done: Done) -> None:
         """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""

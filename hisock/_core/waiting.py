@@ -23,11 +23,15 @@ class Frame(NamedTuple):
     """A frame to be waited for.
 
     :ivar source: the address of the client that sent it, as text; ``None`` on a client.
+    :ivar number: its place in the order of arrival; 0 as long as nobody waited for it.
+    :ivar origin: what it came by, while it is on its way to a waiter.
     """
 
     command: str | None
     message: bytes | None
     source: str | None = None
+    number: int = 0
+    origin: Any = None
 
 
 #: What somebody waits for: a command (``None``: any), of one client (``None``: of whichever).
@@ -45,7 +49,6 @@ class Waiter(Protocol):
 
 
 class _Unclaimed(NamedTuple):
-    number: int
     arrived: float
     frame: Frame
 
@@ -136,7 +139,10 @@ class Waiting:
             return self._offer(frame)
 
     def _offer(self, frame: Frame) -> bool:
-        command, _, source = frame
+        command, source = frame.command, frame.source
+        if not frame.number:
+            self._arrived += 1
+            frame = frame._replace(number=self._arrived)
         wanted: list[Wanted] = [(command, None)]
         if command is not None:
             wanted.append((None, None))
@@ -155,18 +161,30 @@ class Waiting:
         return False
 
     def keep(self, frame: Frame) -> None:
-        """Keep a frame that nobody took, for a short while and within a bound."""
+        """Keep a frame that nobody took, for a short while and within a bound.
+
+        One that comes back from a waiter takes its place among those that came before and after.
+        """
         with self._lock:
             # Somebody may have come to wait since the frame was offered.
             if self._waiters and self._offer(frame):
                 return
-            if len(self._unclaimed) >= self._most_frames:
-                self._forget_oldest()
-            self._arrived += 1
-            self._unclaimed.append(_Unclaimed(self._arrived, self._clock(), frame))
+            if not frame.number:
+                self._arrived += 1
+            # It holds no connection that has gone meanwhile.
+            kept = frame._replace(number=frame.number or self._arrived, origin=None)
+            place = len(self._unclaimed)
+            while place and self._unclaimed[place - 1].frame.number > kept.number:
+                place -= 1  # it comes back from a waiter, and others came after it
+            self._unclaimed.insert(place, _Unclaimed(self._clock(), kept))
             self._unclaimed_bytes += len(frame.message or b"")
-            while self._unclaimed_bytes > self._most_bytes and len(self._unclaimed) > 1:
-                self._forget_oldest()
+            self._forget_too_many()
+
+    def _forget_too_many(self) -> None:
+        while len(self._unclaimed) > self._most_frames or (
+            self._unclaimed_bytes > self._most_bytes and len(self._unclaimed) > 1
+        ):
+            self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         self._unclaimed_bytes -= len(self._unclaimed.popleft().frame.message or b"")
@@ -177,12 +195,13 @@ class Waiting:
             self._forget_oldest()
         command, source = wanted
         for kept in self._unclaimed:
-            if kept.number <= asked_at or (source is not None and kept.frame.source != source):
+            frame = kept.frame
+            if frame.number <= asked_at or (source is not None and frame.source != source):
                 continue
-            if command is None or kept.frame.command == command:
+            if command is None or frame.command == command:
                 self._unclaimed.remove(kept)
-                self._unclaimed_bytes -= len(kept.frame.message or b"")
-                return kept.frame
+                self._unclaimed_bytes -= len(frame.message or b"")
+                return frame
         return None
 
     def take_all(self) -> list[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from hisock._core.binding import cast_message
@@ -34,6 +35,12 @@ class ThreadWaiter(Generic[T]):
         if self._future.set_running_or_notify_cancel():
             self._future.set_exception(exc)
 
+    def abandon(self) -> T | None:
+        """Give up; returns what was delivered all the same."""
+        if self._future.cancel() or self._future.exception() is not None:
+            return None
+        return self._future.result()
+
     @property
     def served(self) -> bool:
         return self._future.done()
@@ -53,10 +60,16 @@ class ThreadWaiter(Generic[T]):
 
 
 def wait_for_frame(
-    waiting: Waiting, codec: Codec, recv_on: str | None, recv_as: Any, timeout: float | None
+    waiting: Waiting,
+    codec: Codec,
+    recv_on: str | None,
+    recv_as: Any,
+    timeout: float | None,
+    put_back: Callable[[Frame], None],
 ) -> Any:
     """Block until another thread delivers a frame that nobody handles, and cast its message.
 
+    :param put_back: takes a frame that comes just when ``Ctrl-C`` ends the waiting.
     :raises TimeoutError: none came within ``timeout`` seconds.
     :raises InvalidTypeCast: the message does not fit ``recv_as``.
     """
@@ -68,9 +81,21 @@ def wait_for_frame(
         frame = waiter.wait(timeout)
     except TimeoutError:
         raise frame_timed_out(recv_on, timeout) from None
+    except KeyboardInterrupt:
+        return_frame(waiter, put_back)
+        raise
     finally:
         waiting.remove(wanted, waiter)
     return cast_message(frame.command, cast, frame.message)
+
+
+def return_frame(
+    waiter: ThreadWaiter[Frame] | LoopWaiter[Frame], put_back: Callable[[Frame], None]
+) -> None:
+    """Let nothing be lost that was delivered to a waiter which gives up."""
+    frame = waiter.abandon()
+    if frame is not None:
+        put_back(frame)
 
 
 class LoopWaiter(Generic[T]):
@@ -105,10 +130,22 @@ class LoopWaiter(Generic[T]):
 
         :raises TimeoutError: it did not come within ``timeout`` seconds.
         """
+        # Not asyncio.wait_for: what comes in the turn in which its time is over would be lost.
+        timer = None
+        if timeout is not None:
+            timer = self._loop.call_later(max(timeout, 0), self._fail, TimeoutError())
         try:
-            return await asyncio.wait_for(self._future, timeout)
-        except asyncio.TimeoutError:
-            raise TimeoutError from None
+            return await self._future
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def abandon(self) -> T | None:
+        """Give up, on the loop's thread; returns what was delivered all the same."""
+        future = self._future
+        if future.cancel() or future.cancelled() or future.exception() is not None:
+            return None
+        return future.result()
 
 
 def current_asker() -> object:
@@ -126,10 +163,12 @@ async def await_frame(
     wanted: Wanted,
     cast_to: Any,
     timeout: float | None,
+    put_back: Callable[[Frame], None],
     asker: object = None,
 ) -> Any:
     """Wait for a frame that nobody handles, and cast its message.
 
+    :param put_back: takes a frame that comes just when the waiting is cancelled.
     :param asker: see :meth:`Waiting.add`.
     :raises TimeoutError: none came within ``timeout`` seconds.
     :raises InvalidTypeCast: the message does not fit ``cast_to``.
@@ -141,6 +180,9 @@ async def await_frame(
         frame = await waiter.wait(timeout)
     except TimeoutError:
         raise frame_timed_out(wanted[0], timeout) from None
+    except asyncio.CancelledError:
+        return_frame(waiter, put_back)
+        raise
     finally:
         waiting.remove(wanted, waiter)
     return cast_message(frame.command, cast, frame.message)
@@ -153,3 +195,8 @@ def frame_timed_out(recv_on: str | None, timeout: float | None) -> TimeoutError:
 
 def call_timed_out(command: str, timeout: float | None) -> TimeoutError:
     return TimeoutError(f"the call {command!r} was not answered within {timeout} seconds")
+
+
+def wrong_loop(what: str, instead: str) -> RuntimeError:
+    """The error for waiting on a loop that nobody would wake."""
+    return RuntimeError(f"{what} on another event loop would never wake; {instead}")

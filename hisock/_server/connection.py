@@ -75,13 +75,13 @@ class Connection(Ordering, asyncio.BufferedProtocol):
     :ivar paused: whether it is behind: it takes what is sent slower than it is sent.
     :ivar latest: by key, frames of which only the newest counts, and which are not written yet.
     :ivar resume: its secret, if it comes back after losing a connection.
+    :ivar calls: the calls to this client that wait for replies.
     :ivar session: what the program keeps for this connection.
     """
 
     __slots__ = (
         "__weakref__",
         "_batch",
-        "_calls",
         "_decoder",
         "_ended",
         "_eof",
@@ -92,6 +92,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         "_original",
         "_transport",
         "alive",
+        "calls",
         "features",
         "get_buffer",
         "held",
@@ -123,7 +124,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self._ended = False
         self._eof = False
         self._lost_by: tuple[str, str] | None = None
-        self._calls: CallTable | None = None
+        self.calls = CallTable()
         self.deferred = None
         self.deferred_bytes = 0
         self._held_up = False
@@ -408,13 +409,6 @@ class Connection(Ordering, asyncio.BufferedProtocol):
 
     # -- calls
 
-    @property
-    def calls(self) -> CallTable:
-        """The calls to this client that wait for replies; made when first needed."""
-        if self._calls is None:
-            self._calls = CallTable()
-        return self._calls
-
     def _answer(self, call: protocol.Call) -> None:
         def done(result: Any, exc: BaseException | None) -> None:
             hub = self.hub
@@ -559,8 +553,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self.held = 0
         self.deferred = None
         self.latest = None
-        if self._calls is not None:
-            self._calls.fail_all(ConnectionLost(f"{self.info} is no longer connected"))
+        self.calls.fail_all(ConnectionLost(f"{self.info} is no longer connected"))
 
     @property
     def made(self) -> bool:

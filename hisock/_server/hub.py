@@ -25,6 +25,7 @@ from hisock._server.connection import LINGER_SECONDS, RECEIVE_SIZE, Connection, 
 from hisock._server.keepalive import Keepalive
 from hisock._server.options import ServerOptions
 from hisock._server.registry import Registry
+from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
 from hisock._server.stats import Figures, ServerStats, TickStats
 from hisock._server.ticks import Tick
@@ -71,6 +72,7 @@ class Hub:
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
+        self.sessions = Sessions(options.session)
         #: Clients that come back after losing a connection, by their secrets.
         self._resumable: dict[str | None, Connection] = {}
         #: What went through the connections that are gone.

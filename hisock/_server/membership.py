@@ -109,10 +109,7 @@ class Membership:
 
         :raises ClientNotFound: no such client is connected.
         """
-        peer = self._peer_of(client)
-        if peer.session is None:
-            peer.session = self._hub.options.session()
-        return peer.session
+        return self._hub.sessions.of(self._peer_of(client))
 
     # -- disconnecting
 

@@ -18,6 +18,7 @@ from hisock._runtime.waiters import (
     await_frame,
     call_timed_out,
     wait_for_frame,
+    wrong_loop,
 )
 from hisock._server.connection import Connection
 from hisock._server.hub import Hub
@@ -65,7 +66,9 @@ class Receiving:
         :raises ClientDisconnected: the server is closed.
         """
         self._not_on_loop("recv()")
-        return wait_for_frame(self._waiting, self._codec, recv_on, recv_as, timeout)
+        return wait_for_frame(
+            self._waiting, self._codec, recv_on, recv_as, timeout, self._events.put_back
+        )
 
     def _not_on_loop(self, what: str) -> None:
         if self._hub.serving and self._hub.on_loop_thread():
@@ -73,6 +76,10 @@ class Receiving:
                 f"{what} on the thread of the server's loop would wait for ever; "
                 'register the handler with @server.on("...", threaded=True)'
             )
+
+    def _on_own_loop(self, what: str, blocking: str) -> None:
+        if self._hub.serving and not self._hub.on_loop_thread():
+            raise wrong_loop(what, f"await asyncio.to_thread(server.{blocking}, ...) instead")
 
     @overload
     async def wait_for(
@@ -118,9 +125,14 @@ class Receiving:
         :raises InvalidTypeCast: the message does not fit ``type``.
         :raises ClientNotFound: no such client is connected.
         :raises ConnectionLost: the client went away meanwhile.
+        :raises RuntimeError: it is awaited on another loop than the server's.
         """
+        self._on_own_loop("wait_for()", "recv")
         source = None if client is None else self._registry.find(client).info.ip
-        return await await_frame(self._waiting, self._codec, (command, source), type, timeout)
+        wanted = (command, source)
+        return await await_frame(
+            self._waiting, self._codec, wanted, type, timeout, self._events.put_back
+        )
 
     # -- calling
 
@@ -174,7 +186,9 @@ class Receiving:
         :raises ClientNotFound: no such client is connected.
         :raises NotSupported: the client is older than calls; nothing was sent.
         :raises InvalidTypeCast: the reply does not fit ``type``.
+        :raises RuntimeError: it is awaited on another loop than the server's.
         """
+        self._on_own_loop("call()", "call_blocking")
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         with self._calling(client, command, content, type, waiter) as cast:
             try:
