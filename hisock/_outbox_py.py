@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hisock._framing_common import (
     BY_REFERENCE,
@@ -18,9 +18,6 @@ from hisock._framing_common import (
     reject_message,
 )
 from hisock._framing_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
-
-if TYPE_CHECKING:
-    from hisock._core.client_info import ClientRef
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4
@@ -268,7 +265,7 @@ class Recipient:
 
 def send_client(
     self: Any,
-    client: ClientRef,
+    client: Recipient | tuple[str, int] | str,
     command: str,
     content: Any = None,
     volatile: bool = False,
