@@ -44,7 +44,6 @@ MAX_LINES = 400
 TOO_LONG: set[str] = {
     "_framing.pyx",
     "_framing_py.py",
-    "_core/events.py",
     "_core/protocol.py",
     "_server/connection.py",
     "_server/hub.py",
