@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
 from hisock._core.events import ServerEvents
-from hisock._core.jobs import Job
-from hisock._core.reporting import LogLimit, loggable, one_line
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
+from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.sockets import Address
 from hisock._runtime.tls import ServerTLS, server_context
 from hisock._server.authentication import bind_authenticate
 from hisock._server.hub import Hub
+from hisock._server.lifecycle import Lifecycle
 from hisock._server.membership import Membership
 from hisock._server.options import Announce, OnFlood, OnSlow, ServerOptions
 from hisock._server.receiving import Receiving
+from hisock._server.runner import HandlerRunner
 from hisock._server.sending import Sending
 from hisock._server.stats import ServerStats
 from hisock._server.ticks import Tick
-from hisock.exceptions import ClientDisconnected
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 
-logger = logging.getLogger("hisock.server")
 F = TypeVar("F", bound=Callable[..., Any])
-#: Bytes of a message that many programs send, for ``expect_large_messages``.
-_LARGE = 8 * 1024 * 1024
 S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 
@@ -133,26 +126,20 @@ class HiSockServer(Sending, Receiving, Membership):
         )
         self.header_len = header_len
         self._codec = find_codec(codec)
-        self._loop_name = loop
-        self._error_handler: Callable[[Exception], Any] | None = None
-        self._error_log = LogLimit()
         self._waiting = Waiting(threading.Lock(), time.monotonic)
-        self._events = ServerEvents(self._waiting, self, self._codec, header_len, cache_size)
-        self._hub = Hub(self._events, options, sender=self)
-        self._workers = self._hub.workers
+        thread = LoopThread()
+        self._runner = HandlerRunner(thread)
+        self._events = ServerEvents(
+            self._waiting, self._runner, self._codec, header_len, cache_size
+        )
+        self._hub = Hub(self._events, self._runner, thread, options, sender=self)
         self._registry = self._hub.registry
-        self._closed = False
-        self._started = False
-        self._ended = threading.Event()
-        self._serving = asyncio.Event()
-        self._serve_task: asyncio.Future[None] | None = None
-        self._listeners = sockets.listen(addr)
+        listening = sockets.listen(addr)
+        self._life = Lifecycle(self._hub, self._waiting, listening, loop)
         #: Where the server listens, each address with its real port.
-        self.addrs: list[Any] = [listener.addr for listener in self._listeners]
+        self.addrs: list[Any] = [one.addr for one in listening]
         #: The first of them.
         self.addr: Any = self.addrs[0]
-
-    has_loop = True
 
     # -- handlers
 
@@ -194,7 +181,7 @@ class HiSockServer(Sending, Receiving, Membership):
         """
 
         def register(func: F) -> F:
-            self._hub.add_tick(Tick(interval, func))
+            self._hub.ticks.add(Tick(interval, func))
             return func
 
         return register
@@ -212,46 +199,6 @@ class HiSockServer(Sending, Receiving, Membership):
         self._hub.door.authenticate = bind_authenticate(func)
         return func
 
-    # -- running handlers: see hisock._core.jobs.Runner
-
-    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
-        """Log an error of a handler, count it, and give it to the error handler."""
-        if self._closed and isinstance(exc, ClientDisconnected):
-            return  # it was waiting for a frame when the server closed
-        self._hub.handler_errors += 1
-        if not self._error_log.permits(time.monotonic()):
-            self._tell_error_handler(exc)
-            return
-        if self._error_log.withheld:
-            logger.error(
-                "%d more errors of handlers, which were not logged one by one",
-                self._error_log.reset(),
-            )
-        shown = loggable(exc)
-        logger.error(
-            "the handler of %r failed%s: %s",
-            command,
-            "" if client is None else f" for {client.shown()}",
-            one_line(shown),
-            exc_info=shown,
-        )
-        self._tell_error_handler(exc)
-
-    def _tell_error_handler(self, exc: Exception) -> None:
-        if self._error_handler is not None:
-            try:
-                self._error_handler(exc)
-            except Exception as failure:
-                logger.error("the error handler failed", exc_info=loggable(failure))
-
-    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
-        """Run a handler in a thread of its own."""
-        self._hub.run_in_thread(job, size, job.run, func)
-
-    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
-        """Run a coroutine on the loop."""
-        self._hub.run_task(coroutine, job, ordered)
-
     # -- running
 
     def start(
@@ -265,7 +212,7 @@ class HiSockServer(Sending, Receiving, Membership):
         :param error_handler: given every exception that a handler raises; it is logged anyway.
         :raises RuntimeError: the server is running already.
         """
-        self._run(callback, error_handler, lambda: None)
+        self._life.run(callback, error_handler, lambda: None)
 
     def run(
         self,
@@ -274,50 +221,6 @@ class HiSockServer(Sending, Receiving, Membership):
     ) -> None:
         """The same as :meth:`start`."""
         self.start(callback, error_handler)
-
-    def _run(
-        self,
-        callback: Callable[[], Any] | None,
-        error_handler: Callable[[Exception], Any] | None,
-        ready: Callable[[], None],
-    ) -> None:
-        if self._closed:
-            return
-        self._prepare(callback, error_handler)
-        try:
-            loop = loops.new_loop(self._loop_name)
-            try:
-                serving = loop.create_task(
-                    self._hub.serve(self._sockets(), ready, self._stop_listening)
-                )
-                with loops.ended_by_signals(self._hub.stop):
-                    try:
-                        loop.run_until_complete(serving)
-                    except (SystemExit, KeyboardInterrupt) as exc:
-                        # Raised by an async handler, or by an impatient second Ctrl-C.
-                        self._hub.stop(0 if isinstance(exc, KeyboardInterrupt) else None)
-                        if not serving.done():
-                            loop.run_until_complete(serving)
-                        raise
-            finally:
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.close()
-        finally:
-            self._finish()
-
-    def _prepare(
-        self,
-        callback: Callable[[], Any] | None,
-        error_handler: Callable[[Exception], Any] | None,
-    ) -> None:
-        if self._started:
-            raise RuntimeError("the server is running already")
-        self._started = True
-        self._error_handler = error_handler
-        self._events.callback = callback
-        self._events.refresh()
-        loops.raise_descriptor_limit()
-        loops.expect_large_messages(min(self._hub.options.max_message_size, _LARGE))
 
     async def serve(
         self,
@@ -332,23 +235,10 @@ class HiSockServer(Sending, Receiving, Membership):
         :param error_handler: given every exception that a handler raises; it is logged anyway.
         :raises RuntimeError: the server is running already.
         """
-        if self._closed:
-            return
-        self._prepare(callback, error_handler)
-        try:
-            await self._hub.serve(self._sockets(), self._serving.set, self._stop_listening)
-        finally:
-            self._serving.set()
-            self._finish()
+        await self._life.serve(callback, error_handler)
 
     async def __aenter__(self: S) -> S:
-        if self._closed or self._started:
-            raise RuntimeError(f"the server is {'closed' if self._closed else 'running already'}")
-        task = asyncio.ensure_future(self.serve())
-        self._serve_task = task
-        await self._serving.wait()
-        if task.done():
-            await task
+        await self._life.enter()
         return self
 
     async def __aexit__(
@@ -358,28 +248,12 @@ class HiSockServer(Sending, Receiving, Membership):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-        if self._serve_task is not None:
-            await self._serve_task
-
-    def _sockets(self) -> list[socket.socket]:
-        return [listener.sock for listener in self._listeners]
-
-    def _stop_listening(self) -> None:
-        # Once: by the second time, the path of a Unix socket may be that of another.
-        while self._listeners:
-            self._listeners.pop().close()
-
-    def _finish(self) -> None:
-        self._closed = True
-        self._stop_listening()
-        self._waiting.close(ClientDisconnected("the server is closed"))
-        self._workers.close(timeout=1.0)
-        self._ended.set()
+        await self._life.leave()
 
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called, or the server ended otherwise."""
-        return self._closed
+        return self._life.closed
 
     def close(self, *, timeout: float | None = None) -> None:
         """Say goodbye to all clients, free the port and end :meth:`start`.
@@ -402,16 +276,7 @@ class HiSockServer(Sending, Receiving, Membership):
         """
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout is 0 seconds or more, not {timeout!r}")
-        self._closed = True
-        if not self._started:
-            self._finish()
-            return
-        self._hub.stop(timeout)
-        if self._hub.closing.at_once:
-            self._waiting.close(ClientDisconnected("the server is closed"))
-        here = threading.current_thread()
-        if not self._hub.on_loop_thread() and here not in self._workers:
-            self._ended.wait()
+        self._life.close(timeout)
 
     def __enter__(self: S) -> S:
         return self
@@ -455,16 +320,16 @@ class ThreadedHiSockServer(HiSockServer):
         :param error_handler: given every exception that a handler raises.
         :raises RuntimeError: the server is running already.
         """
-        if self._started:
-            raise RuntimeError("the server is running already")
-        if self._closed:
+        if self._life.closed:
             return
+        if self._life.started:
+            raise RuntimeError("the server is running already")
         ready = threading.Event()
         failure: list[BaseException] = []
 
         def serve() -> None:
             try:
-                self._run(callback, error_handler, ready.set)
+                self._life.run(callback, error_handler, ready.set)
             except BaseException as exc:
                 failure.append(exc)
                 if ready.is_set() and not isinstance(exc, SystemExit):
@@ -487,8 +352,8 @@ class ThreadedHiSockServer(HiSockServer):
         """
         super().close(timeout=timeout)
         thread = self._thread
-        here = threading.current_thread()
-        if thread is not None and thread is not here and here not in self._workers:
+        ours = thread is threading.current_thread() or self._life.in_handler_thread()
+        if thread is not None and not ours:
             thread.join()
 
     def join(self, timeout: float | None = None) -> None:

@@ -58,6 +58,17 @@ def new_loop(choice: LoopName) -> asyncio.AbstractEventLoop:
     return loop
 
 
+def require_none_running(what: str, instead: str) -> None:
+    """Raise where a loop runs in this thread already, and ``what`` would have to run another.
+
+    :raises RuntimeError: one runs.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            f"{what} would hold up the event loop that runs in this thread; await {instead} there"
+        )
+
+
 @contextlib.contextmanager
 def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Let SIGINT and SIGTERM call ``stop``; a second SIGINT interrupts whatever runs.

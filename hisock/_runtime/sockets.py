@@ -28,7 +28,7 @@ Address = tuple[str, int] | str | Path | socket.socket
 RemoteAddress = tuple[str, int] | str | Path
 
 
-class Listener(NamedTuple):
+class ListeningSocket(NamedTuple):
     """A socket that listens, and where.
 
     :ivar addr: ``(host, port)``, or the path of a Unix socket.
@@ -41,6 +41,8 @@ class Listener(NamedTuple):
 
     def close(self) -> None:
         """Close it, and remove its path unless that belongs to another by now."""
+        if self.sock.fileno() == -1:
+            return  # it is closed, and the path may belong to another with the same inode
         mine = self.inode and _inode_of(self.addr) == self.inode
         self.sock.close()
         if mine:
@@ -59,7 +61,7 @@ def _inode_of(path: Any) -> int:
         return 0
 
 
-def listen(addr: Address | list[Address]) -> list[Listener]:
+def listen(addr: Address | list[Address]) -> list[ListeningSocket]:
     """Sockets that listen at an address, or at each of a list of them.
 
     :raises OSError: an address is in use, or is not one of this machine.
@@ -68,7 +70,7 @@ def listen(addr: Address | list[Address]) -> list[Listener]:
     addresses = addr if isinstance(addr, list) else [addr]
     if not addresses:
         raise TypeError("addr is an empty list; give at least one address to listen on")
-    listeners: list[Listener] = []
+    listeners: list[ListeningSocket] = []
     try:
         listeners.extend(_listen(one) for one in addresses)
     except BaseException:
@@ -78,7 +80,7 @@ def listen(addr: Address | list[Address]) -> list[Listener]:
     return listeners
 
 
-def _listen(addr: Address) -> Listener:
+def _listen(addr: Address) -> ListeningSocket:
     if isinstance(addr, socket.socket):
         listener = addr
     elif isinstance(addr, (str, Path)):
@@ -90,7 +92,7 @@ def _listen(addr: Address) -> Listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.listen(socket.SOMAXCONN)
     listener.setblocking(False)
-    return Listener(listener, local_address(listener), _inode(listener))
+    return ListeningSocket(listener, local_address(listener), _inode(listener))
 
 
 def _bind_inet(addr: tuple[str, int]) -> socket.socket:

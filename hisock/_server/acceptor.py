@@ -13,6 +13,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from hisock._core.reporting import LogLimit
+from hisock._runtime import sockets
+from hisock._runtime.sockets import ListeningSocket
 from hisock._server.connection import Connection
 
 if TYPE_CHECKING:
@@ -31,25 +33,33 @@ _MOST_AT_ONCE = 64
 class Acceptor:
     """Accepts the clients of one listening socket, and shakes hands with each where there is TLS.
 
-    :param listener: a socket that listens and does not block.
+    It is a :class:`hisock._server.hub.Listener`.
+
+    :param listening: the socket; it does not block.
     """
 
-    def __init__(self, hub: Hub, listener: socket.socket) -> None:
-        self._hub = hub
-        self._listener = listener
+    _hub: Hub
+
+    def __init__(self, listening: ListeningSocket) -> None:
+        self._listening = listening
+        self._listener = listening.sock
         self._log_limit = LogLimit(_LINES_PER_SECOND, burst=1)
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         #: The hand-overs that are under way.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
         self._tls: dict[str, Any] = {}
+
+    def start(self, hub: Hub) -> None:
+        """Accept clients for a hub."""
+        self._hub = hub
         if hub.options.tls is not None:
             self._tls["ssl"] = hub.options.tls
             self._tls["ssl_handshake_timeout"] = hub.options.hello_timeout
         self._accept()
 
     async def close(self) -> None:
-        """Accept no more; handshakes that are under way are broken off."""
+        """Accept no more, and free the address; handshakes that are under way are broken off."""
         self._rest()
         # Each hand-over begins, so that it closes its socket when it is cancelled.
         await asyncio.sleep(0)
@@ -59,6 +69,7 @@ class Acceptor:
                 task.cancel()
         if self._arriving:
             await asyncio.wait(list(self._arriving))
+        self._listening.close()
 
     def _accept(self) -> None:
         """From now on, accept whoever comes."""
@@ -118,25 +129,39 @@ class Acceptor:
                 exc,
             )
 
-    def _take(self, sock: socket.socket, addr: Any) -> None:
-        addr = addr or "a client"  # those on Unix sockets have no address
-        connection = Connection(self._hub)
+    def _take(self, sock: socket.socket, peername: Any) -> None:
+        addr = self._address(peername)
+        if addr is None:
+            # The peer has gone already, and some systems no longer tell its address then.
+            sock.close()
+            self._hub.note_end("reset", "it was gone before it was accepted", "a client")
+            return
+        connection = Connection(self._hub, addr)
         if self._tls:
-            ip = addr[0] if isinstance(addr, tuple) else "unix"
-            refusal = self._hub.door.knock(connection, ip)
+            refusal = self._hub.door.knock(connection, addr[0])
             if refusal is not None:
                 # It cannot be told why: too many shake hands for that already.
-                self._hub.note_end("full", refusal, addr)
+                self._hub.note_end("full", refusal, connection.info.shown())
                 sock.close()
                 return
-        task = self._hub.loop.create_task(self._hand_over(connection, sock, addr))
+        task = self._hub.loop.create_task(self._hand_over(connection, sock))
         self._arriving[task] = connection
         task.add_done_callback(self._arrived)
+
+    def _address(self, peername: Any) -> tuple[str, int] | None:
+        """The address that the system gave when it accepted; ``None`` if it gave none.
+
+        It is not asked again later: a socket that was reset has no address any more, and its peer
+        must not be taken for one on a Unix socket.
+        """
+        if sockets.is_unix(self._listener):
+            return self._hub.next_unix_address()
+        return tuple(peername[:2]) if peername else None
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._hub.door.stop_knocking(self._arriving.pop(task))
 
-    async def _hand_over(self, connection: Connection, sock: socket.socket, addr: Any) -> None:
+    async def _hand_over(self, connection: Connection, sock: socket.socket) -> None:
         """Give an accepted socket to the loop, which shakes hands and makes a connection of it."""
         loop = self._hub.loop
         try:
@@ -145,7 +170,8 @@ class Acceptor:
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
             self._hub.door.stop_knocking(connection)
+            who = connection.info.shown()
             if self._tls:
-                self._hub.note_end("tls", f"the TLS handshake failed: {exc}", addr)
+                self._hub.note_end("tls", f"the TLS handshake failed: {exc}", who)
             else:
-                self._hub.note_end("reset", str(exc), addr)
+                self._hub.note_end("reset", str(exc), who)

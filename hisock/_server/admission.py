@@ -183,13 +183,13 @@ class Admission:
         else:
             if request.token is not None:
                 withhold(exc)  # such as the KeyError of accounts[token]
-            self._hub.events.runner.report(exc, "authenticate", connection.info)
+            self._hub.runner.report(exc, "authenticate", connection.info)
             self.reject(connection, "the server could not authenticate the client")
 
     def reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
         """Send a client away before it has joined."""
         if connection.knows("reject"):
-            connection.outbox.write(
+            connection.writer.write_control(
                 protocol.build_reserved(protocol.REJECT, reason.encode(), self._hub.header_len)
             )
         self._hub.leave(connection, kind, reason, goodbye=True)

@@ -25,19 +25,19 @@ class Backpressure:
 
     def outbox_full(self, connection: Connection) -> None:
         """More waits for a client than may: write it now. From any thread."""
-        if self._hub.on_loop_thread():
-            connection.relieve()
+        if self._hub.thread.is_current():
+            connection.writer.relieve()
             return
         # A thread that sends without end would keep the loop from writing, so it waits for that;
         # not for long, since the loop may wait for the thread.
         written = threading.Event()
 
         def relieve() -> None:
-            if connection.outbox.size > connection.outbox.limit:
-                connection.relieve()
+            if connection.writer.full:
+                connection.writer.relieve()
             written.set()
 
-        if self._hub.post(relieve):
+        if self._hub.thread.post(relieve):
             written.wait(_MOST_DELAY)
 
     def behind(self, connection: Connection, backlog: int) -> None:
@@ -62,8 +62,13 @@ class Backpressure:
         try:
             return on_slow(connection.info, backlog)
         except Exception as exc:
-            self._hub.events.runner.report(exc, "on_slow", connection.info)
+            self._hub.runner.report(exc, "on_slow", connection.info)
             return "disconnect"
+
+    def too_many_answers(self, connection: Connection) -> None:
+        """A client asks, is behind, and too many bytes of answers wait for it."""
+        limit = self._hub.options.send_buffer
+        self._end(connection, f"more than {limit} bytes of answers wait for it")
 
     def _end(self, connection: Connection, reason: str) -> None:
         self._hub.leave(connection, "slow", reason, at_once=True)

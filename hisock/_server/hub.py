@@ -1,46 +1,51 @@
-"""All clients of one server on one event loop: joining and leaving, flushing, timers, shutdown."""
+"""All clients of one server on one event loop: joining and leaving, from the start to the end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
+import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from threading import get_ident
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Protocol
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
 from hisock._core.events import ServerEvents
-from hisock._core.jobs import Job
 from hisock._core.reporting import LogLimit, one_line
-from hisock._runtime.tasks import Tasks
-from hisock._runtime.threads import Threads
-from hisock._server.acceptor import Acceptor
+from hisock._runtime.loop_thread import LoopThread
 from hisock._server.admission import Admission
 from hisock._server.backpressure import Backpressure
-from hisock._server.connection import LINGER_SECONDS, RECEIVE_SIZE, Connection, Head, ReadOn
+from hisock._server.connection import RECEIVE_SIZE, Connection
+from hisock._server.flushing import Flushing
 from hisock._server.keepalive import Keepalive
 from hisock._server.options import ServerOptions
 from hisock._server.registry import Registry
+from hisock._server.runner import HandlerRunner
 from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
-from hisock._server.stats import Figures, ServerStats, TickStats
-from hisock._server.ticks import Tick
+from hisock._server.stats import Figures, Lag, ServerStats
+from hisock._server.ticks import Ticks
 from hisock.exceptions import ClientNotFound, ConnectionLost
 from hisock.framing import Scratch, fan_out
 
 logger = logging.getLogger("hisock.server")
-T = TypeVar("T")
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
-#: Connections written to in one iteration of the loop. While more of them wait in line, the loop
-#: reads in between, and what comes of that goes along with what waits: the worst latency of a busy
-#: server is one round of the line, not that and one of reading nothing.
-_MOST_WRITES = 64
+
+
+class Listener(Protocol):
+    """Brings connections to a hub, from wherever it is.
+
+    Each of them is given to :meth:`Hub.attach`. Everything here is called on the loop's thread.
+    """
+
+    def start(self, hub: Hub) -> None:
+        """Bring connections from now on."""
+
+    async def close(self) -> None:
+        """Bring no more, and wait until those that are on their way are attached or given up."""
 
 
 class Hub:
@@ -49,95 +54,90 @@ class Hub:
     Everything here runs on the loop's thread, except what says otherwise.
 
     :param events: the handlers.
+    :param runner: what runs them.
+    :param thread: where the loop runs.
     :param sender: what sends to the clients with ``send_client``.
     """
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(self, events: ServerEvents, options: ServerOptions, sender: object) -> None:
+    def __init__(
+        self,
+        events: ServerEvents,
+        runner: HandlerRunner,
+        thread: LoopThread,
+        options: ServerOptions,
+        sender: object,
+    ) -> None:
         self.sender = sender
         self.events = events
+        self.runner = runner
+        self.tasks = runner.tasks
+        self.workers = runner.workers
+        self.thread = thread
+        #: Held for a few instructions by threads that change what belongs to a connection.
+        self.lock = threading.Lock()
+        self.flushing = Flushing(thread)
+        self.pressure = Backpressure(self)
         # Bound once: every connection keeps them.
         self.dispatch = events.dispatch
-        self.schedule = self.schedule_flush
-        self.pressure = Backpressure(self)
+        self.schedule = self.flushing.schedule
         self.overfull = self.pressure.outbox_full
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
-        #: The line of those whose outboxes wait to be written.
-        self.dirty: list[Connection | Head | ReadOn] = []
         self.door = Admission(self)
+        self.ticks = Ticks(self)
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
         self.sessions = Sessions(options.session)
-        #: Clients that come back after losing a connection, by their secrets.
-        self._resumable: dict[str | None, Connection] = {}
+        self.lag = Lag(thread)
         #: What went through the connections that are gone.
-        self._gone = Figures()
+        self.gone = Figures()
         self.buffered = 0
         self.dropped = 0
-        self.handler_errors = 0
-        self._loop_lag = 0.0
+        #: Clients that come back after losing a connection, by their secrets.
+        self._resumable: dict[str | None, Connection] = {}
         self._log_limit = LogLimit()
         self._unix_clients = 0
-        self._ticks: list[Tick] = []
-        self._ticking: list[tuple[Tick, asyncio.Task[None]]] = []
-        #: Those who have joined, stand in the door, or have been told goodbye just now.
+        #: Those that have joined, are being admitted, or have been told goodbye just now.
         self.connections: set[Connection] = set()
-        self._timers: set[asyncio.TimerHandle] = set()
-        #: Async handlers, and ticks.
-        self.tasks = Tasks()
-        #: Threads for threaded handlers.
-        self.workers = Threads("hisock-server", self._go_on)
-        #: Whether :meth:`serve` is running.
-        self.serving = False
-        self._thread_id = 0
         self._stopping: asyncio.Event | None = None
         self._interruption: BaseException | None = None
         self.closing = Shutdown(self)
 
     # -- the run of the loop
 
-    async def serve(
-        self,
-        listeners: list[socket.socket],
-        ready: Callable[[], None],
-        stop_listening: Callable[[], None],
-    ) -> None:
+    async def serve(self, listeners: list[Listener], ready: Callable[[], None]) -> None:
         """Serve until :meth:`stop`; then say goodbye to everybody.
 
+        :param listeners: bring the clients.
         :param ready: called when clients are being accepted.
-        :param stop_listening: called when no more are; closes the listeners.
         """
-        self.loop = asyncio.get_running_loop()
-        self._thread_id = get_ident()
-        self.serving = True
+        self.thread.begin()
+        self.loop = self.thread.loop
         self._stopping = asyncio.Event()
         if self.closing.asked:
             self._stopping.set()
-        acceptors = [Acceptor(self, listener) for listener in listeners]
-        for tick in self._ticks:
-            self._run_tick(tick)
+        for listener in listeners:
+            listener.start(self)
+        self.ticks.start()
         if self.options.keepalive:
             Keepalive(self).start()
-        self._watch_lag(self.loop.time())
+        self.lag.watch(self.loop.time())
         try:
             ready()
             await self._stopping.wait()
         finally:
             self.closing.ask(None)
             try:
-                for acceptor in acceptors:
-                    await acceptor.close()
-                stop_listening()
+                for listener in listeners:
+                    await listener.close()
                 await self.closing.run()
             finally:
-                for timer in self._timers:
-                    timer.cancel()
-                self.serving = False
+                self.thread.end()
         if self._interruption is not None:
             raise self._interruption
 
@@ -149,141 +149,30 @@ class Hub:
         self.closing.ask(timeout)
         stopping = self._stopping
         if stopping is not None:
-            self.post(stopping.set)
-            self.post(self.closing.look)
+            self.thread.post(stopping.set)
+            self.thread.post(self.closing.look)
 
     def interrupt(self, exc: BaseException) -> None:
         """End :meth:`serve` with an exception that a handler raised to end the program."""
         self._interruption = exc
         self.stop()
 
-    def say_goodbye(self) -> None:
-        """End all connections; what waits for them is written first, ``$DISCONN$`` last."""
-        self.disconnect_all(force=False, linger=None)
-        for connection in list(self.connections):
-            if connection.lost:
-                # A handler that runs still, and cannot be cancelled, has kept it here.
-                self.disconnected(connection)
-
-    def run_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
-        """Run an async handler; see :meth:`hisock._core.jobs.Runner.in_task`."""
-        connection: Connection | None = job.connection
-        if connection is None or not ordered:
-            self.tasks.start(coroutine, job, lambda: None, lambda: None)
-        else:
-            self.tasks.start(coroutine, job, connection.begin, connection.idle)
-
-    def run_in_thread(self, job: Job, size: int, func: Callable[..., Any], *args: Any) -> None:
-        """Run a threaded handler; see :meth:`hisock._core.jobs.Runner.in_thread`.
-
-        Where too much of one client waits for a thread, what it sends next waits as it does for an
-        async handler, in order and within the same bounds.
-        """
-        connection: Connection | None = job.connection
-        if self.workers.submit_for(connection, size, func, *args) and connection is not None:
-            connection.begin()
-
-    def _go_on(self, connection: Connection) -> None:
-        self.post(connection.idle)
-
-    def add_tick(self, tick: Tick) -> None:
-        """Call a function at a steady rate while the server runs."""
-        self._ticks.append(tick)
-        if self.serving and not self.closing.begun:
-            self.run(lambda: self._run_tick(tick))
-
-    def _run_tick(self, tick: Tick) -> None:
-        def failed(exc: Exception, name: str) -> None:
-            self.events.runner.report(exc, name, None)
-
-        task = self.loop.create_task(tick.run(failed))
-        self._ticking.append((tick, task))
-        self.tasks.add(task)
-
-    def end_ticks(self) -> None:
-        """Let no tick begin any more; one that runs may end, as handlers may."""
-        for tick, task in self._ticking:
-            if not tick.end():
-                task.cancel()
-
-    def on_loop_thread(self) -> bool:
-        """Whether the caller runs on the loop's thread. From any thread."""
-        return get_ident() == self._thread_id
-
-    def run(self, func: Callable[[], T]) -> T:
-        """Run a function on the loop and return its result. From any thread.
-
-        Where no loop runs there are no clients, and nobody to run in each other's way.
-        """
-        if not self.serving or self.on_loop_thread():
-            return func()
-        result: Future[T] = Future()
-
-        def call() -> None:
-            try:
-                result.set_result(func())
-            except BaseException as exc:
-                result.set_exception(exc)
-
-        if not self.post(call):  # the clients are gone
-            return func()
-        return result.result()
-
-    def post(self, func: Callable[..., object]) -> bool:
-        """Call a function on the loop, soon; ``False`` if that has ended. From any thread."""
-        try:
-            self.loop.call_soon_threadsafe(func)
-        except RuntimeError:
-            return False
-        return True
-
-    def later(self, seconds: float, func: Callable[[], None]) -> None:
-        """Call a function in so many seconds, unless the server ends before."""
-
-        def call() -> None:
-            self._timers.discard(timer)
-            func()
-
-        timer = self.loop.call_later(seconds, call)
-        self._timers.add(timer)
-
-    # -- writing
-
-    def schedule_flush(self) -> None:
-        """Write what waits when this iteration of the loop has read. From any thread."""
-        if get_ident() == self._thread_id:
-            self.flush_later()
-        elif not self.post(self._flush):  # nobody is left to write to
-            self.dirty.clear()
-
-    def flush_later(self) -> None:
-        """Write what waits when this iteration of the loop has read."""
-        self.loop.call_soon(self._flush)
-
-    def mark_dirty(self, connection: Connection) -> None:
-        """Have a connection flushed when this iteration of the loop has read. From any thread."""
-        self.dirty.append(connection)
-        # Not "the length is 1": another thread may append between the two steps.
-        if self.dirty[:1] == [connection]:
-            self.schedule_flush()
-
-    def _flush(self) -> None:
-        # Other threads append meanwhile, so the list stays and its front is cut off.
-        dirty = self.dirty
-        batch = dirty[:_MOST_WRITES]
-        del dirty[: len(batch)]
-        for connection in batch:
-            connection.flush()
-        if dirty:
-            self.flush_later()
-
     # -- coming and going
 
-    def address_of(self, transport: asyncio.BaseTransport) -> tuple[str, int]:
-        """The address of a client; those on Unix sockets have none, and are numbered."""
-        peername = transport.get_extra_info("peername")
-        if isinstance(peername, tuple):
-            return peername[0], peername[1]
+    def attach(self, transport: asyncio.Transport, addr: tuple[str, int]) -> Connection:
+        """Take a client that comes over a transport.
+
+        :param transport: anything that does what an asyncio transport does; the connection becomes
+            its protocol, an :class:`asyncio.BufferedProtocol`.
+        :param addr: the client's address.
+        """
+        connection = Connection(self, addr)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        return connection
+
+    def next_unix_address(self) -> tuple[str, int]:
+        """An address for a client on a Unix socket; those have none, and are numbered."""
         self._unix_clients += 1
         return "unix", self._unix_clients
 
@@ -344,7 +233,7 @@ class Hub:
         if self._resumable.get(connection.resume) is connection:
             del self._resumable[connection.resume]
         if goodbye:
-            connection.say_goodbye(
+            connection.writer.write_last(
                 protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
             )
         if at_once:
@@ -380,7 +269,7 @@ class Hub:
             return
         self.connections.discard(connection)
         self.door.go(connection)
-        self._gone = Figures.sum((self._gone, connection.figures()))
+        self.gone = Figures.sum((self.gone, connection.figures()))
         if self.closing.begun and not self.connections:
             self.closing.look()
 
@@ -389,19 +278,31 @@ class Hub:
         reason = "the server disconnected it"
         self.leave(connection, "kicked", reason, goodbye=not force, call_func=call_func)
 
-    def disconnect_all(self, force: bool, linger: float | None = LINGER_SECONDS) -> None:
-        """End all connections, without announcing each to all the others that end too.
+    def disconnect_all(self, force: bool) -> None:
+        """End all connections, without announcing each to all the others that end too."""
+        for connection in self._expel_all(force):
+            connection.finish()
 
-        :param linger: see :meth:`hisock._server.connection.Connection.finish`.
-        """
+    def say_goodbye(self) -> None:
+        """Tell all connections ``$DISCONN$``, behind what waits for them; others end them."""
+        for connection in self._expel_all(force=False):
+            connection.finish_writing()
+        for connection in list(self.connections):
+            if connection.lost:
+                # A handler that runs still, and cannot be cancelled, has kept it here.
+                self.disconnected(connection)
+
+    def _expel_all(self, force: bool) -> list[Connection]:
+        """Take all clients from the registry, and tell them unless ``force``."""
         frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
         self._resumable.clear()
-        for connection in self.registry:
+        expelled = list(self.registry)
+        for connection in expelled:
             if not force:
-                connection.say_goodbye(frame)
+                connection.writer.write_last(frame)
             self.ended["closed"] += 1
             self.registry.remove(connection)
-            connection.finish(linger)
+        return expelled
 
     def change_name(self, connection: Connection, name: str | None) -> None:
         old = connection.info
@@ -444,21 +345,10 @@ class Hub:
             data = self.describe(connection)
             fan_out(audience, protocol.build_reserved(event, data, self.header_len))
 
-    # -- figures
-
-    def _watch_lag(self, due: float) -> None:
-        self._loop_lag = max(0.0, self.loop.time() - due)
-        following = self.loop.time() + 1.0
-        self.later(1.0, lambda: self._watch_lag(following))
-
     def stats(self) -> ServerStats:
         """Figures as of now. From any thread."""
         connections = list(self.connections)
-        ticks = {
-            tick.name: TickStats(tick.interval, tick.late, tick.latest, tick.skipped)
-            for tick in self._ticks
-        }
-        figures = Figures.sum((self._gone, *(each.figures() for each in connections)))
+        figures = Figures.sum((self.gone, *(each.figures() for each in connections)))
         return ServerStats(
             clients=len(self.registry),
             connections=len(connections),
@@ -467,11 +357,11 @@ class Hub:
             messages_out=figures.messages_out,
             bytes_in=figures.bytes_in,
             bytes_out=figures.bytes_out,
-            queued_bytes=sum(connection.backlog() for connection in connections),
+            queued_bytes=sum(connection.writer.backlog() for connection in connections),
             buffered_bytes=self.buffered,
             dropped=self.dropped + figures.dropped,
             ended=dict(self.ended),
-            handler_errors=self.handler_errors,
-            loop_lag=self._loop_lag,
-            ticks=ticks,
+            handler_errors=self.runner.errors,
+            loop_lag=self.lag.seconds,
+            ticks=self.ticks.stats(),
         )

@@ -23,7 +23,7 @@ class Keepalive:
 
     def start(self) -> None:
         """Ask for the first time one interval from now."""
-        self._hub.later(self._hub.options.keepalive_interval, self._ask)
+        self._hub.thread.later(self._hub.options.keepalive_interval, self._ask)
 
     def _ask(self) -> None:
         hub = self._hub
@@ -31,12 +31,12 @@ class Keepalive:
             connection.alive = False
         frame = protocol.build_reserved(protocol.KEEPALIVE, header_len=hub.header_len)
         fan_out(hub.registry.everyone, frame)
-        hub.later(hub.options.keepalive_timeout, self._time_is_over)
+        hub.thread.later(hub.options.keepalive_timeout, self._time_is_over)
 
     def _time_is_over(self) -> None:
         # An answer may have come while a handler kept the loop; then it is read before the second
         # look.
-        self._hub.later(SECOND_LOOK, self._end_silent)
+        self._hub.thread.later(SECOND_LOOK, self._end_silent)
 
     def _end_silent(self) -> None:
         seconds = self._hub.options.keepalive_timeout

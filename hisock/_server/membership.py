@@ -64,7 +64,7 @@ class Membership:
 
         :raises ClientNotFound: no such client is connected.
         """
-        return self._registry.find(client).backlog()
+        return self._registry.find(client).writer.backlog()
 
     # -- rooms and sessions
 
@@ -76,14 +76,14 @@ class Membership:
         :raises ValueError: the name is too long.
         """
         protocol.encode_name(room)
-        self._hub.run(lambda: self._registry.join_room(self._registry.find(client), room))
+        self._hub.thread.run(lambda: self._registry.join_room(self._registry.find(client), room))
 
     def leave_room(self, client: ClientRef, room: str) -> None:
         """Take a client out of a room; a client that leaves the server leaves all its rooms.
 
         :raises ClientNotFound: no such client is connected.
         """
-        self._hub.run(lambda: self._registry.leave_room(self._registry.find(client), room))
+        self._hub.thread.run(lambda: self._registry.leave_room(self._registry.find(client), room))
 
     def rooms(self, client: ClientRef) -> set[str]:
         """The rooms that a client is in.
@@ -122,11 +122,13 @@ class Membership:
         :param call_func: fire the ``leave`` event for it.
         :raises ClientNotFound: no such client is connected.
         """
-        self._hub.run(lambda: self._hub.disconnect(self._registry.find(client), force, call_func))
+        self._hub.thread.run(
+            lambda: self._hub.disconnect(self._registry.find(client), force, call_func)
+        )
 
     def disconnect_all_clients(self, force: bool = False) -> None:
         """Disconnect all clients. From any thread.
 
         :param force: do not tell them with ``$DISCONN$`` first.
         """
-        self._hub.run(lambda: self._hub.disconnect_all(force))
+        self._hub.thread.run(lambda: self._hub.disconnect_all(force))

@@ -71,14 +71,14 @@ class Receiving:
         )
 
     def _not_on_loop(self, what: str) -> None:
-        if self._hub.serving and self._hub.on_loop_thread():
+        if self._hub.thread.running and self._hub.thread.is_current():
             raise RuntimeError(
                 f"{what} on the thread of the server's loop would wait for ever; "
                 'register the handler with @server.on("...", threaded=True)'
             )
 
     def _on_own_loop(self, what: str, blocking: str) -> None:
-        if self._hub.serving and not self._hub.on_loop_thread():
+        if self._hub.thread.running and not self._hub.thread.is_current():
             raise wrong_loop(what, f"await asyncio.to_thread(server.{blocking}, ...) instead")
 
     @overload
@@ -265,7 +265,7 @@ class Receiving:
         number = calls.add(waiter)
         try:
             call = protocol.Call(number, command, encoded)
-            if not peer.outbox.write(protocol.build_call(call, self.header_len)):
+            if not peer.writer.write_control(protocol.build_call(call, self.header_len)):
                 raise ConnectionLost(f"{peer.info} is no longer connected")
             yield cast
         finally:

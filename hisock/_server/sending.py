@@ -142,9 +142,9 @@ class Sending:
         frame = build_command(command, message, self.header_len)
         if latest is not None:
             peers = list(members.values())
-            return sum(peer.write_latest(latest, frame) for peer in peers)
+            return sum(peer.writer.write_latest(latest, frame) for peer in peers)
         if volatile:
-            ready = {box: peer for box, peer in list(members.items()) if not peer.paused}
+            ready = {box: peer for box, peer in list(members.items()) if not peer.writer.paused}
             self._hub.dropped += len(members) - len(ready)
             members = ready
         return fan_out(members, frame)

@@ -69,7 +69,7 @@ class Shutdown:
         self._changed.set()
 
     def _look_soon(self) -> None:
-        self._hub.post(self.look)
+        self._hub.thread.post(self.look)
 
     async def run(self) -> None:
         """Close, when nobody new is accepted any more."""
@@ -77,7 +77,7 @@ class Shutdown:
         self.begun = True
         try:
             hub.door.close()
-            hub.end_ticks()
+            hub.ticks.end()
             hub.events.end()
             await self._let_handlers_end()
             await hub.tasks.cancel(_CLEANUP_SECONDS)
@@ -121,11 +121,11 @@ class Shutdown:
         drained: dict[Connection, float] = {}
         while hub.connections and (now := time.monotonic()) < self._farewell_ends(began):
             for connection in list(hub.connections):
-                if connection.backlog() or connection.unsent():
+                if connection.writer.backlog() or connection.writer.unsent():
                     drained.pop(connection, None)
                 elif connection not in drained:
                     drained[connection] = now
-                    connection.say_end()
+                    connection.writer.say_end()
                 elif now - drained[connection] >= LINGER_SECONDS:
                     connection.abort()
             self._changed.clear()

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hisock._runtime.loop_thread import LoopThread
+
 
 class Figures(NamedTuple):
     """What has gone through one connection, or through several together."""
@@ -19,6 +21,23 @@ class Figures(NamedTuple):
     @classmethod
     def sum(cls, figures: Iterable[Figures]) -> Figures:
         return cls(*map(sum, zip(cls(), *figures, strict=True)))
+
+
+class Lag:
+    """How late a loop is for an appointment that it has every second.
+
+    :ivar seconds: how late it was the last time.
+    """
+
+    def __init__(self, thread: LoopThread) -> None:
+        self._thread = thread
+        self.seconds = 0.0
+
+    def watch(self, due: float) -> None:
+        """Look from now on, first at a time that was due."""
+        now = self._thread.loop.time()
+        self.seconds = max(0.0, now - due)
+        self._thread.later(1.0, lambda: self.watch(now + 1.0))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,14 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hisock._core.jobs import as_error
 from hisock._core.signature import Signature, argument_count
+from hisock._server.stats import TickStats
+
+if TYPE_CHECKING:
+    from hisock._server.hub import Hub
 
 logger = logging.getLogger("hisock.server")
 
@@ -83,3 +87,44 @@ class Tick:
             missed = int((loop.time() - due) / self.interval)
             self.skipped += missed
             due += self.interval * (missed + 1)
+
+
+class Ticks:
+    """The ticks of one server."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._ticks: list[Tick] = []
+        self._running: list[tuple[Tick, asyncio.Task[None]]] = []
+
+    def add(self, tick: Tick) -> None:
+        """Call a function at a steady rate while the server runs. From any thread."""
+        self._ticks.append(tick)
+        if self._hub.thread.running and not self._hub.closing.begun:
+            self._hub.thread.run(lambda: self._run(tick))
+
+    def start(self) -> None:
+        """Run those that were added before the server ran."""
+        for tick in self._ticks:
+            self._run(tick)
+
+    def _run(self, tick: Tick) -> None:
+        def failed(exc: Exception, name: str) -> None:
+            self._hub.runner.report(exc, name, None)
+
+        task = self._hub.loop.create_task(tick.run(failed))
+        self._running.append((tick, task))
+        self._hub.tasks.add(task)
+
+    def end(self) -> None:
+        """Let no tick begin any more; one that runs may end, as handlers may."""
+        for tick, task in self._running:
+            if not tick.end():
+                task.cancel()
+
+    def stats(self) -> dict[str, TickStats]:
+        """The figures of each, by name. From any thread."""
+        return {
+            tick.name: TickStats(tick.interval, tick.late, tick.latest, tick.skipped)
+            for tick in self._ticks
+        }

@@ -255,7 +255,7 @@ def block(server: hisock.HiSockServer) -> None:
     """Send to a peer that does not read until it is behind."""
     (connection,) = server._registry
     for _ in range(20_000):
-        if connection.paused:
+        if connection.writer.paused:
             return
         run_on_loop(server, lambda: server.send_all_clients("padding", KIB))
     raise AssertionError("it takes everything")

@@ -171,6 +171,6 @@ def test_newest_states_take_one_place_in_line_however_many_they_are(
     first, second = make_peer(server, group="1"), make_peer(server, group="2")
     other = second.addr
     first.send("state")
-    assert events.wait_for("written")[1] == [1, 0]
+    assert events.wait_for("written")[1] == [2, 0]
     assert first.read().message == str(100 * MOST_WRITES - 1).encode()
     assert second.read().command == "news"

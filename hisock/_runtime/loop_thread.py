@@ -1,0 +1,80 @@
+"""The thread that runs a server's event loop, as other threads see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import get_ident
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A loop, the thread that it runs in, and the ways into it from other threads.
+
+    :ivar loop: the loop, from :meth:`begin` on.
+    :ivar running: whether it is between :meth:`begin` and :meth:`end`.
+    """
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        self.running = False
+        self._id = 0
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def begin(self) -> None:
+        """Take the loop that runs here."""
+        self.loop = asyncio.get_running_loop()
+        self._id = get_ident()
+        self.running = True
+
+    def end(self) -> None:
+        """Cancel what :meth:`later` would call."""
+        for timer in self._timers:
+            timer.cancel()
+        self.running = False
+
+    def is_current(self) -> bool:
+        """Whether the caller runs in this thread. From any thread."""
+        return get_ident() == self._id
+
+    def run(self, func: Callable[[], T]) -> T:
+        """Run a function on the loop and return its result. From any thread.
+
+        Before :meth:`begin` and after :meth:`end` the function runs in the caller's thread: there
+        are no clients then that it could interfere with.
+        """
+        if not self.running or self.is_current():
+            return func()
+        result: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                result.set_result(func())
+            except BaseException as exc:
+                result.set_exception(exc)
+
+        if not self.post(call):
+            return func()
+        return result.result()
+
+    def post(self, func: Callable[..., object], *args: Any) -> bool:
+        """Call a function on the loop, soon; ``False`` if the loop has ended. From any thread."""
+        try:
+            self.loop.call_soon_threadsafe(func, *args)
+        except RuntimeError:
+            return False
+        return True
+
+    def later(self, seconds: float, func: Callable[[], None]) -> None:
+        """Call a function in so many seconds, unless :meth:`end` comes before."""
+
+        def call() -> None:
+            self._timers.discard(timer)
+            func()
+
+        timer = self.loop.call_later(seconds, call)
+        self._timers.add(timer)

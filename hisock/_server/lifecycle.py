@@ -1,0 +1,162 @@
+"""The life of a server: it listens, runs on a loop of its own or of another, and is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from hisock._core.waiting import Waiting
+from hisock._runtime import loops
+from hisock._runtime.loops import LoopName
+from hisock._runtime.sockets import ListeningSocket
+from hisock._server.acceptor import Acceptor
+from hisock._server.hub import Hub, Listener
+from hisock.exceptions import ClientDisconnected
+
+#: Bytes of a message that many programs send, for ``expect_large_messages``.
+_LARGE = 8 * 1024 * 1024
+#: Seconds that threaded handlers have to end when the server has ended.
+_THREADS_SECONDS = 1.0
+
+Callback = Callable[[], Any] | None
+ErrorHandler = Callable[[Exception], Any] | None
+
+
+class Lifecycle:
+    """Begins, runs and closes one server.
+
+    :param listening: the sockets that clients come to.
+    :param loop_name: which loop to run on, where none runs.
+    :ivar started: whether it has begun to run.
+    :ivar closed: whether it is closed, or closing.
+    """
+
+    def __init__(
+        self, hub: Hub, waiting: Waiting, listening: list[ListeningSocket], loop_name: LoopName
+    ) -> None:
+        self.started = False
+        self.closed = False
+        self._hub = hub
+        self._waiting = waiting
+        self._listening = listening
+        self._loop_name = loop_name
+        #: Held while ``started`` or ``closed`` changes.
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._serving = asyncio.Event()
+        self._task: asyncio.Future[None] | None = None
+
+    def run(
+        self, callback: Callback, error_handler: ErrorHandler, ready: Callable[[], None]
+    ) -> None:
+        """Run on a loop of its own until closed.
+
+        :param ready: called when clients are being accepted.
+        :raises RuntimeError: the server is running already, or a loop is, in this thread.
+        """
+        if self.closed:
+            return
+        loops.require_none_running("start()", "serve()")
+        if not self._begin(callback, error_handler):
+            return
+        try:
+            loop = loops.new_loop(self._loop_name)
+            try:
+                self._run_on(loop, ready)
+            finally:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
+        finally:
+            self._finish()
+
+    def _run_on(self, loop: asyncio.AbstractEventLoop, ready: Callable[[], None]) -> None:
+        serving = loop.create_task(self._hub.serve(self._listeners(), ready))
+        with loops.ended_by_signals(self._hub.stop):
+            try:
+                loop.run_until_complete(serving)
+            except (SystemExit, KeyboardInterrupt) as exc:
+                # Raised by an async handler, or by an impatient second Ctrl-C.
+                self._hub.stop(0 if isinstance(exc, KeyboardInterrupt) else None)
+                if not serving.done():
+                    loop.run_until_complete(serving)
+                raise
+
+    async def serve(self, callback: Callback, error_handler: ErrorHandler) -> None:
+        """Run on the loop that runs here, until closed.
+
+        :raises RuntimeError: the server is running already.
+        """
+        if not self._begin(callback, error_handler):
+            return
+        try:
+            await self._hub.serve(self._listeners(), self._serving.set)
+        finally:
+            self._serving.set()
+            self._finish()
+
+    async def enter(self) -> None:
+        """Begin :meth:`serve` in a task, and wait until clients are being accepted.
+
+        :raises RuntimeError: the server is running already, or closed.
+        """
+        if self.closed or self.started:
+            raise RuntimeError(f"the server is {'closed' if self.closed else 'running already'}")
+        self._task = asyncio.ensure_future(self.serve(None, None))
+        await self._serving.wait()
+        if self._task.done():
+            await self._task
+
+    async def leave(self) -> None:
+        """Wait for the end of what :meth:`enter` began."""
+        if self._task is not None:
+            await self._task
+
+    def _begin(self, callback: Callback, error_handler: ErrorHandler) -> bool:
+        """Begin to run; ``False`` if the server is closed by now."""
+        with self._lock:
+            if self.closed:
+                return False
+            if self.started:
+                raise RuntimeError("the server is running already")
+            self.started = True
+        self._hub.runner.error_handler = error_handler
+        self._hub.events.callback = callback
+        self._hub.events.refresh()
+        loops.raise_descriptor_limit()
+        loops.expect_large_messages(min(self._hub.options.max_message_size, _LARGE))
+        return True
+
+    def _listeners(self) -> list[Listener]:
+        return [Acceptor(one) for one in self._listening]
+
+    def close(self, timeout: float | None) -> None:
+        """Close it, and wait for the end unless that waits for the caller. From any thread."""
+        if not self._set_closed():
+            self._finish()
+            return
+        self._hub.stop(timeout)
+        if self._hub.closing.at_once:
+            self._waiting.close(ClientDisconnected("the server is closed"))
+        if not self._hub.thread.is_current() and not self.in_handler_thread():
+            self._ended.wait()
+
+    def in_handler_thread(self) -> bool:
+        """Whether the caller is a threaded handler, which the end waits for."""
+        return threading.current_thread() in self._hub.workers
+
+    def _set_closed(self) -> bool:
+        """Have nothing begin any more; returns whether it has begun to run."""
+        with self._lock:
+            self.closed = True
+            self._hub.runner.closing = True
+            return self.started
+
+    def _finish(self) -> None:
+        self._set_closed()
+        for one in self._listening:
+            one.close()
+        self._waiting.close(ClientDisconnected("the server is closed"))
+        self._hub.workers.close(timeout=_THREADS_SECONDS)
+        self._ended.set()

@@ -1,0 +1,98 @@
+"""How a server runs handlers: in threads, as tasks, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from hisock._core.client_info import ClientInfo
+from hisock._core.jobs import Job
+from hisock._core.reporting import LogLimit, loggable, one_line
+from hisock._runtime.loop_thread import LoopThread
+from hisock._runtime.tasks import Tasks
+from hisock._runtime.threads import Threads
+from hisock.exceptions import ClientDisconnected
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+
+logger = logging.getLogger("hisock.server")
+
+
+class HandlerRunner:
+    """Runs the handlers of one server; see :class:`hisock._core.jobs.Runner`.
+
+    :param thread: where the loop runs.
+    :ivar error_handler: given every exception of a handler; ``None`` for none.
+    :ivar errors: how many there were.
+    :ivar tasks: async handlers, and ticks.
+    :ivar workers: threads for threaded handlers.
+    :ivar closing: whether handlers that wait for a frame are told that the server is closed.
+    """
+
+    has_loop = True
+
+    def __init__(self, thread: LoopThread) -> None:
+        self.error_handler: Callable[[Exception], Any] | None = None
+        self.errors = 0
+        self.tasks = Tasks()
+        self.workers = Threads("hisock-server", self._continue)
+        self.closing = False
+        self._thread = thread
+        self._log_limit = LogLimit()
+
+    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+        """Log an error of a handler, count it, and give it to the error handler."""
+        if self.closing and isinstance(exc, ClientDisconnected):
+            return  # the handler was waiting for a frame when the server closed
+        self.errors += 1
+        if self._log_limit.permits(time.monotonic()):
+            self._log(exc, command, client)
+        if self.error_handler is not None:
+            try:
+                self.error_handler(exc)
+            except Exception as failure:
+                logger.error("the error handler failed", exc_info=loggable(failure))
+
+    def _log(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+        if self._log_limit.withheld:
+            logger.error(
+                "%d more errors of handlers, which were not logged one by one",
+                self._log_limit.reset(),
+            )
+        shown = loggable(exc)
+        logger.error(
+            "the handler of %r failed%s: %s",
+            command,
+            "" if client is None else f" for {client.shown()}",
+            one_line(shown),
+            exc_info=shown,
+        )
+
+    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
+        """Run a handler in another thread.
+
+        Where too much of one client is queued for a thread, what it sends next waits as it does
+        for an async handler, in order and within the same bounds.
+        """
+        connection: Connection | None = job.connection
+        full = self.workers.submit_for(connection, size, job.run, func)
+        if full and connection is not None:
+            connection.begin()
+
+    def _continue(self, connection: Connection) -> None:
+        self._thread.post(connection.idle)
+
+    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """Run a coroutine on the loop."""
+        connection: Connection | None = job.connection
+        if connection is None or not ordered:
+            self.tasks.start(coroutine, job, _nothing, _nothing)
+        else:
+            self.tasks.start(coroutine, job, connection.begin, connection.idle)
+
+
+def _nothing() -> None:
+    """No connection waits for this handler."""
