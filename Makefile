@@ -49,7 +49,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(abspath $(PY)) -m
 
-.PHONY: rebuild help demo test test-dev lint format bench bench-full fuzz asan soak crowd docs \
+.PHONY: rebuild help demo test test-dev test-js lint format bench bench-full fuzz asan soak crowd docs \
 	wheel venv clean
 .DEFAULT_GOAL := help
 
@@ -65,6 +65,13 @@ test: $(READY)  ## the test suite
 test-dev: $(READY)  ## the test suite in Python's development mode, where leaks are errors
 	PYTHONMALLOC=debug $(PY) -X dev -W error::ResourceWarning -m pytest \
 		-W error::pytest.PytestUnraisableExceptionWarning $(ARGS)
+
+test-js: js/node_modules/.package-lock.json  ## the JavaScript client: size, types and tests (Node 20)
+	cd js && npm test --silent
+
+js/node_modules/.package-lock.json: js/package.json js/package-lock.json
+	@command -v npm >/dev/null || { echo "This needs Node 20 or newer, and npm."; exit 1; }
+	cd js && npm ci --silent
 
 # tests/*/programs are written as users of 2.0.2 write, without annotations.
 lint: $(READY)  ## ruff (rules and format) and mypy --strict
