@@ -149,6 +149,7 @@ class HiSockServer(Sending, Receiving, Membership):
         threaded: bool = False,
         override: bool = False,
         concurrent: bool = False,
+        replace: bool = False,
     ) -> Callable[[F], F]:
         """Register a handler: ``@server.on("command")``.
 
@@ -165,10 +166,12 @@ class HiSockServer(Sending, Receiving, Membership):
         :param override: take a reserved name as an ordinary command; the event no longer fires.
         :param concurrent: for ``async def``: handle what the client sends next without waiting
             for its end.
+        :param replace: take the place of a handler that is registered already; without it, a
+            second one does so with a warning.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: the handler's arguments do not fit the event.
         """
-        return self._events.on(command, threaded, override, concurrent)
+        return self._events.on(command, threaded, override, concurrent, replace)
 
     def every(self, interval: float) -> Callable[[F], F]:
         """Register a tick: ``@server.every(1 / 20)``.
@@ -178,7 +181,10 @@ class HiSockServer(Sending, Receiving, Membership):
 
         :param interval: seconds between two ticks.
         :raises ValueError: the interval is not more than 0.
+        :raises TypeError: it is missing, as in ``@server.every``.
         """
+        if callable(interval):
+            raise TypeError("a tick has an interval: write @server.every(seconds)")
 
         def register(func: F) -> F:
             self._hub.ticks.add(Tick(interval, func))

@@ -113,6 +113,7 @@ class ClientBase:
         threaded: bool = False,
         override: bool = False,
         concurrent: bool = False,
+        replace: bool = False,
     ) -> Callable[[F], F]:
         """Register a handler: ``@client.on("command")``.
 
@@ -126,10 +127,12 @@ class ClientBase:
         :param threaded: run it in a thread of its own, where it may block.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
         :param concurrent: for ``async def``: handle what comes next without waiting for its end.
+        :param replace: take the place of a handler that is registered already; without it, a
+            second one does so with a warning.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: the handler's arguments do not fit the event.
         """
-        return self._events.on(command, threaded, override, concurrent)
+        return self._events.on(command, threaded, override, concurrent, replace)
 
     def get_cache(self, idx: int | slice | None = None) -> Any:
         """The cached frames, oldest first: all, the one at an index, or a slice.

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from hisock._core.cache import payload_of
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Cast, Codec
+from hisock._core.mistakes import check_order
 from hisock._core.signature import Signature, argument_count
 from hisock.exceptions import InvalidTypeCast
 
@@ -81,6 +82,7 @@ class ServerBinding:
     def command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         """Bind ``func(client, message)``, ``func(client)`` or ``func()``."""
         count = argument_count(signature, name, (0, 1, 2), exact=False)
+        check_order(signature, count)
         if signature.wants_dict(0):
             func = with_dict(func)
         cast = cast_of(signature, 1, count, self._codec)
@@ -92,6 +94,8 @@ class ServerBinding:
         def empty(client: ClientInfo) -> Any:
             return func(client, cast_message(name, cast, None))
 
+        if signature.has_default(1):
+            empty = func
         if cast.decode is None:
             return Callables(func, empty)
         decode = cast.decode
@@ -110,6 +114,7 @@ class ServerBinding:
     ) -> Callable[..., Any]:
         """Bind ``func(client, ...)``; ``message`` and ``*`` cast what they are called with."""
         count = argument_count(signature, name, self.events[name], exact=True)
+        check_order(signature, count)
         if signature.wants_dict(0):
             func = with_dict(func)
         if name not in ("message", "*"):
@@ -148,6 +153,8 @@ class ClientBinding:
         def empty() -> Any:
             return func(cast_message(name, cast, None))
 
+        if signature.has_default(0):
+            empty = func
         if cast.decode is None:
             return Callables(func, empty)
         decode = cast.decode

@@ -67,17 +67,22 @@ class EventTable:
         threaded: bool = False,
         override: bool = False,
         concurrent: bool = False,
+        replace: bool = False,
     ) -> Callable[[F], F]:
         """A decorator that registers a handler for a command or a reserved event.
 
-        :param command: what it handles. A second handler for the same replaces the first.
+        :param command: what it handles.
         :param threaded: run it in a thread of its own.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
         :param concurrent: for ``async def``: handle what comes next without waiting for its end.
+        :param replace: take the place of a handler that is registered already; without it, a
+            second one does so with a warning.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: when decorating: the handler takes a number of arguments that the event
             does not have, or asks for a type that no message can have.
         """
+        if callable(command):
+            raise TypeError('a handler is registered for a command: write @....on("command")')
         check_command(command)
 
         def register(func: F) -> F:
@@ -88,6 +93,7 @@ class EventTable:
                 threaded=threaded,
                 override=override,
                 concurrent=concurrent,
+                replace=replace,
             )
             self.refresh()
             return func

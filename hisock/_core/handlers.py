@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hisock._core.binding import Binding
+from hisock._core.mistakes import require_no_method
 from hisock._core.signature import Signature
 
 
@@ -48,6 +50,8 @@ class HandlerTable:
         self._binding = binding
         self._has_loop = has_loop
         self._overridden: set[str] = set()
+        #: Where the handler of each name is written.
+        self._places: dict[str, str] = {}
         self.commands: dict[str, CommandHandler] = {}
         self.reserved: dict[str, EventHandler] = {}
 
@@ -60,6 +64,7 @@ class HandlerTable:
         threaded: bool,
         override: bool,
         concurrent: bool,
+        replace: bool,
     ) -> None:
         """Add a handler; :meth:`hisock._core.events.EventTable.on` explains the parameters.
 
@@ -67,12 +72,33 @@ class HandlerTable:
         :raises TypeError: it does not fit what it is to handle.
         """
         signature = Signature(func, namespace)
+        require_no_method(signature, namespace)
         mode = mode_of(func, signature.name, threaded, concurrent)
         if mode in (Mode.ORDERED, Mode.CONCURRENT) and not self._has_loop:
             raise TypeError(
                 f"handler {signature.name} is async, and a blocking client has no event loop; "
                 "use hisock.async_connect(), or a plain function"
             )
+        self._add(func, name, signature, mode, override)
+        before = self._places.get(name)
+        if before not in (None, signature.place) and not replace:
+            signature.notes.append(
+                f"{name!r} had a handler already, {before}, and {signature.place} replaces it; "
+                "say replace=True if that is meant"
+            )
+        self._places[name] = signature.place
+        for note in signature.notes:
+            # The line that the decorator stands on: it called a closure, which called this.
+            warnings.warn(note, stacklevel=3)
+
+    def _add(
+        self,
+        func: Callable[..., Any],
+        name: str,
+        signature: Signature,
+        mode: Mode,
+        override: bool,
+    ) -> None:
         is_event = name in self._binding.events
         if is_event and not override and name not in self._overridden:
             self.reserved[name] = EventHandler(self._binding.event(func, signature, name), mode)

@@ -18,6 +18,10 @@ class Signature:
     :param func: the handler.
     :param namespace: local names that its annotations may use, besides its module's globals.
     :raises TypeError: it has a keyword-only argument without a default, which nobody would fill.
+    :ivar name: its qualified name.
+    :ivar least: how many arguments it takes at least; ``most`` at most.
+    :ivar names: of its positional arguments.
+    :ivar notes: what its programmer is to be warned of.
     """
 
     def __init__(self, func: Callable[..., Any], namespace: Mapping[str, Any]) -> None:
@@ -37,27 +41,45 @@ class Signature:
         self.most = len(positional)
         if any(p.kind is p.VAR_POSITIONAL for p in parameters):
             self.most = sys.maxsize
-        self._names = [p.name for p in positional]
+        self.names = [p.name for p in positional]
         self._hints = _hints(func, namespace)
+        self._code = getattr(inspect.unwrap(func), "__code__", None)
+        self.notes: list[str] = []
+
+    @property
+    def place(self) -> str:
+        """The handler's name, and where it is written, if that is known."""
+        if self._code is None:
+            return self.name
+        return f"{self.name} ({self._code.co_filename}:{self._code.co_firstlineno})"
+
+    def hint(self, index: int) -> Any:
+        """The annotation of an argument; ``None`` when it has none that can be resolved."""
+        hint = self._hints.get(self.names[index]) if index < len(self.names) else None
+        return None if isinstance(hint, Exception) else hint
+
+    def has_default(self, index: int) -> bool:
+        """Whether an argument may be left out."""
+        return self.least <= index < len(self.names)
 
     def annotation(self, index: int) -> Any:
         """The annotation of an argument, ``None`` when it has none.
 
         :raises TypeError: a name in it cannot be found.
         """
-        if index >= len(self._names):
+        if index >= len(self.names):
             return None
-        hint = self._hints.get(self._names[index])
+        hint = self._hints.get(self.names[index])
         if isinstance(hint, Exception):
             raise TypeError(
-                f"handler {self.name}: the annotation of {self._names[index]!r} cannot be "
+                f"handler {self.name}: the annotation of {self.names[index]!r} cannot be "
                 f"resolved: {hint}"
             ) from hint
         return hint
 
     def wants_dict(self, index: int) -> bool:
         """Whether the client, at that place, is asked for as a dict."""
-        hint = self._hints.get(self._names[index]) if index < len(self._names) else None
+        hint = self.hint(index)
         return hint is dict or typing.get_origin(hint) is dict
 
 

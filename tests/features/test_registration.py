@@ -108,7 +108,7 @@ def test_the_last_handler_of_a_command_is_the_one(
     peer = make_peer(server)
     peer.send("x", "1")
     events.wait_for("first")
-    server.on("x")(lambda client, message: events.add("second"))
+    server.on("x", replace=True)(lambda client, message: events.add("second"))
     peer.send("x", "2")
     events.wait_for("second")
     assert len(events.seen) == 2
@@ -159,7 +159,7 @@ def test_the_message_event_takes_the_command_and_the_message_or_both_in_one(
     peer = make_peer(server)
     peer.send("x", "1")
     events.wait_for("x", b"1")
-    server.on("message")(lambda client, raw: events.add("raw", bytes(raw)))
+    server.on("message", replace=True)(lambda client, raw: events.add("raw", bytes(raw)))
     peer.send("x", "2")
     (raw,) = events.wait_for("raw")[1:]
     assert raw in (b"$CMD$x$MSG$2", b"2")

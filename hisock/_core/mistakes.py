@@ -1,0 +1,59 @@
+"""Mistakes in handlers that show when they are registered, long before a message comes.
+
+What can never have been meant is a ``TypeError``. What a program of 2.0.2 may do, and perhaps lives
+with, is a note on the signature, which becomes a warning.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from hisock._core.client_info import ClientInfo
+from hisock._core.signature import Signature
+
+#: What messages are cast to, and no client ever is.
+_MESSAGE_TYPES = (str, bytes, int, float, bool, list, tuple, set, frozenset, bytearray)
+
+
+def require_no_method(signature: Signature, namespace: Mapping[str, Any]) -> None:
+    """Refuse ``@server.on(...)`` on a method, in the body of its class.
+
+    :param namespace: the local names where the handler is registered.
+    :raises TypeError: it is one.
+    """
+    in_class_body = "__module__" in namespace and "__qualname__" in namespace
+    if in_class_body and signature.names[:1] == ["self"]:
+        raise TypeError(
+            f"{signature.name} is registered in the body of its class, where there is no object "
+            "that could be its self; register the bound method, for example in __init__: "
+            f'server.on("...")(self.{signature.name.rpartition(".")[2]})'
+        )
+
+
+def check_order(signature: Signature, count: int) -> None:
+    """Check that the client comes first in a handler of a server.
+
+    :param count: how many arguments it is called with.
+    :raises TypeError: a later argument is annotated as the client, and the first is not.
+    """
+    hints = [signature.hint(index) for index in range(count)]
+    clients = [_is_client(hint) for hint in hints]
+    if True in clients and not clients[0]:
+        raise TypeError(
+            f"handler {signature.name}: the client is the first argument, "
+            f"not {signature.names[clients.index(True)]!r}"
+        )
+    if hints and (typing.get_origin(hints[0]) or hints[0]) in _MESSAGE_TYPES:
+        signature.notes.append(
+            f"handler {signature.name}: the first argument, {signature.names[0]!r}, is the client, "
+            "whatever its annotation says; the message is the second"
+        )
+
+
+def _is_client(hint: Any) -> bool:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(map(_is_client, typing.get_args(hint)))
+    return isinstance(hint, type) and issubclass(hint, ClientInfo)
