@@ -23,7 +23,7 @@ def say(client: hisock.ClientInfo, text: str) -> None:
 
 @server.on("who is where")
 def who_is_where(client: hisock.ClientInfo) -> None:
-    rooms: dict[str, list[str]] = {}
+    rooms: dict[str | None, list[str | None]] = {}
     for someone in server.get_all_clients():
         rooms.setdefault(someone.group, []).append(someone.name)
     server.send_client(client, "rooms", rooms)

@@ -10,7 +10,9 @@ Addr = tuple[str, int]
 
 #: What stands in place of a host where a client has none, or where it is not told; the port is a
 #: number then.
-NUMBERED_HOSTS: Final = frozenset({"unix", "hidden"})
+UNIX: Final = "unix"
+HIDDEN: Final = "hidden"
+NUMBERED_HOSTS: Final = frozenset({UNIX, HIDDEN})
 #: Characters of the longest text that can be an address: an IPv6 host with a scope, and a port.
 _LONGEST: Final = 128
 

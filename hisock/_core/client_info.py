@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hisock._core.addresses import Addr, format_addr, parse_addr
+from hisock._core.reporting import one_line
 from hisock.framing import Recipient
 
 
@@ -21,6 +22,7 @@ class ClientInfo(Recipient):
     :ivar addr: the address as ``(ip, port)``.
     """
 
+    __module__ = "hisock"  # where pickles look for it
     __slots__ = ("addr", "group", "ip", "name")
 
     ip: str
@@ -109,3 +111,8 @@ class ClientInfo(Recipient):
 
 #: How a client can be named in a call.
 ClientRef = ClientInfo | tuple[str, int] | str
+
+
+def title_of(client: ClientInfo) -> str:
+    """A client in the text of an error, which may be told to others: without its address."""
+    return "a client" if client.name is None else f"the client '{one_line(client.name, 100)}'"

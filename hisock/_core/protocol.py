@@ -271,20 +271,35 @@ def parse_client(data: bytes) -> WireClient:
         ) from None
 
 
+def parse_question(data: bytes) -> str | None:
+    """The name or address behind ``$GETCLT$``; ``None`` for one so long that nobody has it.
+
+    :raises ProtocolError: it is not UTF-8.
+    """
+    if len(data) > 4 * MAX_NAME_LENGTH:  # bytes of a character at most
+        return None
+    who = _decode_utf8(GET_CLIENT, data)
+    return who if len(who) <= MAX_NAME_LENGTH else None
+
+
 def parse_text(name: bytes, data: bytes) -> str:
-    """The text behind ``$CHNAME$``, ``$CHGROUP$`` or ``$GETCLT$``.
+    """The text behind ``$CHNAME$`` or ``$CHGROUP$``.
 
     :raises ProtocolError: it is not UTF-8, or longer than a name may be.
     """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as exc:
-        raise ProtocolError(f"what follows {name.decode()} is not UTF-8: {exc}") from exc
+    text = _decode_utf8(name, data)
     if len(text) > MAX_NAME_LENGTH:
         raise ProtocolError(
             f"{name.decode()} takes at most {MAX_NAME_LENGTH} characters, not {len(text)}"
         )
     return text
+
+
+def _decode_utf8(name: bytes, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise ProtocolError(f"what follows {name.decode()} is not UTF-8: {one_line(exc)}") from None
 
 
 def build_no_such_client(header_len: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hisock._core import protocol
 from hisock._core.calls import CallTable
-from hisock._core.client_info import ClientInfo
+from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.events import EventTable
 from hisock._core.jobs import RawFrame
 from hisock._core.ordering import Ordering
@@ -373,7 +373,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self.hub.buffered -= self.held
         self.held = 0
         self.deferred = None
-        self.calls.fail_all(ConnectionLost(f"{self.info} is no longer connected"))
+        self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
 
     @property
     def made(self) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hisock._core import protocol
-from hisock._core.client_info import ClientInfo
+from hisock._core.addresses import HIDDEN, client_addr
+from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.events import ServerEvents
 from hisock._core.reporting import LogLimit, one_line
 from hisock._runtime.loop_thread import LoopThread
@@ -26,7 +27,7 @@ from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
 from hisock._server.stats import Figures, Lag, ServerStats
 from hisock._server.ticks import Ticks
-from hisock.exceptions import ClientNotFound, ConnectionLost
+from hisock.exceptions import ConnectionLost
 from hisock.framing import Scratch, fan_out
 
 logger = logging.getLogger("hisock.server")
@@ -241,7 +242,7 @@ class Hub:
         else:
             connection.finish()
         if had_joined:
-            gone = ConnectionLost(f"{info} is no longer connected")
+            gone = ConnectionLost(f"{title_of(info)} is no longer connected")
             self.events.waiting.close_source(info.ip, gone)
             self._tell(protocol.CLIENT_LEFT, connection)
             if call_func:
@@ -321,15 +322,17 @@ class Hub:
     def describe(self, connection: Connection) -> bytes:
         """What other clients are told of one."""
         info = connection.info
-        addr = ("hidden", connection.joined) if self.options.hide_addresses else info.addr
+        addr = (HIDDEN, connection.joined) if self.options.hide_addresses else info.addr
         return protocol.encode_client(addr, info.name, info.group)
 
     def lookup(self, who: str) -> bytes | None:
-        """What is told of the client with that name or address, if there is one."""
-        try:
-            return self.describe(self.registry.find(who))
-        except ClientNotFound:
-            return None
+        """What other clients are told of the one with that name or address, if there is one."""
+        if self.options.hide_addresses:
+            addr = client_addr(who)
+            if addr is not None and addr[0] != HIDDEN:
+                return None  # whether somebody has that address is not told either
+        found = self.registry.lookup(who)
+        return None if found is None else self.describe(found)
 
     def _tell(self, event: bytes, connection: Connection) -> None:
         """Announce that somebody joined or left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo, ClientRef
@@ -35,6 +35,15 @@ class Membership:
         :raises ClientNotFound: no such client is connected.
         """
         return self._registry.find(client).info
+
+    @overload
+    def get_all_clients(self, key: None = None) -> list[ClientInfo]: ...
+
+    @overload
+    def get_all_clients(self, key: Callable[[ClientInfo], Any]) -> list[ClientInfo]: ...
+
+    @overload
+    def get_all_clients(self, key: str) -> list[Any]: ...
 
     def get_all_clients(self, key: str | Callable[[ClientInfo], Any] | None = None) -> list[Any]:
         """All clients, in the order they joined.

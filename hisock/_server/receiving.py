@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 from hisock._core import protocol
 from hisock._core.binding import cast_message
-from hisock._core.client_info import ClientRef
+from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
 from hisock._core.events import ServerEvents
 from hisock._core.waiting import Waiting
@@ -266,7 +266,7 @@ class Receiving:
         try:
             call = protocol.Call(number, command, encoded)
             if not peer.writer.write_control(protocol.build_call(call, self.header_len)):
-                raise ConnectionLost(f"{peer.info} is no longer connected")
+                raise ConnectionLost(f"{title_of(peer.info)} is no longer connected")
             yield cast
         finally:
             calls.forget(number)

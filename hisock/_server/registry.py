@@ -1,20 +1,25 @@
 """The clients that have joined: by address, by name, by group and by room.
 
-The registry is the one place that decides whom a broadcast reaches. Every look-up is one or two
-dict accesses, however many clients there are.
+The registry is the one place that decides what a broadcast reaches. Every look-up is one or two
+dict accesses, however many clients there are. A text that is an address is never looked up as a
+name, so that nobody gets what is sent to another's address by taking it for a name.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from hisock._core.addresses import Addr, format_addr
+from hisock._core.addresses import HIDDEN, Addr, client_addr, format_addr
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._server.namesakes import Namesakes
 from hisock.exceptions import ClientNotFound, GroupNotFound
 from hisock.framing import Outbox
+
+#: Says no address, since what a handler raises is told to the client that called.
+_NOT_THERE = "no client with that address is connected"
 
 
 def _levels_to_program() -> int:
@@ -25,7 +30,7 @@ def _levels_to_program() -> int:
     return levels
 
 
-class Peer(Protocol):
+class Member(Protocol):
     """What the registry needs to know of a connection."""
 
     info: ClientInfo
@@ -34,7 +39,7 @@ class Peer(Protocol):
     rooms: set[str] | None
 
 
-P = TypeVar("P", bound=Peer)
+P = TypeVar("P", bound=Member)
 
 
 class Registry(Generic[P]):
@@ -42,7 +47,8 @@ class Registry(Generic[P]):
 
     def __init__(self) -> None:
         self._by_ip: dict[str, P] = {}
-        self._by_name: dict[str, dict[P, None]] = {}
+        self._by_number: dict[int, P] = {}
+        self._by_name: dict[str, Namesakes[P]] = {}
         # Keyed by outbox, since that is what fan_out() walks over.
         self._by_group: dict[str, dict[Outbox, P]] = {}
         self._by_room: dict[str, dict[Outbox, P]] = {}
@@ -62,6 +68,7 @@ class Registry(Generic[P]):
         self._joins += 1
         peer.joined = self._joins
         self._by_ip[peer.info.ip] = peer
+        self._by_number[peer.joined] = peer
         self.everyone[peer.outbox] = peer
         object.__setattr__(peer.info, "_outbox", peer.outbox)
         self._add_name(peer, peer.info.name)
@@ -73,6 +80,7 @@ class Registry(Generic[P]):
         for room in list(peer.rooms or ()):
             self.leave_room(peer, room)
         del self.everyone[peer.outbox]
+        del self._by_number[peer.joined]
         # At two of a server's addresses, two clients may come from one address of theirs.
         if self._by_ip.get(peer.info.ip) is peer:
             del self._by_ip[peer.info.ip]
@@ -90,17 +98,21 @@ class Registry(Generic[P]):
             self._remove_from_group(peer, old.group)
 
     def _add_name(self, peer: P, name: str | None) -> None:
-        if name is not None:
-            same_name = self._by_name.setdefault(name, {})
-            same_name[peer] = None
-            self._keep_join_order(same_name, peer)
+        if name is None:
+            return
+        namesakes = self._by_name.get(name)
+        if namesakes is None:
+            self._by_name[name] = Namesakes(peer)
+        else:
+            namesakes.add(peer)
 
     def _remove_name(self, peer: P, name: str | None) -> None:
         if name is not None:
-            same_name = self._by_name[name]
-            del same_name[peer]
-            if not same_name:
+            namesakes = self._by_name[name]
+            if len(namesakes) == 1:
                 del self._by_name[name]
+            else:
+                namesakes.remove(peer)
 
     def _add_to_group(self, peer: P, group: str | None) -> None:
         if group is not None:
@@ -113,14 +125,8 @@ class Registry(Generic[P]):
             if not members:
                 del self._by_group[group]
 
-    def _keep_join_order(self, same_name: dict[P, None], newest: P) -> None:
-        if newest.joined != self._joins and len(same_name) > 1:
-            name = newest.info.name
-            assert name is not None
-            self._by_name[name] = dict.fromkeys(sorted(same_name, key=lambda peer: peer.joined))
-
     def find(self, client: ClientRef | Any) -> P:
-        """The connection of a client.
+        """The connection of a client that the program names.
 
         :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name. Where
             several have that name it is the one that joined first, and a warning.
@@ -128,44 +134,63 @@ class Registry(Generic[P]):
         :raises TypeError: that is no way to name a client.
         """
         if isinstance(client, str):
-            peer = self._by_ip.get(client)
-            return peer if peer is not None else self._find_by_name(client)
+            return self._find_text(client)
         if isinstance(client, ClientInfo):
             if client._outbox in self.everyone:
                 return self.everyone[client._outbox]
-            ip = client.ip
+            peer = self._by_ip.get(client.ip)
         elif isinstance(client, dict) and "ip" in client:
             return self.find(client["ip"])
         elif isinstance(client, (tuple, list)) and len(client) >= 2:
-            ip = format_addr(client)
+            peer = self._find_addr(client)
         else:
             raise TypeError(
                 f"{client!r} does not name a client; give a ClientInfo, (ip, port), "
                 "'ip:port' or a name"
             )
-        peer = self._by_ip.get(ip)
         if peer is None:
-            raise ClientNotFound(f"no client with the address {ip} is connected")
+            raise ClientNotFound(_NOT_THERE)
+        return peer
+
+    def lookup(self, text: str) -> P | None:
+        """The client that a text names, if there is one: by its address if the text is one, by
+        its name else. Of several with a name it is the one that joined first.
+        """
+        peer = self._by_ip.get(text)
+        if peer is not None:
+            return peer
+        addr = client_addr(text)
+        if addr is not None:
+            return self._find_addr(addr)
+        namesakes = self._by_name.get(text)
+        return None if namesakes is None else namesakes.first
+
+    def _find_addr(self, addr: Sequence[Any]) -> P | None:
+        if addr[0] == HIDDEN:  # what clients are told with hide_addresses
+            return self._by_number.get(addr[1])
+        return self._by_ip.get(format_addr(addr))
+
+    def _find_text(self, text: str) -> P:
+        peer = self.lookup(text)
+        if peer is None:
+            # The text of an address is not repeated: a reply may tell it to another client.
+            name = client_addr(text) is None
+            raise ClientNotFound(
+                f"no client with the name {text!r} is connected" if name else _NOT_THERE
+            )
+        namesakes = self._by_name.get(text)
+        if namesakes is not None and len(namesakes) > 1 and peer.info.name == text:
+            # Always the same words: Python keeps each text of a warning for ever.
+            warnings.warn(
+                "several clients have the name that was given; the one that joined first is taken",
+                UserWarning,
+                stacklevel=_levels_to_program(),
+            )
         return peer
 
     def has_name(self, name: str | None) -> bool:
         """Whether a client goes by that name."""
         return name is not None and name in self._by_name
-
-    def _find_by_name(self, name: str) -> P:
-        # Another thread may change it meanwhile; a copy is made in one step.
-        same_name = list(self._by_name.get(name, ()))
-        if not same_name:
-            raise ClientNotFound(f"no client with the name or address {name!r} is connected")
-        peer = same_name[0]
-        if len(same_name) > 1:
-            warnings.warn(
-                f"{len(same_name)} clients have the name {name!r}; "
-                f"taking the one that joined first, {peer.info.ip}",
-                UserWarning,
-                stacklevel=_levels_to_program(),
-            )
-        return peer
 
     def join_room(self, peer: P, room: str) -> None:
         """Put a client into a room; it may be in many, beside its group."""

@@ -43,7 +43,7 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
     if name == protocol.LEAVE:
         hub.leave(connection, "left", "it said goodbye", goodbye=True)
     elif name == protocol.GET_CLIENT:
-        _answer_get_client(connection, protocol.parse_text(name, data))
+        _answer_get_client(connection, protocol.parse_question(data))
     elif name == protocol.CHANGE_NAME:
         hub.change_name(connection, protocol.parse_text(name, data) or connection.original[0])
     elif name == protocol.CHANGE_GROUP:
@@ -56,9 +56,9 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
         raise protocol.unexpected(name, "server")
 
 
-def _answer_get_client(connection: Connection, who: str) -> None:
+def _answer_get_client(connection: Connection, who: str | None) -> None:
     hub = connection.hub
-    found = hub.lookup(who)
+    found = None if who is None else hub.lookup(who)
     if found is None:
         connection.writer.write_control(protocol.build_no_such_client(hub.header_len))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.client_info import ClientInfo, ClientRef, title_of
 from hisock._core.codec import Codec
 from hisock._server.connection import Connection
 from hisock._server.hub import Hub
@@ -49,7 +49,7 @@ class Sending:
         else:
             sent = outbox.send(command, content)
         if not sent and outbox.closed:
-            raise ClientNotFound(f"{peer.info} is no longer connected")
+            raise ClientNotFound(f"{title_of(peer.info)} is no longer connected")
 
     def send_all_clients(
         self,
@@ -83,7 +83,8 @@ class Sending:
         """
         name = group.group if isinstance(group, ClientInfo) else group
         if name is None:
-            raise TypeError(f"{group} is in no group")
+            who = title_of(group) if isinstance(group, ClientInfo) else repr(group)
+            raise TypeError(f"{who} is in no group")
         members = self._registry.group(name)
         return self._fan_out(members, command, self._codec.encode(content), volatile, latest)
 

@@ -145,12 +145,12 @@ def test_of_several_with_a_name_the_one_that_joined_first_is_taken_with_a_warnin
     server.on("name_change")(lambda client, old, new: events.add(client.addr, new))
     first = make_peer(server, "other")
     second, third = make_peer(server, "twin"), make_peer(server, "twin")
-    with pytest.warns(UserWarning, match="twin"):
+    with pytest.warns(UserWarning, match="several clients have the name"):
         assert server.get_client("twin").addr == second.addr
     # The order is that of joining, not that of taking the name.
     first.reserved("CHNAME", "twin")
     events.wait_for(first.addr, "twin")
-    with pytest.warns(UserWarning, match="twin"):
+    with pytest.warns(UserWarning, match="several clients have the name"):
         server.send_client("twin", "x")
     first.wait_for("x")
     second.reserved("CHNAME", "solo")
