@@ -38,7 +38,7 @@ MADE := $(VENV)/.made-with-$(TAG)
 READY := $(VENV)/.ready-$(CORE)
 DOCS_READY := $(VENV)/.ready-docs
 FUZZ_READY := $(VENV)/.ready-fuzz
-SOURCES := pyproject.toml setup.py $(wildcard hisock/*.pyx hisock/*.pxd)
+SOURCES := pyproject.toml setup.py $(shell find hisock -name '*.p[yx][xd]')
 
 # The extension with sanitizers lies apart, and is found first by what runs in its folder.
 SANITIZED := $(CURDIR)/build/sanitized
@@ -129,13 +129,14 @@ clean:  ## remove the environment and everything built
 	rm -f hisock/_framing*.so hisock/_outbox*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment that another interpreter made is emptied first.
+# pip knows groups from 25.1 on. An environment that another interpreter made is emptied first.
 $(MADE):
 	$(PYTHON) -m venv --clear $(VENV)
 	touch $@
 
 $(READY): $(MADE) $(SOURCES)
-	$(BUILD_ENV) $(PIP) install --editable '.[dev]' || \
+	{ $(PIP) install --upgrade 'pip>=25.1' && \
+		$(BUILD_ENV) $(PIP) install --editable '.[cli,fast]' --group dev; } || \
 		{ echo "This needs a C compiler and PyPI. Without a compiler: HISOCK_PURE_PYTHON=1 make ..."; exit 1; }
 	$(BUILD_ENV) $(PY) -c "from hisock.framing import IMPLEMENTATION as core; assert core == '$(CORE)', core"
 	touch $@
@@ -151,5 +152,5 @@ $(FUZZ_READY): $(READY)
 	touch $@
 
 $(DOCS_READY): $(READY)
-	$(BUILD_ENV) $(PIP) install --editable '.[dev,docs]'
+	$(PIP) install --group docs
 	touch $@

@@ -63,6 +63,9 @@ def show(counts: dict[str, int]) -> None:
 
 def main() -> int:
     commands = ("check", "show", "baseline")
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         print(__doc__, file=sys.stderr)
         return 2

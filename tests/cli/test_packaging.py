@@ -27,11 +27,14 @@ def test_the_version_is_written_in_one_place() -> None:
     ]
 
 
-def test_the_metadata_name_licence_python_and_extras() -> None:
+def test_the_metadata_name_licence_python_extras_author_and_pages() -> None:
     found = metadata("hisock")
     assert found["Requires-Python"] == ">=3.10"
     assert "MIT" in (found["License-Expression"] or found["License"])
-    assert {"fast", "cli", "docs", "test", "dev"} <= set(found.get_all("Provides-Extra") or ())
+    assert set(found.get_all("Provides-Extra") or ()) == {"cli", "fast", "metrics"}
+    assert found["Author"] == "The hisock contributors"
+    urls = dict(url.split(", ") for url in found.get_all("Project-URL") or ())
+    assert {"Changelog", "Documentation", "Homepage", "Issues", "Source"} <= urls.keys()
 
 
 @pytest.fixture(scope="module")
