@@ -15,6 +15,12 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="needs the repository")
 
 
+def compiled_sources() -> list[Path]:
+    found = [path for path in (ROOT / "hisock").rglob("*") if path.suffix in (".pyx", ".pxd")]
+    assert found
+    return [path.relative_to(ROOT) for path in found]
+
+
 def test_every_action_is_pinned_by_its_commit_and_says_its_version() -> None:
     used = [line for path in WORKFLOWS for line in path.read_text("utf-8").splitlines()]
     used = [line.strip() for line in used if re.match(r"\s*(- )?uses:", line)]
@@ -53,9 +59,4 @@ def test_make_builds_anew_what_a_changed_compiled_source_belongs_to() -> None:
     done = subprocess.run(
         command, cwd=ROOT, input=question, capture_output=True, text=True, check=True
     )
-    compiled = {
-        path.relative_to(ROOT).as_posix()
-        for ending in ("pyx", "pxd")
-        for path in (ROOT / "hisock").rglob(f"*.{ending}")
-    }
-    assert compiled <= set(done.stdout.split())
+    assert {path.as_posix() for path in compiled_sources()} <= set(done.stdout.split())
