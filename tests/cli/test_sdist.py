@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,14 +39,9 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("-m", "build", "--sdist", "--no-isolation", "--outdir", str(scratch / "dist")),
     )
     (archive,) = (scratch / "dist").glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
-        opened.extractall(scratch / "unpacked", **_filter())
+    shutil.unpack_archive(archive, scratch / "unpacked")
     (tree,) = (scratch / "unpacked").iterdir()
     return tree
-
-
-def _filter() -> dict[str, str]:
-    return {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
 def run(folder: Path, *arguments: str) -> str:

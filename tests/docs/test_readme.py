@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def source_url() -> str:
-    urls = dict(url.split(", ") for url in metadata("hisock").get_all("Project-URL") or ())
-    return urls["Source"]
+    found: list[str] = metadata("hisock").get_all("Project-URL") or []
+    return next(url for name, url in (entry.split(", ") for entry in found) if name == "Source")
 
 
 def test_every_link_of_the_readme_is_absolute() -> None:
