@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hisock import client, constants, server, utils
+from hisock import client, codec, constants, server, utils
 from hisock._client.reconnect import Reconnect
 from hisock._core.client_info import ClientInfo
 from hisock._server.authentication import JoinRequest
@@ -64,6 +64,7 @@ __all__ = [
     "__version__",
     "async_connect",
     "client",
+    "codec",
     "connect",
     "constants",
     "get_local_ip",

@@ -371,10 +371,12 @@ def send_client(
     # A method of servers, but no server inherits from a class in C: the attributes of those are
     # slower. ("volatile" without a type would be the keyword of C.)
     cdef Outbox outbox
-    cdef bint known
+    cdef bint known, plain = True
     if not PyBytes_CheckExact(content):
         content = self._codec.encode(content)
-    if isinstance(client, Recipient) and volatile is False and latest is None:
+        # Anything but bytes depends on what the peer is.
+        plain = content is None or PyBytes_CheckExact(content)
+    if plain and isinstance(client, Recipient) and volatile is False and latest is None:
         with cython.critical_section(client):
             outbox = (<Recipient>client)._box
         known = outbox is not None and outbox.sender is self

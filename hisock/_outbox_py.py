@@ -279,10 +279,14 @@ def send_client(
     """
     if type(content) is not bytes:
         content = self._codec.encode(content)
+        # Anything but bytes depends on what the peer is.
+        plain = content is None or type(content) is bytes
+    else:
+        plain = True
     recipient: Any = client
     try:
         outbox: Outbox = recipient._outbox
-        known = outbox.sender is self and volatile is False and latest is None
+        known = plain and outbox.sender is self and volatile is False and latest is None
     except AttributeError:  # not a recipient, or one that has gone
         known = False
     if known and (outbox.send(command, content) or not outbox.closed):

@@ -275,13 +275,13 @@ class AsyncHiSockClient(ClientBase, Ordering):
         """Send a command to the server, without waiting; see :meth:`drain`. From any thread.
 
         :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
-        :raises TypeError: the content cannot be encoded; nothing has been sent.
+        :raises InvalidTypeCast: the content cannot be sent; nothing has been.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.
         :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
             and the offline buffer is full.
         """
-        encoded = self._encode(content)
+        encoded = self._message_of(content)
         if self._closed:
             raise self._ended_by
         self._waiting.asked(current_asker())

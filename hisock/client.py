@@ -205,13 +205,13 @@ class HiSockClient(BlockingDriver):
         """Send a command to the server. From any thread.
 
         :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
-        :raises TypeError: the content cannot be encoded; nothing has been sent.
+        :raises InvalidTypeCast: the content cannot be sent; nothing has been.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.
         :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
             and the offline buffer is full.
         """
-        frame = build_command(command, self._encode(content), self.header_len)
+        frame = build_command(command, self._message_of(content), self.header_len)
         self._waiting.asked(threading.current_thread())
         if self._online:
             try:

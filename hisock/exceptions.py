@@ -73,15 +73,23 @@ class GroupNotFound(ServerException, LookupError):
     """No connected client is in that group."""
 
 
-class InvalidTypeCast(HiSockError, ValueError):
-    """A message that does not fit the type it is asked for as.
+class InvalidTypeCast(HiSockError, TypeError, ValueError):
+    """A message that does not fit the type it is asked for as, or content that cannot be sent.
+
+    ``InvalidTypeCast("text")`` has only a text.
 
     :ivar command: the command it came with, ``None`` for a frame without a command.
     :ivar type: the type asked for.
     :ivar reason: why it does not fit; names the path of the wrong value in a structure.
     """
 
-    def __init__(self, command: str | None, wanted: object, reason: str) -> None:
+    def __init__(
+        self, command: str | None = None, wanted: object = None, reason: str | None = None
+    ) -> None:
+        if reason is None:  # as 2.0.2 programs raise it
+            super().__init__(*(part for part in (command, wanted) if part is not None))
+            self.command, self.type, self.reason = None, None, command or ""
+            return
         reason = reason if len(reason) <= 500 else f"{reason[:500]}..."
         super().__init__(command, wanted, reason)
         self.command = command
@@ -89,6 +97,8 @@ class InvalidTypeCast(HiSockError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
+        if len(self.args) < 3:
+            return Exception.__str__(self)
         wanted = getattr(self.type, "__name__", None) or str(self.type)
         what = "a frame without a command" if self.command is None else f"command {self.command!r}"
         return f"the message of {what} is not {wanted}: {self.reason}"

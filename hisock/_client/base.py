@@ -19,7 +19,7 @@ from hisock._core import protocol
 from hisock._core.addresses import format_addr
 from hisock._core.calls import CallTable, build_answer
 from hisock._core.client_info import ClientInfo
-from hisock._core.codec import find_codec
+from hisock._core.codec import Falsy, find_codec
 from hisock._core.events import ClientEvents
 from hisock._core.jobs import RawFrame, Runner
 from hisock._core.reporting import one_line
@@ -66,7 +66,9 @@ class ClientBase:
         self.header_len = options.header_len
         self.busy = 0
         self._codec = find_codec(options.codec)
-        self._encode = self._codec.encode
+        self._encode = self._codec.encode_exactly
+        #: Whether the server is of this version or of 2.0.2; ``None`` until its first frame.
+        self._modern_server: bool | None = None
         self._waiting = waiting
         self._events = ClientEvents(
             waiting,
@@ -91,7 +93,19 @@ class ClientBase:
         #: Why the client is closed.
         self._ended_by: Exception = ClientDisconnected("the client is closed")
 
+    def _message_of(self, content: Any) -> bytes | None:
+        """The message bytes of what is sent, as this server takes it."""
+        message = self._codec.encode(content)
+        if type(message) is not Falsy:
+            return message
+        if self._modern_server is None:
+            self._await_greeting()
+        return message.suiting(self._modern_server is True)
+
     # -- what a driver adds
+
+    def _await_greeting(self) -> None:
+        """Wait for the server's first frame, for a short while and only where that is possible."""
 
     def _write(self, frame: bytes) -> None:
         """Send a whole frame."""
@@ -205,10 +219,11 @@ class ClientBase:
                 hello = protocol.parse_server_hello(data)
                 self._require_codec(hello.codec)
                 self._server_knows_calls = "call" in hello.features
+                self._modern_server = True
                 frames = frames[1:]
             else:
                 self._require_codec("json")
-                self._server_knows_calls = False
+                self._server_knows_calls = self._modern_server = False
         except (ProtocolError, ConnectionRejected) as exc:
             lost = ConnectionLost(f"the server broke the protocol: {exc}")
             self._end(exc if isinstance(exc, ConnectionRejected) else lost)

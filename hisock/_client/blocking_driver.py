@@ -33,6 +33,9 @@ from hisock.exceptions import (
     HiSockError,
 )
 
+#: Seconds that a server gets to say what it is, where that decides how something is sent.
+GREETING_SECONDS = 1.0
+
 logger = logging.getLogger("hisock.client")
 T = TypeVar("T")
 
@@ -338,6 +341,11 @@ class BlockingDriver(ClientBase):
         finally:
             with contextlib.suppress(ValueError):
                 self._awaiting_answer.remove(waiter)
+
+    def _await_greeting(self) -> None:
+        if self._online and self._dispatcher != threading.get_ident():
+            with contextlib.suppress(TimeoutError, ConnectionError, HiSockError):
+                self._await_answer(GREETING_SECONDS)
 
     def _reason_to_tell(self) -> Exception | None:
         """Why the client is closed, once, if its program has to hear of that."""

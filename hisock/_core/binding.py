@@ -7,6 +7,7 @@ inspected.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -14,8 +15,11 @@ from hisock._core.cache import payload_of
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Cast, Codec
 from hisock._core.mistakes import check_order
+from hisock._core.plain_text import truncating
 from hisock._core.signature import Signature, argument_count
 from hisock.exceptions import InvalidTypeCast
+
+logger = logging.getLogger("hisock")
 
 #: The argument counts of each reserved event, in ascending order.
 Events = dict[str, tuple[int, ...]]
@@ -104,7 +108,7 @@ class ServerBinding:
             try:
                 value = decode(message)
             except Exception as exc:
-                raise misfit(name, cast, exc) from None
+                value = recover(name, cast, message, exc)
             return func(client, value)
 
         return Callables(full, empty)
@@ -163,7 +167,7 @@ class ClientBinding:
             try:
                 value = decode(message)
             except Exception as exc:
-                raise misfit(name, cast, exc) from None
+                value = recover(name, cast, message, exc)
             return func(value)
 
         return Callables(full, empty)
@@ -212,6 +216,17 @@ def cast_command(command: str | None, cast: Cast) -> Any:
     return command if cast.type in (None, str) else cast(command.encode())
 
 
+def recover(command: str, cast: Cast, message: bytes, exc: Exception) -> Any:
+    """The value of a message that ``cast.decode`` refused with ``exc``.
+
+    :raises InvalidTypeCast: there is none.
+    """
+    try:
+        return cast.recover(message, exc)
+    except Exception as reason:
+        raise misfit(command, cast, reason) from None
+
+
 def misfit(command: str | None, cast: Cast, exc: Exception) -> InvalidTypeCast:
     """The error for a message that does not fit; it says all that its cause says."""
     return InvalidTypeCast(command, cast.type, str(exc))
@@ -220,7 +235,22 @@ def misfit(command: str | None, cast: Cast, exc: Exception) -> InvalidTypeCast:
 def cast_of(signature: Signature, index: int, count: int, codec: Codec) -> Cast:
     """The cast of the message argument; the one that leaves bytes alone if there is no such."""
     annotation = signature.annotation(index) if index < count else None
+    if annotation is int:
+        return Cast(int, truncating(_warn_of_truncation(signature.name)), int)
     try:
         return codec.cast_for(annotation)
     except TypeError as exc:
         raise TypeError(f"handler {signature.name}: {exc}") from exc
+
+
+def _warn_of_truncation(handler: str) -> Callable[[bytes, int], None]:
+    def warn(message: bytes, value: int) -> None:
+        logger.warning(
+            "handler %s: the message %.40r became %d, since its argument is annotated int; "
+            "annotate it int | float to keep the fraction (logged once a handler)",
+            handler,
+            message,
+            value,
+        )
+
+    return warn

@@ -95,7 +95,7 @@ def build_answer(
     """
     if exc is None:
         try:
-            reply = protocol.Reply(call.number, events.codec.encode(result))
+            reply = protocol.Reply(call.number, events.codec.encode_exactly(result))
             return protocol.build_reply(reply, header_len)
         except Exception as unsendable:
             exc = unsendable

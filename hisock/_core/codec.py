@@ -2,71 +2,64 @@
 
 Sending, the type of the value decides. ``bytes`` go as they are, ``str`` as UTF-8, ``int`` and
 ``float`` as their text, ``bool`` as ``true`` or ``false``, ``None`` as no message. Everything else
-that msgspec can encode goes as JSON (or MessagePack, where both ends chose that codec).
+that msgspec can encode goes as JSON (or MessagePack, where both ends chose that codec); see
+:mod:`hisock._core.hooks` for classes that it does not know.
 
-Receiving, an annotation decides. It is turned into a :class:`Cast` once, when a handler is
-registered, so that a message costs one call. Nothing received is ever evaluated.
-
-A class of one's own takes part by having ``__json__(self)``, which returns something msgspec can
-encode, and a class method ``__from_json__(cls, value)``.
+Receiving, an annotation decides; see :mod:`hisock._core.casting`.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import types
-import typing
+import json
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 import msgspec
 
-_TEXT_ZEROS: dict[Any, Callable[[], Any]] = {
-    bytes: bytes,
-    str: str,
-    int: int,
-    float: float,
-    bool: bool,
-}
-_CONTAINERS = (list, dict, tuple, set, frozenset)
-# "\0" is bytes(True), which is what 2.0.2 puts on the wire for True; its False is no message.
-_BOOLS = {b"true": True, b"True": True, b"1": True, b"\x00": True}
-_BOOLS.update({b"false": False, b"False": False, b"0": False})
+from hisock._core.casting import Cast, make_cast, remembered
+from hisock._core.hooks import decode_hook, encode_hook, stand_in
+from hisock.exceptions import InvalidTypeCast
+
+__all__ = ["CODECS", "Cast", "Codec", "Falsy", "find_codec"]
 
 
-def _encode_hook(value: Any) -> Any:
-    try:
-        to_json = value.__json__
-    except AttributeError:
-        raise TypeError(f"objects of type {type(value).__name__} cannot be sent") from None
-    return to_json()
+class Falsy(bytes):
+    """The message of ``0``, ``0.0``, ``False``, ``[]`` or ``{}``, for peers of this version.
+
+    2.0.2 sends an empty message for each of them, and takes an empty one only: the text of
+    ``False`` ends its server.
+    """
+
+    __slots__ = ()
+
+    def suiting(self, modern: bool) -> bytes:
+        """The message for a peer; ``modern`` unless it is one of 2.0.2."""
+        return bytes(self) if modern else b""
 
 
-def _decode_hook(kind: Any, value: Any) -> Any:
-    try:
-        from_json = kind.__from_json__
-    except AttributeError:
-        raise TypeError(f"objects of type {kind!r} cannot be received") from None
-    return from_json(value)
+_FALSY = frozenset({b"0", b"0.0", b"-0.0", b"false", b"[]", b"{}", b"\x90", b"\x80"})
 
 
 class Codec:
-    """How values that are not plain text are written: ``"json"`` or ``"msgpack"``."""
+    """How values that are not plain text are written.
 
-    __slots__ = ("_decoder_type", "_encoder", "cast_for", "name")
+    :ivar name: ``"json"`` or ``"msgpack"``.
+    :ivar cast_for: ``cast_for(annotation)``, the :class:`Cast` of an annotation, remembered.
+    """
 
-    def __init__(self, name: str, encoder_type: Any, decoder_type: Any) -> None:
-        self.name = name
-        self._encoder = encoder_type(enc_hook=_encode_hook).encode
-        self._decoder_type = decoder_type
-        #: ``cast_for(annotation)``: the :class:`Cast` of an annotation, remembered.
-        self.cast_for = _remembered(functools.partial(_make_cast, self))
+    name: str
+
+    def __init__(self) -> None:
+        self.cast_for = remembered(functools.partial(make_cast, self))
 
     def encode(self, content: Any) -> bytes | None:
         """The message bytes of a value; ``None`` when it stands for no message.
 
-        :raises TypeError: the value cannot be encoded; nothing has been sent.
+        :returns: a :class:`Falsy` where peers of 2.0.2 are sent something else.
+        :raises InvalidTypeCast: the value cannot be encoded; nothing has been sent.
         """
         if content is None:
             return None
@@ -74,32 +67,163 @@ class Codec:
         try:
             if text is not None:
                 return text(content)
-            encoded: bytes = self._encoder(content)
-            return encoded
+            return self._encode_structure(content)
         except Exception as exc:
-            raise TypeError(
+            raise InvalidTypeCast(
                 f"cannot send a value of type {type(content).__name__}: {exc}; "
                 "send bytes, str, int, float, bool, None or what msgspec can encode"
             ) from exc
 
+    def encode_exactly(self, content: Any) -> bytes | None:
+        """The message bytes for a peer that is known not to be one of 2.0.2.
+
+        :raises InvalidTypeCast: the value cannot be encoded.
+        """
+        message = self.encode(content)
+        return bytes(message) if type(message) is Falsy else message
+
+    def _encode_structure(self, content: Any) -> bytes | None:
+        instead = stand_in(type(content))
+        if instead is not None:
+            return self.encode(instead(content))
+        encoded = self.write(content)
+        return Falsy(encoded) if encoded in _FALSY else encoded
+
+    def write(self, content: Any) -> bytes:
+        """A structure as bytes."""
+        raise NotImplementedError
+
     def decoder(self, kind: Any) -> Callable[[bytes], Any]:
-        decode: Callable[[bytes], Any] = self._decoder_type(kind, dec_hook=_decode_hook).decode
+        """What reads a structure of a type."""
+        raise NotImplementedError
+
+    def second_decoder(self, kind: Any) -> Callable[[bytes], Any] | None:
+        """What reads structures that :meth:`decoder` refuses and 2.0.2 does not, if there are any.
+
+        It raises :class:`ValueError` for those that nobody reads.
+        """
+        return None
+
+    def decode_anything(self, message: bytes) -> Any:
+        """What a message holds, by its look: a structure or a number, else text, else bytes."""
+        raise NotImplementedError
+
+
+def _decode_text(message: bytes) -> str | bytes:
+    try:
+        return message.decode()
+    except UnicodeDecodeError:
+        return message
+
+
+class JSONCodec(Codec):
+    """JSON; for what the standard has no form for, that of 2.0.2, which is Python's."""
+
+    name = "json"
+
+    def write(self, content: Any) -> bytes:
+        try:
+            encoded = _write_json(content)
+        except (TypeError, UnicodeEncodeError) as exc:
+            try:
+                return _write_json_of_2_0_2(content)
+            except Exception:
+                raise exc from None
+        if b"null" in encoded:
+            # msgspec writes it for NaN and infinity too.
+            encoded_there = _write_json_of_2_0_2(content)
+            if b"NaN" in encoded_there or b"Infinity" in encoded_there:
+                return encoded_there
+        return encoded
+
+    def decoder(self, kind: Any) -> Callable[[bytes], Any]:
+        decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind, dec_hook=decode_hook).decode
         return decode
+
+    def second_decoder(self, kind: Any) -> Callable[[bytes], Any]:
+        def decode(message: bytes) -> Any:
+            value = json.loads(message.decode())
+            return msgspec.convert(value, kind, dec_hook=decode_hook, str_keys=True)
+
+        return decode
+
+    def decode_anything(self, message: bytes) -> Any:
+        try:
+            return msgspec.json.decode(message)
+        except msgspec.DecodeError:
+            if message[:1] not in (b"[", b"{"):
+                return _decode_text(message)
+        try:
+            return json.loads(message)
+        except ValueError:
+            return _decode_text(message)
+
+
+_write_json = msgspec.json.Encoder(enc_hook=encode_hook).encode
+
+
+def _write_json_of_2_0_2(content: Any) -> bytes:
+    """With NaN and infinity as numbers, and with ``None`` and ``True`` as keys."""
+    try:
+        plain = _plain(content)
+    except TypeError:
+        plain = content
+    return json.dumps(plain, default=_plain, separators=(",", ":")).encode()
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=encode_hook, str_keys=True)
+
+
+class MessagePackCodec(Codec):
+    """MessagePack, which has a form for every number, and for bytes."""
+
+    name = "msgpack"
+
+    def write(self, content: Any) -> bytes:
+        if isinstance(content, enum.Enum) and isinstance(content.value, int):
+            # As the number by itself would go; a peer that reads an enum cannot tell them apart.
+            return str(content.value).encode()
+        return _write_msgpack(content)
+
+    def decoder(self, kind: Any) -> Callable[[bytes], Any]:
+        decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(kind, dec_hook=decode_hook).decode
+        return decode
+
+    def decode_anything(self, message: bytes) -> Any:
+        try:
+            if message[0] < 0x80:  # plain text, not a structure
+                return msgspec.json.decode(message, type=int | float | bool)
+            value = msgspec.msgpack.decode(message)
+        except msgspec.DecodeError:
+            return _decode_text(message)
+        # What could be a number or a bool is bytes: those are sent as text.
+        return _decode_text(message) if isinstance(value, (int, float, NoneType)) else value
+
+
+_write_msgpack = msgspec.msgpack.Encoder(enc_hook=encode_hook).encode
+
+
+# -- plain text
 
 
 def _text_subclass(content: Any) -> Callable[[Any], bytes] | None:
-    """A class derived from ``str`` or ``bytes`` is text too, unless it is an enum."""
-    if isinstance(content, (str, bytes)) and not isinstance(content, enum.Enum):
-        return str.encode if isinstance(content, str) else bytes
+    """A class derived from ``str``, ``bytes``, ``int`` or ``float`` is text too, but for enums."""
+    if isinstance(content, enum.Enum):
+        return None
+    for kind in (str, bytes, int, float):
+        if isinstance(content, kind):
+            return lambda value: _TEXT_ENCODERS[kind](kind(value))
     return None
 
 
 def _encode_bool(value: bool) -> bytes:
-    return b"true" if value else b"false"
+    return b"true" if value else Falsy(b"false")
 
 
-def _encode_text(value: Any) -> bytes:
-    return str(value).encode()
+def _encode_number(value: float) -> bytes:
+    text = str(value).encode()
+    return text if value else Falsy(text)
 
 
 _TEXT_ENCODERS: dict[type, Callable[[Any], bytes]] = {
@@ -107,250 +231,15 @@ _TEXT_ENCODERS: dict[type, Callable[[Any], bytes]] = {
     bytearray: bytes,
     memoryview: bytes,
     str: str.encode,
-    int: _encode_text,
-    float: _encode_text,
+    int: _encode_number,
+    float: _encode_number,
     bool: _encode_bool,
 }
 
 
-class Cast:
-    """What turns a message into a value of one type.
-
-    :ivar type: the annotation it was made from.
-    :ivar decode: from the bytes of a message that is not empty; ``None`` when they stay as they
-        are. Raises some exception whose text is the reason.
-    :ivar zero: makes the value that stands for no message; ``None`` when the type has none.
-    """
-
-    __slots__ = ("decode", "type", "zero")
-
-    def __init__(
-        self,
-        annotation: Any,
-        decode: Callable[[bytes], Any] | None,
-        zero: Callable[[], Any] | None,
-    ) -> None:
-        self.type = annotation
-        self.decode = decode
-        self.zero = zero
-
-    def empty(self) -> Any:
-        """The value for no message.
-
-        :raises ValueError: the type has no zero.
-        """
-        if self.zero is None:
-            raise ValueError("there is no message, and the type has no empty value")
-        return self.zero()
-
-    def __call__(self, message: bytes | None) -> Any:
-        """The value of a message, empty or not; raises what :attr:`decode` raises."""
-        if not message:
-            return self.empty()
-        return message if self.decode is None else self.decode(message)
-
-
-def _nothing() -> None:
-    return None
-
-
-def _decode_str(message: bytes) -> str:
-    return message.decode("utf-8")
-
-
-def _decode_int(message: bytes) -> int:
-    try:
-        return int(message)
-    except ValueError:
-        pass
-    # 2.0.2 reads an int from what its peers send for a float or a bool too.
-    if message in _BOOLS:
-        return int(_BOOLS[message])
-    try:
-        return int(float(message))
-    except (ValueError, OverflowError):
-        raise ValueError(f"{_shown(message)} is not a whole number") from None
-
-
-def _decode_float(message: bytes) -> float:
-    try:
-        return float(message)
-    except ValueError:
-        raise ValueError(f"{_shown(message)} is not a number") from None
-
-
-def _decode_bool(message: bytes) -> bool:
-    try:
-        return _BOOLS[message]
-    except KeyError:
-        raise ValueError(f"{_shown(message)} is none of true, false, True, False, 1, 0") from None
-
-
-def _shown(message: bytes) -> str:
-    return repr(message) if len(message) <= 40 else f"{message[:40]!r}…"
-
-
-_TEXT_DECODERS: dict[Any, Callable[[bytes], Any] | None] = {
-    bytes: None,
-    str: _decode_str,
-    int: _decode_int,
-    float: _decode_float,
-    bool: _decode_bool,
-}
-
-
-def _make_cast(codec: Codec, annotation: Any) -> Cast:
-    """The cast of an annotation.
-
-    :raises TypeError: no message can be turned into that type.
-    """
-    if annotation is None or annotation is type(None):
-        return Cast(annotation, None, _nothing)
-    if annotation is Any or annotation is object:
-        return Cast(annotation, None, _nothing)
-    if annotation in _TEXT_DECODERS:
-        return Cast(annotation, _TEXT_DECODERS[annotation], _TEXT_ZEROS[annotation])
-    if isinstance(annotation, typing.NewType):
-        return _renamed(codec.cast_for(annotation.__supertype__), annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _constrained(codec, annotation)
-    if origin is typing.Union or origin is types.UnionType:
-        return _make_union_cast(codec, annotation)
-    return Cast(annotation, _structured(codec, annotation), _zero_of(annotation, origin))
-
-
-def _renamed(cast: Cast, annotation: Any) -> Cast:
-    return Cast(annotation, cast.decode, cast.zero)
-
-
-def _zero_of(annotation: Any, origin: Any) -> Callable[[], Any] | None:
-    kind = origin or annotation
-    arguments = typing.get_args(annotation)
-    if kind is tuple and arguments and arguments[-1] is not ...:
-        return None  # of a fixed length
-    return kind if kind in _CONTAINERS else None
-
-
-def _constrained(codec: Codec, annotation: Any) -> Cast:
-    """``Annotated[str, Meta(max_length=20)]``: read as the bare type, then checked by msgspec."""
-    base = typing.get_args(annotation)[0]
-    if base not in _TEXT_DECODERS:
-        return Cast(annotation, _structured(codec, annotation), codec.cast_for(base).zero)
-    bare = codec.cast_for(base)
-
-    def decode(message: bytes) -> Any:
-        return msgspec.convert(bare(message), annotation)
-
-    return Cast(annotation, decode, bare.zero)
-
-
-def _structured(codec: Codec, annotation: Any) -> Callable[[bytes], Any]:
-    """Decode by the codec, and fall back on plain text for what has a textual form.
-
-    A ``Literal["a", "b"]``, an enum of strings or a UUID is as often sent as the bare text ``a``
-    as it is as the JSON string ``"a"``.
-    """
-    _require_supported(annotation)
-    decode_structure = codec.decoder(annotation)
-    if _is_container(annotation):
-        return decode_structure
-
-    def decode(message: bytes) -> Any:
-        try:
-            return decode_structure(message)
-        except msgspec.ValidationError as exc:
-            return _from_text(message, annotation, exc)
-        except msgspec.DecodeError:
-            return _from_text(message, annotation, None)
-
-    return decode
-
-
-def _from_text(message: bytes, annotation: Any, otherwise: Exception | None) -> Any:
-    try:
-        return msgspec.convert(message.decode(), annotation)
-    except (msgspec.ValidationError, UnicodeDecodeError) as exc:
-        raise otherwise or exc from None
-
-
-def _is_container(annotation: Any) -> bool:
-    kind = typing.get_origin(annotation) or annotation
-    if not isinstance(kind, type):
-        return False
-    return issubclass(kind, (*_CONTAINERS, msgspec.Struct)) or hasattr(kind, "__dataclass_fields__")
-
-
-def _require_supported(annotation: Any) -> None:
-    try:
-        info = msgspec.inspect.type_info(annotation)
-    except Exception as exc:
-        raise TypeError(f"{annotation!r} is not a type that a message can have: {exc}") from exc
-    if isinstance(info, msgspec.inspect.CustomType) and not hasattr(info.cls, "__from_json__"):
-        raise TypeError(
-            f"{annotation!r} is not a type that a message can have; use one that msgspec knows, "
-            "or give it a class method __from_json__(cls, value)"
-        )
-
-
-def _make_union_cast(codec: Codec, annotation: Any) -> Cast:
-    members = [m for m in typing.get_args(annotation) if m is not type(None)]
-    optional = len(members) < len(typing.get_args(annotation))
-    texts = [m for m in members if m in _TEXT_DECODERS]
-    others = [m for m in members if m not in _TEXT_DECODERS]
-    # Anything is a str and anything is bytes, so those two are tried last.
-    texts.sort(key=lambda member: (member is str) + 2 * (member is bytes))
-    casts = []
-    if len(others) == 1:
-        casts.append(codec.cast_for(others[0]))
-    elif others:
-        together: Any = typing.Union[tuple(others)]  # noqa: UP007 - of a number not known here
-        casts.append(Cast(together, _structured(codec, together), None))
-    casts += [codec.cast_for(member) for member in texts]
-    if optional:
-        zero: Callable[[], Any] | None = _nothing
-    else:
-        zero = next((codec.cast_for(m).zero for m in members if codec.cast_for(m).zero), None)
-    if len(casts) == 1:
-        return Cast(annotation, casts[0].decode, zero)
-
-    def decode(message: bytes) -> Any:
-        reasons = []
-        for cast in casts:
-            try:
-                return cast(message)
-            except Exception as exc:
-                reasons.append(str(exc))
-        raise ValueError("; ".join(reasons))
-
-    return Cast(annotation, decode, zero)
-
-
-def _remembered(make: Callable[[Any], Cast]) -> Callable[[Any], Cast]:
-    """Remember the casts of hashable annotations; ``recv`` asks for the same few again and again.
-
-    Keyed by the type of the annotation too, or ``Literal[1]`` would be taken for ``Literal[True]``.
-    """
-    casts: dict[Any, Cast] = {}
-
-    def cast_for(annotation: Any) -> Cast:
-        try:
-            key = (annotation, repr(annotation) if typing.get_args(annotation) else None)
-            known = casts.get(key)
-        except TypeError:
-            return make(annotation)
-        if known is None:
-            if len(casts) >= 1024:
-                casts.clear()
-            known = casts[key] = make(annotation)
-        return known
-
-    return cast_for
-
-
-JSON = Codec("json", msgspec.json.Encoder, msgspec.json.Decoder)
-MSGPACK = Codec("msgpack", msgspec.msgpack.Encoder, msgspec.msgpack.Decoder)
-CODECS = {codec.name: codec for codec in (JSON, MSGPACK)}
+JSON = JSONCodec()
+MSGPACK = MessagePackCodec()
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (JSON, MSGPACK)}
 
 
 def find_codec(name: str) -> Codec:

@@ -254,7 +254,7 @@ class Receiving:
     ) -> Iterator[Cast]:
         """Send a call; whoever is inside waits for the reply."""
         cast = self._codec.cast_for(reply_as)
-        encoded = self._codec.encode(content)
+        encoded = self._codec.encode_exactly(content)
         peer = self._registry.find(client)
         if not peer.knows("call"):
             raise NotSupported(

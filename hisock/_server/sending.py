@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hisock._core.client_info import ClientInfo, ClientRef, title_of
-from hisock._core.codec import Codec
+from hisock._core.codec import Codec, Falsy
 from hisock._server.connection import Connection
 from hisock._server.hub import Hub
 from hisock._server.registry import Registry
@@ -44,6 +44,8 @@ class Sending:
     ) -> None:
         peer = self._registry.find(client)
         outbox = peer.outbox
+        if type(content) is Falsy:
+            content = content.suiting(peer.features is not None)
         if volatile or latest is not None:
             sent = self._fan_out({outbox: peer}, command, content, volatile, latest) > 0
         else:
@@ -140,6 +142,8 @@ class Sending:
         volatile: bool,
         latest: str | None,
     ) -> int:
+        if type(message) is Falsy:
+            return self._fan_out_by_kind(members, command, message, volatile, latest)
         frame = build_command(command, message, self.header_len)
         if latest is not None:
             peers = list(members.values())
@@ -149,3 +153,20 @@ class Sending:
             self._hub.dropped += len(members) - len(ready)
             members = ready
         return fan_out(members, frame)
+
+    def _fan_out_by_kind(
+        self,
+        members: dict[Outbox, Connection],
+        command: str,
+        message: Falsy,
+        volatile: bool,
+        latest: str | None,
+    ) -> int:
+        """Send one frame to peers of this version, and another to those of 2.0.2."""
+        kinds: dict[bool, dict[Outbox, Connection]] = {True: {}, False: {}}
+        for box, peer in list(members.items()):
+            kinds[peer.features is not None][box] = peer
+        return sum(
+            self._fan_out(some, command, message.suiting(modern), volatile, latest)
+            for modern, some in kinds.items()
+        )

@@ -32,7 +32,17 @@ STOREYS: list[set[str]] = [
     {"_runtime"},
     {"_websocket"},
     {"_server", "_client"},
-    {"server", "client", "async_client", "utils", "metrics", "testing", "routing", "hisock"},
+    {
+        "server",
+        "client",
+        "async_client",
+        "utils",
+        "metrics",
+        "testing",
+        "routing",
+        "codec",
+        "hisock",
+    },
     {"_cli", "__main__", "examples"},
 ]
 STOREY = {name: storey for storey, names in enumerate(STOREYS) for name in names}

@@ -80,8 +80,25 @@ def test_send_writes_what_the_contract_says(
 ) -> None:
     client, peer = dial()
     peer.read()
+    peer.reserved("SRVHELLO", '{"features": ["call"], "codec": "json"}')
     client.send("x", content)
     assert peer.read().payload == sent
+
+
+@pytest.mark.parametrize("content", [0, 0.0, -0.0, False, [], {}, ()], ids=repr)
+@pytest.mark.parametrize("says_something", [True, False])
+def test_falsy_values_go_to_servers_of_2_0_2_as_empty_messages(
+    dial: Callable[..., Any], content: Any, says_something: bool
+) -> None:
+    """Their text ends a server of 2.0.2; this is what a client of 2.0.2 sends."""
+    client, peer = dial()
+    peer.read()
+    if says_something:
+        peer.reserved("CLTCONN", '{"ip": ["127.0.0.1", 1], "name": null, "group": null}')
+    client.send("x", content)
+    client.send("y", "0")
+    assert peer.read().payload == b"$CMD$x$MSG$"
+    assert peer.read().payload == b"$CMD$y$MSG$0"
 
 
 def test_a_client_renames_moves_and_leaves(dial: Callable[..., Any]) -> None:
@@ -248,11 +265,11 @@ def test_a_disconnected_client_gets_what_was_sent_before(
     server: ThreadedServer, make_peer: MakePeer
 ) -> None:
     peer = make_peer(server, "victim")
-    for number in range(1000):
+    for number in range(1, 1001):
         server.send_client("victim", "number", number)
     server.disconnect_client("victim")
     got = peer.rest()
-    assert [g.message for g in got[:-1]] == [str(n).encode() for n in range(1000)]
+    assert [g.message for g in got[:-1]] == [str(n).encode() for n in range(1, 1001)]
     assert got[-1].reserved == "DISCONN"
 
 
