@@ -103,7 +103,8 @@ def make_case(rng: random.Random) -> twins.Case:
         stream = stream[cut:]
     steps.append((rng.random() < 0.5, stream))
     limit = rng.choice(twins.LIMITS) if rng.random() < 0.2 else twins.LIMITS[0]
-    return twins.Case(header_len, limit, tuple(steps))
+    first_limit = rng.choice(twins.LIMITS) if rng.random() < 0.2 else None
+    return twins.Case(header_len, limit, tuple(steps), first_limit)
 
 
 def mutated_frame(rng: random.Random, header_len: int) -> bytes:

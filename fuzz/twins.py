@@ -34,6 +34,7 @@ CORES = load_cores()
 class Case:
     """A stream, and how it arrives.
 
+    :ivar first_limit: of the first frame, where it is another.
     :ivar steps: the pieces of it; with ``True``, received into the decoder's buffer, as the
         server does it, else handed to ``feed``.
     """
@@ -41,6 +42,7 @@ class Case:
     header_len: int
     limit: int
     steps: tuple[tuple[bool, bytes], ...]
+    first_limit: int | None = None
 
     @property
     def stream(self) -> bytes:
@@ -50,7 +52,7 @@ class Case:
 def take(decoder: Any, received: bool, data: bytes) -> list[Any]:
     """Give a decoder one piece; the frames it completes, or the error it raises, and what shows.
 
-    :returns: the frames, then (error, position, pending, lengths of the buffers handed out).
+    :returns: the frames, then (error, position, pending, held, lengths of the buffers handed out).
     """
     seen: list[Any] = []
     rooms: list[int] = []
@@ -73,6 +75,7 @@ def take(decoder: Any, received: bool, data: bytes) -> list[Any]:
             None if error is None else (error.reason, error.position),
             decoder.position,
             decoder.pending,
+            decoder.held,
             rooms,
         )
     )
@@ -97,7 +100,7 @@ def run(case: Case, scratches: dict[str, Any]) -> list[Any]:
     :raises Difference: the cores do not agree, or one holds more than has come.
     """
     decoders = {
-        name: core.Decoder(case.header_len, case.limit, scratches[name])
+        name: core.Decoder(case.header_len, case.limit, scratches[name], case.first_limit)
         for name, core in CORES.items()
     }
     history: list[Any] = []
@@ -107,9 +110,9 @@ def run(case: Case, scratches: dict[str, Any]) -> list[Any]:
         seen = {name: take(decoder, received, data) for name, decoder in decoders.items()}
         _agree(case, seen)
         history.append(seen["python"])
-        error, position, pending, _ = seen["python"][-1]
-        if position + pending > came or (error and pending):
-            raise Difference(f"{case}: {pending} bytes held at {position}, {came} came")
+        error, position, pending, held, _ = seen["python"][-1]
+        if position + pending > came or (error and pending) or (held and not pending):
+            raise Difference(f"{case}: {pending} of {came} bytes at {position}, {held} held")
     ends = {name: ending(decoder) for name, decoder in decoders.items()}
     _agree(case, ends)
     history.append(ends["python"])

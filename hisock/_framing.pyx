@@ -1,6 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
 # cython: cdivision=True, embedsignature=True, embedsignature.format=clinic, binding=False
-"""The framing core, compiled: the incremental decoder, and building a frame.
+"""The framing core, compiled: the incremental decoder.
 
 ``_framing_py.py`` is its twin in Python; ``tests/framing`` compares the two. Nothing here is made
 per byte, and per frame only what the caller gets: a tuple and the message.
@@ -13,8 +13,7 @@ from cpython.bytearray cimport (
     PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE, PyByteArray_Resize
 )
 from cpython.bytes cimport (
-    PyBytes_AS_STRING, PyBytes_Check, PyBytes_CheckExact, PyBytes_FromStringAndSize,
-    PyBytes_GET_SIZE
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 )
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.object cimport PyObject_Size
@@ -23,16 +22,15 @@ from libc.string cimport memcpy
 
 from hisock._commands cimport Commands, drop_commands, read_command
 from hisock._wire cimport (
-    MARK, MAX_HEADER, NOT_A_HEADER, command_length, command_utf8, digits_of, is_command,
-    payload_length, read_header, write_command, write_header
+    MARK, MAX_HEADER, NOT_A_HEADER, command_length, is_command, read_header
 )
 
+from hisock._building import build_command, build_header, build_raw
 from hisock._framing_common import (
     DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, DEFAULT_SCRATCH_SIZE, bad_command, bad_header,
-    checked_frame_limit, checked_header_len, checked_scratch_size, cut_short, reject_command,
-    reject_count, reject_frame, reject_message, too_long
+    check_command, checked_frame_limit, checked_header_len, checked_scratch_size, cut_short,
+    reject_count, too_long
 )
-from hisock._framing_common import build_header as any_header
 from hisock.exceptions import FramingError
 
 cdef extern from "Python.h":
@@ -52,8 +50,8 @@ cdef inline object again(error):
 cdef class Scratch:
     """What decoders that never run at the same time share: a receive buffer and command names.
 
-    Also the block of the last large message, up to 4 MiB, where the next one goes: fresh memory
-    would cost more than receiving into it. Never use a scratch from two threads at once.
+    Also the block of the last large message, up to 4 MiB, where the next one as large goes: fresh
+    memory would cost more than receiving into it. Never use a scratch from two threads at once.
 
     :param size: size of the receive buffer in bytes; it is made when first asked for.
     """
@@ -84,16 +82,18 @@ cdef class Scratch:
         return self._view
 
     cdef int keep(self, bytearray block) except -1:
-        """Keep the block of a complete message, unless there is a longer one."""
-        cdef Py_ssize_t longest = 0 if self._spare is None else PyByteArray_GET_SIZE(self._spare)
-        if max(self.size, longest) <= PyByteArray_GET_SIZE(block) <= MOST_SPARE:
+        """Keep the block of a complete message in place of the one before."""
+        if self.size <= PyByteArray_GET_SIZE(block) <= MOST_SPARE:
             self._spare = block
         return 0
 
-    cdef bytearray spare(self, Py_ssize_t size):
-        """Give away the block kept, if it is longer than ``size`` and nobody has a view of it."""
+    cdef bytearray spare(self, Py_ssize_t size, Py_ssize_t need):
+        """Give away the block kept, if it is longer than ``size`` and a message needs all of it.
+
+        Never one that somebody has a view of.
+        """
         cdef bytearray block = self._spare
-        if block is None or PyByteArray_GET_SIZE(block) <= size:
+        if block is None or not size < PyByteArray_GET_SIZE(block) <= need:
             return None
         self._spare = None
         return None if (<PyByteArrayObject*>block).ob_exports else block
@@ -126,6 +126,7 @@ cdef class Decoder:
     :param header_len: length of a header in bytes, 1 to 20.
     :param max_frame_size: the longest payload accepted, in bytes.
     :param scratch: shared with other decoders that run in the same thread; own one by default.
+    :param max_first_frame: the longest payload accepted of the first frame, if that is less.
 
     Either :meth:`feed` it, or receive into :meth:`get_buffer` and tell :meth:`buffer_updated`.
     """
@@ -136,6 +137,7 @@ cdef class Decoder:
     cdef readonly long long position
     cdef readonly long long frames  # how many have come, for statistics
     cdef Py_ssize_t _limit
+    cdef Py_ssize_t _first_limit  # for the frame at position 0
     cdef Py_ssize_t _need  # length of the payload under way; -1: its header is not complete
     cdef Py_ssize_t _have  # bytes of it in _block
     cdef Py_ssize_t _handed  # length of the buffer handed out; -1: none
@@ -149,17 +151,27 @@ cdef class Decoder:
         header_len=DEFAULT_HEADER_LEN,
         max_frame_size=DEFAULT_MAX_FRAME_SIZE,
         Scratch scratch=None,
+        max_first_frame=None,
     ):
         self._need = -1
         self._handed = -1
         self._header_len = checked_header_len(header_len)
         self._limit = checked_frame_limit(max_frame_size)
+        self._first_limit = self._limit
+        if max_first_frame is not None:
+            self._first_limit = min(self._limit, checked_frame_limit(max_first_frame))
         self._scratch = scratch
 
     @property
     def pending(self):
-        """Bytes held of a frame that is not complete yet."""
+        """Bytes that have come of a frame that is not complete yet."""
         return self._head_have if self._need < 0 else self._header_len + self._have
+
+    @property
+    def held(self):
+        """Bytes of memory that a frame which is not complete yet occupies."""
+        cdef Py_ssize_t block = 0 if self._block is None else PyByteArray_GET_SIZE(self._block)
+        return self._head_have if self._need < 0 else self._header_len + block
 
     def feed(self, data, /):
         """Take the next bytes of the stream; return the frames that they complete."""
@@ -187,7 +199,7 @@ cdef class Decoder:
             return scratch.writable()
         # As much again as has come, so that memory follows what was received.
         end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)
-        spare = scratch.spare(end) if end < self._need else None
+        spare = scratch.spare(end, self._need)
         if spare is not None:
             memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
             self._block = spare
@@ -278,7 +290,7 @@ cdef class Decoder:
         header = p[: self._header_len]
         if verdict == NOT_A_HEADER:
             return self.fail(bad_header(header, start))
-        return self.fail(too_long(header, start, self._limit))
+        return self.fail(too_long(header, start, self._limit if start else self._first_limit))
 
     @cython.final
     cdef int fail_command(self, const char* p, Py_ssize_t n, long long start) except -1:
@@ -300,7 +312,9 @@ cdef class Decoder:
                 return -1
             p += n
             size -= n
-            n = read_header(self._head, self._header_len, self._limit)
+            n = read_header(
+                self._head, self._header_len, self._limit if self.position else self._first_limit
+            )
             if n < 0:
                 self.fail_header(self._head, n, self.position)
                 return -1
@@ -342,7 +356,8 @@ cdef class Decoder:
         cdef Py_ssize_t length
         cdef long long base
 
-        if self._head_have or self._need >= 0:
+        # The first frame goes this way as well, since its limit may be another.
+        if self._head_have or self._need >= 0 or self.position == 0:
             length = self.resume(data, size, frames)
             if length < 0:
                 if self.error is not None:
@@ -376,78 +391,3 @@ cdef class Decoder:
         if self.error is not None and not frames:
             raise again(self.error)
         return frames
-
-
-cdef object USUAL = DEFAULT_HEADER_LEN  # mostly this very object, recognised without a call
-cdef Py_ssize_t USUAL_LEN = DEFAULT_HEADER_LEN
-
-
-cdef inline Py_ssize_t header_length(object header_len) except -1:
-    if header_len is USUAL:
-        return USUAL_LEN
-    return checked_header_len(header_len)
-
-
-cdef inline bytes begun(Py_ssize_t length, Py_ssize_t room, object header_len, char** payload):
-    """Return new bytes: the header of ``length``, and room; ``payload`` gets where that begins."""
-    cdef Py_ssize_t head = header_length(header_len)
-    cdef int digits = digits_of(length)
-    cdef bytes frame
-    if digits > head:
-        any_header(length, head)  # raises
-    frame = PyBytes_FromStringAndSize(NULL, head + room)
-    payload[0] = write_header(PyBytes_AS_STRING(frame), length, digits, head)
-    return frame
-
-
-def check_command(command, /):
-    """Raise unless ``command`` can be sent and read back as what it is.
-
-    :raises TypeError: it is not a ``str``.
-    :raises ValueError: it is empty, holds a ``$...$`` pair, ends with ``$MSG`` or is not valid
-        Unicode text.
-    """
-    cdef Py_ssize_t n
-    if command_utf8(command, &n) is NULL:
-        reject_command(command)
-
-
-def build_header(length, header_len=DEFAULT_HEADER_LEN):
-    """Build the header of a payload of ``length`` bytes."""
-    cdef Py_ssize_t head = header_length(header_len)
-    cdef Py_ssize_t n = PyNumber_AsSsize_t(length, NULL)
-    cdef char* end
-    if not 0 <= n < 10**18:  # wrong, or so long that it may have been clipped
-        return any_header(length, head)
-    return begun(n, 0, head, &end)
-
-
-def build_command(command, message=None, header_len=DEFAULT_HEADER_LEN):
-    """Build the whole frame of a command, header included."""
-    cdef Py_ssize_t n, length
-    cdef const char* name = command_utf8(command, &n)
-    cdef bytes frame
-    cdef char* p
-    if name is NULL:
-        reject_command(command)
-    length = payload_length(n, message)
-    if length < 0:
-        reject_message(message)
-    frame = begun(length, length, header_len, &p)
-    p = write_command(p, name, n, message)
-    if message is not None:
-        memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
-    return frame
-
-
-def build_raw(payload, header_len=DEFAULT_HEADER_LEN):
-    """Build the whole frame of a payload that is sent as it is, header included."""
-    cdef Py_ssize_t length
-    cdef bytes frame
-    cdef char* p
-    if not PyBytes_Check(payload):
-        reject_frame(payload, "payload")
-    length = PyBytes_GET_SIZE(payload)
-    frame = begun(length, length, header_len, &p)
-    memcpy(p, PyBytes_AS_STRING(payload), length)
-    return frame

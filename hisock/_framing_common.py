@@ -19,7 +19,8 @@ DEFAULT_MAX_FRAME_SIZE = 16 * 1024 * 1024
 DEFAULT_SCRATCH_SIZE = 65536
 #: A message at least this long (bytes) is kept by reference in an outbox instead of being copied.
 BY_REFERENCE = 32768
-#: Small frames are taken from an outbox in pieces of at most this (bytes).
+#: Small frames are taken from an outbox in pieces of at most this (bytes); it is below the size
+#: from which malloc asks the system each time.
 MOST_JOINED = 98304
 #: The shortest block (bytes) for an incomplete frame that needs as much.
 LEAST_BLOCK = 64
@@ -27,6 +28,9 @@ LEAST_BLOCK = 64
 MOST_SPARE = 4 * 1024 * 1024
 #: A command at most this long (bytes) is remembered, so that equal commands are one ``str``.
 CACHED_COMMAND = 64
+#: Commands (for each direction) and headers that the Python core remembers at most.
+MOST_COMMANDS = 256
+MOST_HEADERS = 4096
 
 _SHOWN = 64  # bytes of a peer's command that an error repeats
 
@@ -70,7 +74,12 @@ def build_header(length: int, header_len: int = DEFAULT_HEADER_LEN) -> bytes:
 
 
 def check_command(command: str) -> None:
-    """Raise unless ``command`` can be sent and read back as what it is."""
+    """Raise unless ``command`` can be sent and read back as what it is.
+
+    :raises TypeError: it is not a ``str``.
+    :raises ValueError: it is empty, holds a ``$...$`` pair, ends with ``$MSG`` or is not valid
+        Unicode text.
+    """
     if not isinstance(command, str):
         raise TypeError(f"a command must be str, not {type(command).__name__}")
     if not command:

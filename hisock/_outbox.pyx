@@ -35,11 +35,12 @@ cdef extern from "Python.h":
     #endif
     """
     const bint HISOCK_FREE_THREADED
+    Py_ssize_t Py_REFCNT(PyObject*) noexcept
 
 cdef enum:
     BY_REFERENCE = 32768  # as in _framing_common
     LEAST_TAIL = 512
-    MOST_TAIL = 98304  # MOST_JOINED; below the size from which malloc asks the system each time
+    MOST_TAIL = 98304  # MOST_JOINED in _framing_common
     REFUSED = 0  # what became of a frame that was put into an outbox
     QUEUED = 1
     DUE = 2  # schedule() is to be called
@@ -79,14 +80,15 @@ cdef class Outbox:
     cdef PyObject* _tail  # bytes, the first _used of which are written; owned
     cdef Py_ssize_t _used
     cdef Py_ssize_t _room  # how many more bytes may be written into the tail
-    cdef Py_ssize_t _hint  # what was taken last, as a guess of what is to come
+    cdef Py_ssize_t _hint  # what was copied before the last take, as a guess of what is to come
+    cdef Py_ssize_t _kept  # bytes in _chunks that were not copied
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t frames
     cdef readonly Py_ssize_t refused
     cdef Py_ssize_t _frames_before  # what was taken already, for statistics
     cdef Py_ssize_t _bytes_before
-    cdef readonly bint closed
     cdef public Py_ssize_t limit
+    cdef readonly bint closed
     cdef public bint refusing
     cdef bint _dirty
     cdef unsigned char _header_len
@@ -137,10 +139,14 @@ cdef class Outbox:
         cdef list chunks
         cdef list fresh = []  # before anything is looked at, see _chunks
         with cython.critical_section(self):
+            # What is kept by reference takes no room here, and says nothing of what will.
+            if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
+                self._kept += self._used
+            self._hint = min(self.size - self._kept, MOST_TAIL)
+            self._kept = 0
             self.seal()
             chunks = self._chunks
             self._chunks = fresh
-            self._hint = min(self.size, MOST_TAIL)
             self._bytes_before += self.size
             self._frames_before += self.frames
             self.size = 0
@@ -156,6 +162,7 @@ cdef class Outbox:
             chunks = self._chunks
             self._chunks = fresh
             self.closed = True
+            self._kept = 0
             self.size = 0
             self.frames = 0
             self._used = 0
@@ -252,6 +259,7 @@ cdef class Outbox:
         self.seal()
         self._chunks.append(chunk)
         self.size += PyBytes_GET_SIZE(chunk)
+        self._kept += PyBytes_GET_SIZE(chunk)
         return 0
 
     @cython.final

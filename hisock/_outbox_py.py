@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hisock._building_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
 from hisock._framing_common import (
     BY_REFERENCE,
     DEFAULT_HEADER_LEN,
@@ -17,7 +18,6 @@ from hisock._framing_common import (
     reject_frame,
     reject_message,
 )
-from hisock._framing_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4

@@ -32,8 +32,9 @@ call that completes none raises at once. From then on every call raises that err
 was split changes only which call returns a frame, never the frames, the error or its position.
 
 **Memory.** A length that a peer claims allocates nothing. For an incomplete frame a decoder holds
-at most about twice what has come of it; between frames it holds nothing. What decoders share, a
-:class:`Scratch`, holds one receive buffer and at most one block of 4 MiB for all of them.
+at most about twice what has come of it, or the block of the last large message, which a longer one
+gets; ``Decoder.held`` tells how much that is. Between frames it holds nothing. What decoders share,
+a :class:`Scratch`, holds one receive buffer and at most one block of 4 MiB for all of them.
 
 **Two implementations** behave alike, byte for byte: a compiled one, and one in Python that is used
 where the extension modules were not built or the environment has ``HISOCK_PURE_PYTHON=1``.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from framing.cores import CORES, Core
@@ -12,3 +16,18 @@ def core(request: pytest.FixtureRequest) -> Core:
     """One implementation of the framing core."""
     chosen: Core = request.param
     return chosen
+
+
+@pytest.fixture
+def traced() -> Iterator[Callable[[], tuple[int, int]]]:
+    """Tells how many bytes are allocated, and the most since the last question."""
+    gc.collect()
+    tracemalloc.start()
+
+    def ask() -> tuple[int, int]:
+        current, peak = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        return current, peak
+
+    yield ask
+    tracemalloc.stop()

@@ -106,4 +106,8 @@ def test_with_a_compiler_the_wheel_is_for_this_platform(tree: Path) -> None:
     python, _, platform = tag.split("-")
     assert python == f"cp{sys.version_info[0]}{sys.version_info[1]}"
     assert platform != "any"
-    assert [Path(name).name.split(".")[0] for name in modules] == ["_framing", "_outbox"]
+    assert [Path(name).name.split(".")[0] for name in modules] == [
+        "_building",
+        "_framing",
+        "_outbox",
+    ]

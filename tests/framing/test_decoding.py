@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from framing.cores import HEADER_LEN, Core, Outcome, fed, frame, received
+from framing.cores import HEADER_LEN, Core, Outcome, cut, fed, frame, received
 from hisock.framing import FramingError
 
 BODIES = [
@@ -363,3 +363,21 @@ def test_the_error_is_a_value_error_of_ours(core: Core) -> None:
         core.Decoder(1).feed(b"x")
     assert isinstance(caught.value, HiSockError)
     assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [7, 16], list(range(1, 30))])
+def test_the_first_frame_may_have_a_limit_of_its_own(core: Core, cuts: list[int]) -> None:
+    stream = frame(b"12345") + frame(b"123456") + frame(b"1234567")
+    outcome = fed(core.Decoder(16, 6, None, 5), cut(stream, cuts))
+    assert outcome.frames == [(None, b"12345"), (None, b"123456")]
+    assert outcome.error == ("a frame of 7 bytes is announced, the limit is 6 bytes", 43)
+    outcome = fed(core.Decoder(16, 6, None, 4), cut(stream, cuts))
+    assert outcome.frames == []
+    assert outcome.error == ("a frame of 5 bytes is announced, the limit is 4 bytes", 0)
+
+
+def test_the_limit_of_the_first_frame_raises_no_other(core: Core) -> None:
+    with pytest.raises(FramingError, match="a frame of 5 bytes is announced, the limit is 4"):
+        core.Decoder(16, 4, None, 100).feed(frame(b"12345"))
+    with pytest.raises(ValueError, match="max_frame_size must be at least 1"):
+        core.Decoder(16, 4, None, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -64,6 +64,21 @@ def test_a_few_frames_are_taken_as_one_piece(core: Core) -> None:
             outbox.send("move", bytes(i))
         (chunk,) = outbox.take()
         assert len(core.Decoder().feed(chunk)) == 20
+
+
+@pytest.mark.parametrize("length", [100, 20_000, LARGE, 1_000_000])
+def test_what_was_kept_by_reference_reserves_nothing_for_what_follows(
+    core: Core, traced: Callable[[], tuple[int, int]], length: int
+) -> None:
+    outboxes = [make(core) for _ in range(100)]
+    large = core.build_raw(bytes(length))
+    core.fan_out(outboxes, large)
+    assert all(outbox.take() == [large] for outbox in outboxes)
+    before, _ = traced()
+    for outbox in outboxes:
+        outbox.send("hp", b"70")
+    after, _ = traced()
+    assert after - before < 100 * 1000
 
 
 def test_nothing_but_a_large_message_is_a_long_piece(core: Core) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -28,21 +27,6 @@ def receive(decoder: Decoder, data: bytes) -> int:
         frames += len(decoder.buffer_updated(n))
         rest = rest[n:]
     return frames
-
-
-@pytest.fixture
-def traced() -> Iterator[Callable[[], tuple[int, int]]]:
-    """Tells how many bytes are allocated, and the most since the last question."""
-    gc.collect()
-    tracemalloc.start()
-
-    def ask() -> tuple[int, int]:
-        current, peak = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        return current, peak
-
-    yield ask
-    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 16, 100, 65536])
@@ -284,6 +268,45 @@ def test_the_block_of_a_large_message_serves_the_next(core: Core) -> None:
     view[:] = body[HALF:]
     del view
     assert second.buffer_updated(len(body) - HALF) == [(None, b"x" + body[1:])]
+
+
+def test_the_block_of_a_large_message_serves_no_smaller_one(core: Core) -> None:
+    scratch = core.Scratch(SIZE)
+    assert receive(core.Decoder(scratch=scratch), frame(bytes(64 * SIZE))) == 1
+    second = core.Decoder(scratch=scratch)
+    second.feed(frame(bytes(8 * SIZE))[: 16 + SIZE])
+    assert len(second.get_buffer()) == SIZE
+    assert second.held == 16 + 2 * SIZE
+
+
+def test_what_is_held_of_half_a_frame_is_what_is_allocated_for_it(core: Core) -> None:
+    scratch = core.Scratch(SIZE)
+    assert receive(core.Decoder(scratch=scratch), frame(bytes(64 * SIZE))) == 1
+    halves = [core.Decoder(scratch=scratch) for _ in range(2)]
+    for decoder in halves:
+        decoder.feed(frame(bytes(100 * SIZE))[: 16 + SIZE])
+        assert decoder.held == 16 + SIZE
+        view = decoder.get_buffer()
+        view[:1] = b"x"
+        del view
+        assert decoder.buffer_updated(1) == []
+        assert decoder.pending == 16 + SIZE + 1
+    # One got the block that was kept, the other twice what had come.
+    assert [decoder.held for decoder in halves] == [16 + 64 * SIZE, 16 + 2 * SIZE]
+
+
+def test_nothing_is_held_between_frames(core: Core) -> None:
+    decoder = core.Decoder(scratch=core.Scratch(SIZE))
+    stream = frame(bytes(3 * SIZE))
+    assert decoder.held == 0
+    decoder.feed(stream[:7])
+    assert decoder.held == 7
+    decoder.feed(stream[7 : SIZE + 7])
+    assert decoder.held == 16 + SIZE - 9
+    decoder.feed(stream[SIZE + 7 : SIZE + 8])
+    assert decoder.held == 16 + 2 * (SIZE - 9)  # so that byte by byte does not copy each time
+    decoder.feed(stream[SIZE + 8 :])
+    assert decoder.held == 0
 
 
 def test_a_block_that_somebody_looks_at_is_not_used_again(core: Core) -> None:

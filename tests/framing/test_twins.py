@@ -80,10 +80,14 @@ def result(call: Callable[..., Any], *args: Any) -> object:
 
 
 def transcript(
-    core: Core, header_len: int, limit: int, size: int, steps: list[tuple[str, bytes]]
+    core: Core,
+    header_len: int,
+    limits: tuple[int, int | None],
+    size: int,
+    steps: list[tuple[str, bytes]],
 ) -> list[object]:
     """Do the steps and write down all that can be seen after each."""
-    decoder = core.Decoder(header_len, limit, core.Scratch(size))
+    decoder = core.Decoder(header_len, limits[0], core.Scratch(size), limits[1])
     seen: list[object] = []
     for kind, data in steps:
         if kind == "feed":
@@ -95,7 +99,8 @@ def transcript(
             seen.append((len(view), result(decoder.buffer_updated, n + (kind == "lie") * 10**6)))
             del view
         error = decoder.error
-        seen.append((decoder.position, decoder.pending, error and (error.reason, error.position)))
+        seen.append((decoder.position, decoder.pending, decoder.held))
+        seen.append(error and (error.reason, error.position))
         seen.append(result(decoder.eof))
     return seen
 
@@ -116,16 +121,19 @@ def test_both_make_the_same_of_a_stream(
 @both
 @given(
     streams(),
-    limits,
+    st.tuples(limits, st.none() | limits),
     st.sampled_from([1, 3, 50, 64, 65536]),
     st.lists(
         st.tuples(st.sampled_from(["feed", "receive", "lie"]), st.integers(0, 300)), max_size=15
     ),
 )
-@example((7, b"5      $CMD$"), 20, 1, [("feed", 8), ("receive", 0)])
+@example((7, b"5      $CMD$"), (20, None), 1, [("feed", 8), ("receive", 0)])
 @settings(max_examples=400, deadline=None)
 def test_both_look_the_same_after_every_step(
-    stream: tuple[int, bytes], limit: int, size: int, plan: list[tuple[str, int]]
+    stream: tuple[int, bytes],
+    limit: tuple[int, int | None],
+    size: int,
+    plan: list[tuple[str, int]],
 ) -> None:
     assert COMPILED is not None
     header_len, data = stream
