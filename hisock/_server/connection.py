@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 1.0
 #: Bytes that one read of a connection takes at most, but for large messages.
 RECEIVE_SIZE = 65536
+#: Bytes of a hello at most; a longer first frame ends the connection at its header.
+MAX_HELLO_SIZE = 65536
 #: Bytes in one read that count as much while other connections are queued to be written to.
 _MUCH = 16384
 #: The batch between two batches; it stays empty.
@@ -46,7 +48,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
     :ivar info: who it is; a placeholder until the hello.
     :ivar original: the name and the group that its hello said.
     :ivar joined: its place in the order of joining, 0 until the hello.
-    :ivar held: bytes of an incomplete frame that it has sent.
+    :ivar held: bytes of memory that an incomplete frame of it occupies.
     :ivar alive: whether anything has come from it since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
@@ -110,7 +112,9 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self._limit: RateLimit | None = None
         if hub.options.rate_limit is not None:
             self._limit = RateLimit(*hub.options.rate_limit, hub.loop.time())
-        self._decoder = Decoder(hub.header_len, hub.options.max_message_size, hub.scratch)
+        self._decoder = Decoder(
+            hub.header_len, hub.options.max_message_size, hub.scratch, MAX_HELLO_SIZE
+        )
         # The loop asks the decoder itself where to receive to; that saves a call per read.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.writer = Writer(self, hub)
@@ -140,8 +144,8 @@ class Connection(Ordering, asyncio.BufferedProtocol):
                 # and again, up to 32 times. And where clients are queued to be written to, the
                 # loop reads after every few of them: a client that sends much waits its turn too.
                 self._flushing.read_in_turn(self)
-        if decoder.pending != self.held:
-            self._hold(decoder.pending)
+        if decoder.held != self.held:
+            self._hold(decoder.held)
         if decoder.error is not None:
             self._fail_if_idle()
 
@@ -188,12 +192,12 @@ class Connection(Ordering, asyncio.BufferedProtocol):
             rate, burst = self.hub.options.rate_limit or (0, 0)
             self.fail("flood", f"more than {rate:g} messages a second (bursts of {burst:g})")
 
-    def _hold(self, pending: int) -> None:
-        """Account for the bytes of an incomplete frame."""
+    def _hold(self, held: int) -> None:
+        """Account for the memory that an incomplete frame occupies."""
         if self._ended:
             return
-        self.hub.buffered += pending - self.held
-        self.held = pending
+        self.hub.buffered += held - self.held
+        self.held = held
         if self.hub.buffered > self.hub.options.max_buffered:
             self.hub.pressure.too_much_held()
 

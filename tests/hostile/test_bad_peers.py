@@ -56,6 +56,7 @@ HELLOS = [
     before_hello("a hello whose name is a number", hello('{"name": 5, "group": null}'), "hello"),
     before_hello("a hello without anything", hello(""), "hello"),
     before_hello("a hello nested deep", hello('{"x": ' + "[" * 30000), "hello"),
+    before_hello("a hello over 64 KiB, only its header", b"65537".ljust(16), "65536"),
     before_hello("a command before the hello", command_frame("ping"), "hello"),
     before_hello("a raw frame before the hello", frame(b"raw"), "CLTHELLO"),
     before_hello("an empty frame before the hello", frame(b""), "CLTHELLO"),
