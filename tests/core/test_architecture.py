@@ -52,8 +52,6 @@ CLIENT_SIDE = {"_client", "client", "async_client"}
 MAX_LINES = 400
 #: Files that are longer still. An entry whose file has been split is to be deleted here.
 TOO_LONG: set[str] = {
-    "_framing.pyx",
-    "_framing_py.py",
     "_core/protocol.py",
     "async_client.py",
     "client.py",
