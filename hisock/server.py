@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from hisock._core.codec import find_codec
 from hisock._core.events import ServerEvents
+from hisock._core.signatures import made_by
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
 from hisock._runtime.loop_thread import LoopThread
@@ -371,13 +372,13 @@ class ThreadedHiSockServer(HiSockServer):
             self._thread.join(timeout)
 
 
-def start_server(addr: Address | list[Address], *args: Any, **kwargs: Any) -> HiSockServer:
-    """Make a :class:`HiSockServer`; it has the same parameters."""
-    return HiSockServer(addr, *args, **kwargs)
+@made_by(HiSockServer)
+def start_server(*args: Any, **options: Any) -> HiSockServer:
+    """Make a :class:`HiSockServer`, with the same parameters."""
+    return HiSockServer(*args, **options)
 
 
-def start_threaded_server(
-    addr: Address | list[Address], *args: Any, **kwargs: Any
-) -> ThreadedHiSockServer:
-    """Make a :class:`ThreadedHiSockServer`; it has the same parameters."""
-    return ThreadedHiSockServer(addr, *args, **kwargs)
+@made_by(ThreadedHiSockServer)
+def start_threaded_server(*args: Any, **options: Any) -> ThreadedHiSockServer:
+    """Make a :class:`ThreadedHiSockServer`, with the parameters of :class:`HiSockServer`."""
+    return ThreadedHiSockServer(*args, **options)

@@ -29,6 +29,7 @@ assert_type(client, hisock.HiSockClient)
 assert_type(threaded, hisock.ThreadedHiSockClient)
 assert_type(hisock.start_server(("127.0.0.1", 0)), hisock.HiSockServer)
 assert_type(hisock.start_threaded_server(("127.0.0.1", 0)), hisock.ThreadedHiSockServer)
+assert_type(hisock.start_server(("::1", 0), 5, keepalive=False, ssl=None), hisock.HiSockServer)
 
 
 # Handlers keep their type.

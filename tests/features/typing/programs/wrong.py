@@ -30,6 +30,11 @@ server.every("often")  # wrong
 hisock.Reconnect(initial="soon")  # wrong
 hisock.HiSockServer(("127.0.0.1", 5000), announce="some")  # wrong
 hisock.HiSockServer(("127.0.0.1", 5000), no_such_option=1)  # wrong
+hisock.start_server(("127.0.0.1", 5000), max_conections=5)  # wrong
+hisock.start_server(("127.0.0.1", 5000), max_connections="five")  # wrong
+hisock.start_server()  # wrong
+hisock.start_threaded_server(("127.0.0.1", 5000), on_slow="wait")  # wrong
+hisock.start_threaded_server(("127.0.0.1", 5000), keepalive_intervall=5)  # wrong
 
 
 async def use(one: hisock.AsyncHiSockClient) -> None:

@@ -1,0 +1,35 @@
+"""Functions that have the parameters of what they make."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def made_by(cls: Callable[P, T]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function the signature and the documented parameters of the class that it makes.
+
+    Type checkers, editors, ``help()`` and the reference then see the same as for the class, and
+    an option is written down once.
+    """
+
+    def give(func: Callable[..., T]) -> Callable[P, T]:
+        made = inspect.signature(cls)
+        returned = inspect.signature(func).return_annotation
+        func.__doc__ = f"{inspect.getdoc(func)}\n\n{_documented_parameters(cls)}"
+        func.__signature__ = made.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return func
+
+    return give
+
+
+def _documented_parameters(cls: object) -> str:
+    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
+        text = inspect.cleandoc(base.__doc__ or "")
+        if ":param" in text:
+            return text[text.index(":param") :]
+    return ""
