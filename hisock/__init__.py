@@ -5,6 +5,7 @@ from __future__ import annotations
 from hisock import client, codec, constants, server, utils
 from hisock._client.reconnect import Reconnect
 from hisock._core.client_info import ClientInfo
+from hisock._core.error_handlers import ErrorContext
 from hisock._server.authentication import JoinRequest
 from hisock._server.stats import ServerStats
 from hisock.async_client import AsyncHiSockClient, async_connect
@@ -44,6 +45,7 @@ __all__ = [
     "ClientNotFound",
     "ConnectionLost",
     "ConnectionRejected",
+    "ErrorContext",
     "FramingError",
     "GroupNotFound",
     "HiSockClient",

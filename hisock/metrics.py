@@ -41,6 +41,10 @@ _COUNTERS: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
     "received_bytes": ("Bytes received.", lambda s: s.bytes_in),
     "sent_bytes": ("Bytes sent.", lambda s: s.bytes_out),
     "dropped_messages": ("Frames that slow clients were not sent.", lambda s: s.dropped),
+    "unhandled_messages": (
+        "Frames of commands that nobody handles.",
+        lambda s: sum(s.unhandled.values()),
+    ),
     "handler_errors": ("Exceptions that handlers raised.", lambda s: s.handler_errors),
 }
 _TICK_GAUGES: Mapping[str, tuple[str, Callable[[TickStats], Value]]] = {

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hisock._core.codec import find_codec
+from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.events import ServerEvents
 from hisock._core.signatures import made_by
 from hisock._core.waiting import Waiting
@@ -73,6 +74,11 @@ class HiSockServer(Sending, Receiving, Membership):
     :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; clients must
         have the same, others are told so and not let in.
     :param session: makes what :meth:`session` keeps for a connection.
+    :param error_handler: called as ``(exc, context)`` with every exception that a handler raises,
+        and its :class:`ErrorContext`; or as ``(exc)``, if it takes one argument. The exception is
+        logged anyway.
+    :param strict: whether a command that nobody handles is an error: it is given to the
+        ``error_handler``, and a call of it is answered with the command that may have been meant.
     :raises OSError: the address is in use, or is not one of this machine.
     :raises ValueError: an option is not what it has to be.
     """
@@ -103,6 +109,8 @@ class HiSockServer(Sending, Receiving, Membership):
         loop: loops.LoopName = "auto",
         codec: str = "json",
         session: Callable[[], Any] = dict,
+        error_handler: ErrorHandler | None = None,
+        strict: bool = False,
     ) -> None:
         options = ServerOptions(
             header_len=header_len,
@@ -133,6 +141,9 @@ class HiSockServer(Sending, Receiving, Membership):
         self._events = ServerEvents(
             self._waiting, self._runner, self._codec, header_len, cache_size
         )
+        self._events.strict = strict
+        if error_handler is not None:
+            self._runner.error_handler = bind_error_handler(error_handler)
         self._hub = Hub(self._events, self._runner, thread, options, sender=self)
         self._registry = self._hub.registry
         listening = sockets.listen(addr)
@@ -211,12 +222,12 @@ class HiSockServer(Sending, Receiving, Membership):
     def start(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """Serve until the server is closed, by :meth:`close`, SIGINT or SIGTERM.
 
         :param callback: called after each frame.
-        :param error_handler: given every exception that a handler raises; it is logged anyway.
+        :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
         :raises RuntimeError: the server is running already.
         """
         self._life.run(callback, error_handler, lambda: None)
@@ -224,7 +235,7 @@ class HiSockServer(Sending, Receiving, Membership):
     def run(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """The same as :meth:`start`."""
         self.start(callback, error_handler)
@@ -232,14 +243,14 @@ class HiSockServer(Sending, Receiving, Membership):
     async def serve(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """Serve on the running event loop, beside whatever else runs there, until closed.
 
         Signals are left to whom the loop belongs; cancelling this closes the server.
 
         :param callback: called after each frame.
-        :param error_handler: given every exception that a handler raises; it is logged anyway.
+        :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
         :raises RuntimeError: the server is running already.
         """
         await self._life.serve(callback, error_handler)
@@ -319,12 +330,12 @@ class ThreadedHiSockServer(HiSockServer):
     def start(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """Start serving, and return once clients are being accepted.
 
         :param callback: called after each frame.
-        :param error_handler: given every exception that a handler raises.
+        :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
         :raises RuntimeError: the server is running already.
         """
         if self._life.closed:

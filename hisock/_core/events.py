@@ -7,6 +7,7 @@ and differ in what a handler is called with, so there is one table class and a s
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,9 +19,12 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.handlers import CommandHandler, HandlerTable, Mode
 from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.unhandled import Unhandled
 from hisock._core.waiting import Frame, Waiting
 from hisock.framing import check_command
 
+SERVER_LOG = logging.getLogger("hisock.server")
+CLIENT_LOG = logging.getLogger("hisock.client")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -32,6 +36,7 @@ class EventTable:
     :param runner: runs the handlers that do not run on the loop, and hears of errors.
     :param codec: reads the messages that are structures.
     :param cache_size: frames to remember; below 0 none, 0 all of them.
+    :param logger: tells of commands that nobody handles.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class EventTable:
         codec: Codec,
         header_len: int,
         cache_size: int,
+        logger: logging.Logger,
     ) -> None:
         self.waiting = waiting
         self.runner = runner
@@ -54,6 +60,10 @@ class EventTable:
         #: Takes one again that came before those that it has.
         self.stream_first: Callable[[Frame], None] | None = None
         self.cache = MessageCache(cache_size, header_len)
+        #: The commands that nobody handled.
+        self.unhandled = Unhandled(logger, self._known)
+        #: Whether they are errors.
+        self.strict = False
         self._ending = False
         # What dispatch() looks into first: the handlers that are called on the loop. Empty while
         # every frame has to take the long way.
@@ -166,8 +176,22 @@ class EventTable:
         if self.has_wildcard:
             self._fire_frame("*", origin, frame.command, frame.message)
         else:
-            self.waiting.keep(frame)
+            self.waiting.keep(frame, self._observed())
+            self.note_unhandled()
         return False
+
+    def _observed(self) -> bool:
+        return self.cache.enabled or "message" in self._handlers.reserved
+
+    def note_unhandled(self) -> None:
+        """Tell of the commands that nobody took in time. To be called now and then."""
+        for command in self.waiting.unhandled():
+            text = self.unhandled.note(command)
+            if self.strict:
+                self.runner.report(LookupError(text), command, None)
+
+    def _known(self) -> list[str]:
+        return list(self._handlers.commands)
 
     def put_back(self, frame: Frame) -> None:
         """Deliver a frame again, in its order, that a waiter got just when it gave up."""
@@ -187,10 +211,16 @@ class EventTable:
             done(None, ConnectionError("the server is closing"))
             return
         if handler is None:
-            done(None, LookupError(f"there is no handler for {command!r}"))
+            done(None, self._no_handler(command))
         else:
             self._run(handler, Job(self.runner, command, origin, origin.info, done), message)
         self._observe(origin, command, message, handler is not None)
+
+    def _no_handler(self, command: str) -> LookupError:
+        """The answer to a call of a command that nobody handles; it is counted and logged."""
+        text = self.unhandled.note(command)
+        # Which commands there are is told to peers only where the program says so.
+        return LookupError(text if self.strict else f"there is no handler for {command!r}")
 
     def _run(self, handler: CommandHandler, job: Job, message: bytes | None) -> None:
         call = self._bind_message(handler, job.client, message)
@@ -248,7 +278,9 @@ class ServerEvents(EventTable):
     def __init__(
         self, waiting: Waiting, runner: Runner, codec: Codec, header_len: int, cache_size: int
     ) -> None:
-        super().__init__(ServerBinding(codec), waiting, runner, codec, header_len, cache_size)
+        super().__init__(
+            ServerBinding(codec), waiting, runner, codec, header_len, cache_size, SERVER_LOG
+        )
 
     def _bind_message(
         self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
@@ -310,7 +342,7 @@ class ClientEvents(EventTable):
         reconnects: bool = False,
     ) -> None:
         binding = ClientBinding(codec, reconnects)
-        super().__init__(binding, waiting, runner, codec, header_len, cache_size)
+        super().__init__(binding, waiting, runner, codec, header_len, cache_size, CLIENT_LOG)
 
     def _bind_message(
         self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None

@@ -50,6 +50,7 @@ class Waiter(Protocol):
 
 class _Unclaimed(NamedTuple):
     arrived: float
+    observed: bool
     frame: Frame
 
 
@@ -78,6 +79,7 @@ class Waiting:
         self._waiters: dict[Wanted, deque[Waiter]] = {}
         self._unclaimed: deque[_Unclaimed] = deque()
         self._unclaimed_bytes = 0
+        self._forgotten: list[str] = []
         self._arrived = 0
         self._asked_at = 0
         # A thread or task that sends and then waits is not disturbed by what another one sends.
@@ -160,10 +162,12 @@ class Waiting:
                 return True
         return False
 
-    def keep(self, frame: Frame) -> None:
+    def keep(self, frame: Frame, observed: bool = False) -> None:
         """Keep a frame that nobody took, for a short while and within a bound.
 
         One that comes back from a waiter takes its place among those that came before and after.
+
+        :param observed: something has seen it, though nobody took it: it is not unhandled.
         """
         with self._lock:
             # Somebody may have come to wait since the frame was offered.
@@ -176,9 +180,23 @@ class Waiting:
             place = len(self._unclaimed)
             while place and self._unclaimed[place - 1].frame.number > kept.number:
                 place -= 1  # it comes back from a waiter, and others came after it
-            self._unclaimed.insert(place, _Unclaimed(self._clock(), kept))
+            self._unclaimed.insert(place, _Unclaimed(self._clock(), observed, kept))
             self._unclaimed_bytes += len(frame.message or b"")
+            self._forget_old()
             self._forget_too_many()
+
+    def unhandled(self) -> list[str]:
+        """The commands of frames that nobody took in time, since this was last asked."""
+        with self._lock:
+            self._forget_old()
+            forgotten, self._forgotten = self._forgotten, []
+        return forgotten
+
+    def _forget_old(self) -> None:
+        if self._closed is None:
+            oldest = self._clock() - self._seconds
+            while self._unclaimed and self._unclaimed[0].arrived < oldest:
+                self._forget_oldest()
 
     def _forget_too_many(self) -> None:
         while len(self._unclaimed) > self._most_frames or (
@@ -187,12 +205,13 @@ class Waiting:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        self._unclaimed_bytes -= len(self._unclaimed.popleft().frame.message or b"")
+        gone = self._unclaimed.popleft()
+        self._unclaimed_bytes -= len(gone.frame.message or b"")
+        if not gone.observed and gone.frame.command is not None:
+            self._forgotten.append(gone.frame.command)
 
     def _take_unclaimed(self, wanted: Wanted, asked_at: int) -> Frame | None:
-        oldest = self._clock() - self._seconds if self._closed is None else float("-inf")
-        while self._unclaimed and self._unclaimed[0].arrived < oldest:
-            self._forget_oldest()
+        self._forget_old()
         command, source = wanted
         for kept in self._unclaimed:
             frame = kept.frame

@@ -128,6 +128,7 @@ class Hub:
         if self.options.keepalive:
             Keepalive(self).start()
         self.lag.watch(self.loop.time())
+        self._tell_of_unhandled()
         try:
             ready()
             await self._stopping.wait()
@@ -348,6 +349,11 @@ class Hub:
             data = self.describe(connection)
             fan_out(audience, protocol.build_reserved(event, data, self.header_len))
 
+    def _tell_of_unhandled(self) -> None:
+        """Tell of commands that nobody took within a second, every second."""
+        self.events.note_unhandled()
+        self.thread.later(1.0, self._tell_of_unhandled)
+
     def stats(self) -> ServerStats:
         """Figures as of now. From any thread."""
         connections = list(self.connections)
@@ -365,6 +371,7 @@ class Hub:
             dropped=self.dropped + figures.dropped,
             ended=dict(self.ended),
             handler_errors=self.runner.errors,
+            unhandled=dict(self.events.unhandled.counts),
             loop_lag=self.lag.seconds,
             ticks=self.ticks.stats(),
         )

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops
 from hisock._runtime.loops import LoopName
@@ -21,7 +22,6 @@ _LARGE = 8 * 1024 * 1024
 _THREADS_SECONDS = 1.0
 
 Callback = Callable[[], Any] | None
-ErrorHandler = Callable[[Exception], Any] | None
 
 
 class Lifecycle:
@@ -49,7 +49,7 @@ class Lifecycle:
         self._task: asyncio.Future[None] | None = None
 
     def run(
-        self, callback: Callback, error_handler: ErrorHandler, ready: Callable[[], None]
+        self, callback: Callback, error_handler: ErrorHandler | None, ready: Callable[[], None]
     ) -> None:
         """Run on a loop of its own until closed.
 
@@ -83,7 +83,7 @@ class Lifecycle:
                     loop.run_until_complete(serving)
                 raise
 
-    async def serve(self, callback: Callback, error_handler: ErrorHandler) -> None:
+    async def serve(self, callback: Callback, error_handler: ErrorHandler | None) -> None:
         """Run on the loop that runs here, until closed.
 
         :raises RuntimeError: the server is running already.
@@ -113,15 +113,17 @@ class Lifecycle:
         if self._task is not None:
             await self._task
 
-    def _begin(self, callback: Callback, error_handler: ErrorHandler) -> bool:
+    def _begin(self, callback: Callback, error_handler: ErrorHandler | None) -> bool:
         """Begin to run; ``False`` if the server is closed by now."""
+        bound = None if error_handler is None else bind_error_handler(error_handler)
         with self._lock:
             if self.closed:
                 return False
             if self.started:
                 raise RuntimeError("the server is running already")
             self.started = True
-        self._hub.runner.error_handler = error_handler
+        if bound is not None:
+            self._hub.runner.error_handler = bound
         self._hub.events.callback = callback
         self._hub.events.refresh()
         loops.raise_descriptor_limit()

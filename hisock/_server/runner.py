@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from hisock._core.client_info import ClientInfo
+from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
 from hisock._core.jobs import Job
 from hisock._core.reporting import LogLimit, loggable, one_line
 from hisock._runtime.loop_thread import LoopThread
@@ -35,7 +36,7 @@ class HandlerRunner:
     has_loop = True
 
     def __init__(self, thread: LoopThread) -> None:
-        self.error_handler: Callable[[Exception], Any] | None = None
+        self.error_handler: BoundErrorHandler | None = None
         self.errors = 0
         self.tasks = Tasks()
         self.workers = Threads("hisock-server", self._continue)
@@ -52,7 +53,7 @@ class HandlerRunner:
             self._log(exc, command, client)
         if self.error_handler is not None:
             try:
-                self.error_handler(exc)
+                self.error_handler(exc, ErrorContext(command, client))
             except Exception as failure:
                 logger.error("the error handler failed", exc_info=loggable(failure))
 

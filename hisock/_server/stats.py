@@ -71,6 +71,8 @@ class ServerStats:
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,
         ``keepalive``, ``full``, ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``.
     :ivar handler_errors: exceptions that handlers raised.
+    :ivar unhandled: commands that nobody took, neither a handler nor a ``recv`` within a second,
+        by name; from the hundredth name on, together as ``(others)``.
     :ivar loop_lag: seconds that the loop was late for the last of its own appointments, which it
         has every second.
     :ivar ticks: by name of the function.
@@ -88,5 +90,6 @@ class ServerStats:
     dropped: int = 0
     ended: dict[str, int] = field(default_factory=dict)
     handler_errors: int = 0
+    unhandled: dict[str, int] = field(default_factory=dict)
     loop_lag: float = 0.0
     ticks: dict[str, TickStats] = field(default_factory=dict)

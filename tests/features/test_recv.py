@@ -197,7 +197,7 @@ def test_a_frame_that_comes_just_before_recv_is_called_is_not_lost(
     client.on("marker")(arrived.set)
     client.start()
 
-    @echo_server.on("ask")
+    @echo_server.on("ask", replace=True)
     def answer(who: hisock.ClientInfo, message: str) -> None:
         echo_server.send_client(who, "answer", message)
         echo_server.send_client(who, "marker")
@@ -233,7 +233,7 @@ def test_what_another_thread_sends_takes_no_answer_away(
     client.on("marker")(arrived.set)
     client.start()
 
-    @echo_server.on("ask")
+    @echo_server.on("ask", replace=True)
     def answer(who: hisock.ClientInfo, message: str) -> None:
         echo_server.send_client(who, "answer", message)
         echo_server.send_client(who, "marker")

@@ -1,0 +1,178 @@
+"""Commands that nobody handles, and error handlers with their context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import Events, Peer
+from support.events import PATIENCE
+from support.logs import logged
+
+import hisock
+
+from .loops import LOOPBACK, Seen, on_loops
+
+MakeServer = Callable[..., hisock.ThreadedHiSockServer]
+MakePeer = Callable[..., Peer]
+
+
+def until_counted(server: hisock.HiSockServer, events: Events, **wanted: int) -> None:
+    """Until the server's figures say so; a tick looks."""
+    server.every(0.05)(lambda: events.add("stats", dict(server.stats().unhandled)))
+    events.wait_for("stats", wanted)
+
+
+def test_a_misspelt_command_is_counted_and_told_of_once(
+    make_server: MakeServer, make_peer: MakePeer, events: Events
+) -> None:
+    server = make_server()
+    server.on("move")(lambda client: None)
+    server.start()
+    peer = make_peer(server)
+    with logged("hisock.server") as log:
+        for _ in range(3):
+            peer.send("mvoe", "1")
+        peer.send("something else")
+        until_counted(server, events, mvoe=3, **{"something else": 1})
+    assert sorted(log.messages) == [
+        "there is no handler for 'mvoe'; did you mean 'move'?",
+        "there is no handler for 'something else'",
+    ]
+    assert server.stats().handler_errors == 0
+    assert server.stats().clients == 1
+
+
+def test_what_somebody_takes_is_not_unhandled(
+    make_server: MakeServer, make_peer: MakePeer, events: Events
+) -> None:
+    server = make_server()
+
+    @server.on("begin", threaded=True)
+    def begin(client: hisock.ClientInfo) -> None:
+        server.send_client(client, "go")
+        events.add("received", server.recv("asked", timeout=PATIENCE))
+
+    server.start()
+    peer = make_peer(server)
+    peer.ask("begin", answer="go")
+    peer.send("asked", "1")
+    events.wait_for("received", b"1")
+    peer.send("vain")
+    until_counted(server, events, vain=1)
+
+
+@pytest.mark.parametrize("event", ["*", "message"])
+def test_what_the_wildcard_or_the_message_event_gets_is_not_unhandled(
+    make_server: MakeServer, make_peer: MakePeer, events: Events, event: str
+) -> None:
+    server = make_server()
+    server.on(event)(lambda client, command, message: events.add(command))
+    server.start()
+    peer = make_peer(server)
+    with logged("hisock.server") as log:
+        peer.send("anything")
+        events.wait_for("anything")
+        ticks = Events()
+        server.every(0.6)(lambda: ticks.add("tick"))
+        ticks.wait_for("tick", count=4)
+    assert server.stats().unhandled == {}
+    assert log.messages == []
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_call_of_a_misspelt_command_is_answered(
+    make_server: MakeServer, events: Events, strict: bool
+) -> None:
+    server = make_server(strict=strict)
+    server.on("move")(lambda client: 1)
+    server.start()
+    with hisock.connect(server.addr) as client:
+        with pytest.raises(hisock.RemoteError) as raised:
+            client.call("mvoe", timeout=PATIENCE)
+        told = "; did you mean 'move'?" if strict else ""
+        assert str(raised.value) == f"there is no handler for 'mvoe'{told}"
+        assert client.call("move", None, int) == 1
+    assert server.stats().unhandled == {"mvoe": 1}
+
+
+def test_strict_gives_a_misspelt_command_to_the_error_handler(
+    make_server: MakeServer, make_peer: MakePeer, events: Events
+) -> None:
+    server = make_server(strict=True, error_handler=lambda exc: events.add(str(exc)))
+    server.on("move")(lambda client: server.send_client(client, "moved"))
+    server.start()
+    peer = make_peer(server)
+    peer.send("mvoe")
+    events.wait_for("there is no handler for 'mvoe'; did you mean 'move'?")
+    peer.ask("move", answer="moved")
+
+
+# The error handler
+
+
+def fail(client: hisock.ClientInfo) -> None:
+    raise ValueError("no luck")
+
+
+def handlers(events: Events) -> dict[str, Any]:
+    def both(exc: Exception, context: hisock.ErrorContext) -> None:
+        events.add(str(exc), context.command, getattr(context.client, "name", None))
+
+    def one(exc: Exception) -> None:
+        events.add(str(exc), "fail", "Ada")
+
+    def one_and_its_own(exc: Exception, times: int = 1) -> None:
+        events.add(str(exc), "fail", "Ada")
+
+    def optional_context(exc: Exception, context: Any = None) -> None:
+        both(exc, context)
+
+    class Method:
+        def both(self, exc: Exception, context: hisock.ErrorContext) -> None:
+            both(exc, context)
+
+    return {
+        "both": both,
+        "one": one,
+        "one and its own": one_and_its_own,
+        "optional context": optional_context,
+        "method": Method().both,
+    }
+
+
+@pytest.mark.parametrize("form", handlers(Events()))
+@pytest.mark.parametrize("where", ["constructor", "start", "start instead"])
+def test_an_error_handler_has_one_form_everywhere(
+    make_server: MakeServer, make_peer: MakePeer, events: Events, where: str, form: str
+) -> None:
+    handler = handlers(events)[form]
+    wrong = {"constructor": handler, "start": None}.get(where, lambda exc: events.add("wrong"))
+    server = make_server(error_handler=wrong)
+    server.on("fail")(fail)
+    server.start(error_handler=None if where == "constructor" else handler)
+    make_peer(server, "Ada").send("fail")
+    assert events.wait_for("no luck") == ("no luck", "fail", "Ada")
+
+
+@on_loops
+async def test_the_error_handler_of_the_constructor_serves_async_with() -> None:
+    seen = Seen()
+    server = hisock.HiSockServer(LOOPBACK, error_handler=handlers(seen)["both"])
+    server.on("fail")(fail)
+    async with server, await hisock.async_connect(server.addr, "Ada") as client:
+        client.send("fail")
+        assert await seen.until_named("no luck") == ("fail", "Ada")
+
+
+def test_an_error_handler_that_nobody_can_call() -> None:
+    def three(exc: Exception, context: Any, more: Any) -> None: ...
+    async def later(exc: Exception) -> None: ...
+
+    wrong: Any
+    for wrong in (three, later):
+        with pytest.raises(TypeError, match="error handler"):
+            hisock.HiSockServer(LOOPBACK, error_handler=wrong)
+    with hisock.HiSockServer(LOOPBACK) as server, pytest.raises(TypeError, match="error handler"):
+        server.start(error_handler=three)  # type: ignore[arg-type]
