@@ -117,6 +117,7 @@ class HiSockClient(BlockingDriver):
             connection without a goodbye; handlers' errors are logged anyway.
         :raises ConnectionLost: the connection ended, and there is no ``error_handler``.
         :raises ConnectionRejected: the server did not let the client in, likewise.
+        :raises KeyboardInterrupt: Ctrl-C was pressed. The client is not closed, and may still send.
         :raises RuntimeError: the client is running already.
         """
         self._prepare(callback, error_handler)
@@ -150,12 +151,17 @@ class HiSockClient(BlockingDriver):
                 self._dispatch(None)
                 if not self._closed:
                     self._fetch(None)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
+            # The program may still send, receive, or start again; it closes when it is done.
+            self._started = False
+            raise
+        except SystemExit:
             self.close()
             raise
         finally:
             self._end_turn()
-            self._workers.close(timeout=1.0)
+            if self._closed:
+                self._workers.close(timeout=1.0)
         reason = self._reason_to_tell()
         if reason is not None:
             if self._error_handler is None:

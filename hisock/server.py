@@ -228,6 +228,8 @@ class HiSockServer(Sending, Receiving, Membership):
 
         :param callback: called after each frame.
         :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
+        :raises KeyboardInterrupt: SIGINT (Ctrl-C) closed the server, in order; after SIGTERM this
+            returns.
         :raises RuntimeError: the server is running already.
         """
         self._life.run(callback, error_handler, lambda: None)

@@ -69,14 +69,24 @@ def require_none_running(what: str, instead: str) -> None:
         )
 
 
+class Signalled:
+    """Which signal has asked for the end.
+
+    :ivar interrupted: whether it was SIGINT, which Ctrl-C sends.
+    """
+
+    interrupted = False
+
+
 @contextlib.contextmanager
-def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+def ended_by_signals(stop: Callable[[], None]) -> Iterator[Signalled]:
     """Let SIGINT and SIGTERM call ``stop``; a second SIGINT interrupts whatever runs.
 
     Only in the main thread, and only where the program has no handler of its own.
     """
+    signalled = Signalled()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signalled
         return
     asked = False
 
@@ -84,6 +94,7 @@ def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         nonlocal asked
         if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        signalled.interrupted = not asked and number == signal.SIGINT
         asked = True
         stop()
 
@@ -95,7 +106,7 @@ def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     for number in replaced:
         signal.signal(number, on_signal)
     try:
-        yield
+        yield signalled
     finally:
         for number in replaced:
             signal.signal(number, ours[number])

@@ -55,6 +55,7 @@ class Lifecycle:
 
         :param ready: called when clients are being accepted.
         :raises RuntimeError: the server is running already, or a loop is, in this thread.
+        :raises KeyboardInterrupt: SIGINT ended it, in order.
         """
         if self.closed:
             return
@@ -64,16 +65,19 @@ class Lifecycle:
         try:
             loop = loops.new_loop(self._loop_name)
             try:
-                self._run_on(loop, ready)
+                interrupted = self._run_on(loop, ready)
             finally:
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.close()
         finally:
             self._finish()
+        if interrupted:
+            raise KeyboardInterrupt
 
-    def _run_on(self, loop: asyncio.AbstractEventLoop, ready: Callable[[], None]) -> None:
+    def _run_on(self, loop: asyncio.AbstractEventLoop, ready: Callable[[], None]) -> bool:
+        """Run until closed; whether Ctrl-C has asked for that."""
         serving = loop.create_task(self._hub.serve(self._listeners(), ready))
-        with loops.ended_by_signals(self._hub.stop):
+        with loops.ended_by_signals(self._hub.stop) as signalled:
             try:
                 loop.run_until_complete(serving)
             except (SystemExit, KeyboardInterrupt) as exc:
@@ -82,6 +86,7 @@ class Lifecycle:
                 if not serving.done():
                     loop.run_until_complete(serving)
                 raise
+        return signalled.interrupted
 
     async def serve(self, callback: Callback, error_handler: ErrorHandler | None) -> None:
         """Run on the loop that runs here, until closed.

@@ -51,7 +51,8 @@ def test_the_programs_of_the_readme_talk_to_each_other(tmp_path: Path) -> None:
             assert client.finish(30) == ["Ada said: Hello, lobby!"]
         if sys.platform != "win32":  # where a test cannot press Ctrl-C
             server.interrupt()
-            server.finish(30)
+            server.wait(30)
+            assert server.errors.endswith("KeyboardInterrupt")
 
 
 def test_the_programs_of_the_readme_take_twenty_lines() -> None:

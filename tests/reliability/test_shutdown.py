@@ -511,7 +511,7 @@ def test_a_signal_takes_the_same_path(
                 peer.send("go on")
             graceful = ["held"] if how == "terminate" else []
             assert farewell(peer) == [*graceful, "DISCONN"]
-        cancelled = [] if how == "terminate" else ["cancelled"]
+        cancelled = [] if how == "terminate" else ["cancelled", "interrupted"]
         assert program.finish() == [f"port {port}", *cancelled, "after start"]
         assert program.errors == ""
 

@@ -5,6 +5,7 @@ The game itself is the three lines of ``relay``. The rest counts and answers the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -58,7 +59,8 @@ def serve(server: HiSockServer, counts: Counts) -> None:
 
     say("ready", port=server.addr[1], framing=IMPLEMENTATION)
     listen(obey)
-    server.start()
+    with contextlib.suppress(KeyboardInterrupt):  # the director tells how it ended
+        server.start()
 
 
 def main(argument: str) -> None:

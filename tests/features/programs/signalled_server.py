@@ -15,5 +15,8 @@ def on_send(client):
 
 
 print("port", server.addr[1])
-server.start()
-print("after start")
+try:
+    server.start()
+    print("after start")
+except KeyboardInterrupt:
+    print("interrupted", server.closed)

@@ -26,7 +26,10 @@ def main() -> None:
         server.send_client(client, "held")
 
     print(f"port {server.addr[1]}", flush=True)
-    server.start()
+    try:
+        server.start()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
     print("after start", flush=True)
 
 
