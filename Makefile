@@ -21,6 +21,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
 # The interpreter is part of the stamp's name, so that another PYTHON makes the environment anew.
 TAG := $(shell $(PYTHON) -c "import sys; print('%s-%d.%d' % (sys.implementation.name, *sys.version_info[:2]))")
+SUFFIX := $(shell $(PYTHON) -c "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))")
 ifeq ($(TAG),)
 $(error $(PYTHON) does not run; give another one: make PYTHON=/path/to/python3)
 endif
@@ -142,7 +143,7 @@ $(READY): $(MADE) $(SOURCES)
 	touch $@
 
 # Somebody removed the extension: build it again rather than test the wrong core.
-ifeq ($(CORE)$(wildcard hisock/_framing.*.so),compiled)
+ifeq ($(CORE)$(wildcard hisock/_framing$(SUFFIX)),compiled)
 $(READY): rebuild
 endif
 
