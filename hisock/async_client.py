@@ -76,6 +76,7 @@ class AsyncHiSockClient(ClientBase, Ordering):
         ClientBase.__init__(self, addr, options, waiting, self)
         self.deferred = None
         self.deferred_bytes = 0
+        self.deferred_changes = 0
         self._held_up = False
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()

@@ -59,6 +59,9 @@ class HiSockServer(Sending, Receiving, Membership):
     :param on_flood: what becomes of a client that sends more: ``"disconnect"``, or ``"pause"``,
         which reads no more from it until the average is right again.
     :param send_buffer: bytes that may wait for one client to take them.
+    :param latest_ahead: how many batches of messages that were sent with ``latest`` may be on
+        their way to a client at once; 0 for any number. With 2, a client that stops reads two old
+        states at most when it goes on, instead of all that fit into the buffers of both systems.
     :param on_slow: what becomes of a client for which more waits: ``"disconnect"``; ``"drop"``,
         which sends it nothing new until it has caught up; or a function of the client and the
         bytes that wait, which returns one of the two, or ``None`` to wait until as much again
@@ -100,6 +103,7 @@ class HiSockServer(Sending, Receiving, Membership):
         rate_limit: tuple[float, float] | None = None,
         on_flood: OnFlood = "disconnect",
         send_buffer: int = 4 * 1024 * 1024,
+        latest_ahead: int = 0,
         on_slow: OnSlow = "disconnect",
         announce: Announce = "all",
         hide_addresses: bool = False,
@@ -127,6 +131,7 @@ class HiSockServer(Sending, Receiving, Membership):
             hide_addresses=hide_addresses,
             unique_names=unique_names,
             send_buffer=send_buffer,
+            latest_ahead=latest_ahead,
             on_slow=on_slow,
             rate_limit=rate_limit,
             on_flood=on_flood,

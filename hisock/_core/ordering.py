@@ -21,13 +21,15 @@ class Ordering:
 
     :ivar busy: how many handlers must end before the next frame may be handled.
     :ivar deferred: the frames that came meanwhile.
+    :ivar deferred_changes: how many of them change the client's name or group.
     """
 
-    __slots__ = ("_held_up", "busy", "deferred", "deferred_bytes")
+    __slots__ = ("_held_up", "busy", "deferred", "deferred_bytes", "deferred_changes")
 
     busy: int
     deferred: deque[RawFrame] | None
     deferred_bytes: int
+    deferred_changes: int
     _held_up: bool
     #: The client, where the peer is one.
     info: Any
@@ -55,19 +57,33 @@ class Ordering:
             self.deferred = deque()
         for command, message in frames:
             if command is None:
-                urgent = message is not None and message.startswith(protocol.REPLY)
+                urgent = self._is_urgent(message or b"")
             else:
                 urgent = not events.handles(command) and (
                     not events.has_wildcard or events.waiting.wants(command, source)
                 )
             if not urgent:
-                self.deferred.append((command, message))
-                self.deferred_bytes += len(message or b"")
+                self._keep(self.deferred, command, message)
             elif command is None:
                 self.take_raw(message or b"")
             else:
                 events.handle(self, command, message)
         self.pause_if_much()
+
+    def _keep(self, kept: deque[RawFrame], command: str | None, message: bytes | None) -> None:
+        kept.append((command, message))
+        self.deferred_bytes += len(message or b"")
+        self.deferred_changes += _is_change(command, message)
+
+    def _is_urgent(self, payload: bytes) -> bool:
+        """Whether a frame without a command overtakes those that wait.
+
+        No handler sees these, and the other side waits for what they bring. But who a client is
+        can be told only after the changes of name and group that it has asked for before.
+        """
+        if payload.startswith(protocol.GET_CLIENT):
+            return not self.deferred_changes
+        return payload.startswith(protocol.URGENT)
 
     def pause_if_much(self) -> None:
         """Read no more while many frames are kept."""
@@ -84,8 +100,13 @@ class Ordering:
             return None
         frame = self.deferred.popleft()
         self.deferred_bytes -= len(frame[1] or b"")
+        self.deferred_changes -= _is_change(*frame)
         few = len(self.deferred) <= DEFERRED_FRAMES // 2
         if self._held_up and few and self.deferred_bytes <= DEFERRED_BYTES // 2:
             self._held_up = False
             self.set_reading(True)
         return frame
+
+
+def _is_change(command: str | None, message: bytes | None) -> bool:
+    return command is None and message is not None and message.startswith(protocol.CHANGES)

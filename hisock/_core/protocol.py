@@ -32,6 +32,11 @@ REJECT: Final = b"$REJECT$"
 CALL: Final = b"$CALL$"
 REPLY: Final = b"$REPLY$"
 
+#: What no handler of the program sees, and the other side waits for.
+URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY)
+#: What changes who a client is.
+CHANGES: Final = (CHANGE_NAME, CHANGE_GROUP)
+
 #: The reserved names, each with whether data may follow it.
 _RESERVED: Final = {
     HELLO: True,

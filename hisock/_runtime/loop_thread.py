@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from threading import get_ident
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class LoopThread:
@@ -68,6 +70,22 @@ class LoopThread:
         except RuntimeError:
             return False
         return True
+
+    def spread(self, items: Iterable[V], func: Callable[[V], object], each: int) -> None:
+        """Call a function for every item, for so many in one iteration of the loop.
+
+        For work that takes long, so that the loop reads and writes in between.
+        """
+        left = iter(items)
+
+        def take_some() -> None:
+            some = list(itertools.islice(left, each))
+            for item in some:
+                func(item)
+            if len(some) == each:
+                self.loop.call_soon(take_some)
+
+        take_some()
 
     def later(self, seconds: float, func: Callable[[], None]) -> None:
         """Call a function in so many seconds, unless :meth:`end` comes before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -152,15 +153,19 @@ def require_path(path: str) -> None:
 
 
 def _is_left_over(path: str) -> bool:
-    """Whether a path is a socket of a server that no longer runs."""
+    """Whether a path is proven to be a socket of a server that no longer runs.
+
+    Only a connection that is refused proves it. One that would have to wait has a server whose
+    queue is full, and a socket of another type (EPROTOTYPE) has an owner as well.
+    """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
     except OSError:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(path) != 0
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def is_unix(sock: socket.socket) -> bool:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _ANTECHAMBER = 64
 #: Seconds between finding a client silent and ending its connection.
 SECOND_LOOK = 0.05
+#: Connections ended in one iteration of the loop, where many are silent at once.
+MOST_ENDS = 16
 
 
 class Admission:
@@ -112,15 +114,21 @@ class Admission:
         hub = self._hub
         now = hub.loop.time()
         self._timer = None
-        for connection, deadline in list(self._awaiting_hello.items()):
+        overdue: list[Connection] = []
+        for connection, deadline in self._awaiting_hello.items():
             if deadline > now:
-                self._timer = hub.loop.call_at(deadline, self._check_hellos)
+                # Several at a time: each look begins with those that are overdue already.
+                following = max(deadline, now + SECOND_LOOK)
+                self._timer = hub.loop.call_at(following, self._check_hellos)
                 break
             if connection not in self._overdue:
-                # A hello may have come while a handler kept the loop; then it is read before the
-                # second look.
                 self._overdue.add(connection)
-                hub.loop.call_later(SECOND_LOOK, self._check_overdue, connection)
+                overdue.append(connection)
+        if overdue:
+            # A hello may have come while a handler kept the loop; then it is read before the
+            # second look.
+            spread = hub.thread.spread
+            hub.loop.call_later(SECOND_LOOK, spread, overdue, self._check_overdue, MOST_ENDS)
 
     def _check_overdue(self, connection: Connection) -> None:
         self._overdue.discard(connection)

@@ -104,6 +104,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self.calls = CallTable()
         self.deferred = None
         self.deferred_bytes = 0
+        self.deferred_changes = 0
         self._held_up = False
         self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
@@ -277,8 +278,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         # Nothing is handled before the client is let in.
         kept = self.deferred = deque() if self.deferred is None else self.deferred
         for command, message in frames:
-            kept.append((command, message))
-            self.deferred_bytes += len(message or b"")
+            self._keep(kept, command, message)
         self.pause_if_much()
 
     def begin(self) -> None:

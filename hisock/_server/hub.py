@@ -86,6 +86,8 @@ class Hub:
         self.overfull = self.pressure.outbox_full
         self.options = options
         self.header_len = options.header_len
+        #: The frame that asks a client whether it is there.
+        self.question = protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
         self.registry: Registry[Connection] = Registry()
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
         self.door = Admission(self)
@@ -193,7 +195,7 @@ class Hub:
             return
         if connection.features is not None:
             codec = self.events.codec.name
-            connection.outbox.write(protocol.build_server_hello(codec, self.header_len))
+            connection.writer.write_control(protocol.build_server_hello(codec, self.header_len))
         self.joins += 1
         self.registry.add(connection)
         self._tell(protocol.CLIENT_JOINED, connection)
@@ -284,6 +286,8 @@ class Hub:
         """End all connections, without announcing each to all the others that end too."""
         for connection in self._expel_all(force):
             connection.finish()
+            gone = ConnectionLost(f"{connection.info} is no longer connected")
+            self.events.waiting.close_source(connection.info.ip, gone)
 
     def say_goodbye(self) -> None:
         """Tell all connections ``$DISCONN$``, behind what waits for them; others end them."""

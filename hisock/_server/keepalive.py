@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hisock._core import protocol
-from hisock._server.admission import SECOND_LOOK
-from hisock.framing import fan_out
+from hisock._server.admission import MOST_ENDS, SECOND_LOOK
 
 if TYPE_CHECKING:
+    from hisock._server.connection import Connection
     from hisock._server.hub import Hub
 
 
@@ -29,8 +28,7 @@ class Keepalive:
         hub = self._hub
         for connection in hub.registry:
             connection.alive = False
-        frame = protocol.build_reserved(protocol.KEEPALIVE, header_len=hub.header_len)
-        fan_out(hub.registry.everyone, frame)
+            connection.writer.ask(hub.question)
         hub.thread.later(hub.options.keepalive_timeout, self._time_is_over)
 
     def _time_is_over(self) -> None:
@@ -39,8 +37,10 @@ class Keepalive:
         self._hub.thread.later(SECOND_LOOK, self._end_silent)
 
     def _end_silent(self) -> None:
-        seconds = self._hub.options.keepalive_timeout
-        for connection in self._hub.registry:
-            if not connection.alive and not connection.waits_for_us:
-                connection.fail("keepalive", f"no answer to the keepalive within {seconds:g} s")
+        self._hub.thread.spread(self._hub.registry, self._end_if_silent, MOST_ENDS)
         self.start()
+
+    def _end_if_silent(self, connection: Connection) -> None:
+        if not connection.alive and not connection.waits_for_us:
+            seconds = self._hub.options.keepalive_timeout
+            connection.fail("keepalive", f"no answer to the keepalive within {seconds:g} s")

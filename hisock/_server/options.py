@@ -43,6 +43,7 @@ class ServerOptions:
     hide_addresses: bool
     unique_names: bool
     send_buffer: int
+    latest_ahead: int
     on_slow: OnSlow
     rate_limit: tuple[float, float] | None
     on_flood: OnFlood
@@ -60,5 +61,5 @@ class ServerOptions:
             require(getattr(self, name) > 0, name, getattr(self, name))
         for name in ("max_message_size", "max_buffered", "send_buffer"):
             require(getattr(self, name) > 0, name, getattr(self, name))
-        for name in ("max_connections", "max_connections_per_ip"):
+        for name in ("max_connections", "max_connections_per_ip", "latest_ahead"):
             require(getattr(self, name) >= 0, name, getattr(self, name))

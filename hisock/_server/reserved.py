@@ -39,6 +39,7 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
     """
     hub = connection.hub
     if name == protocol.KEEPALIVE_ACK:
+        connection.writer.confirmed()
         return
     if name == protocol.LEAVE:
         hub.leave(connection, "left", "it said goodbye", goodbye=True)

@@ -39,6 +39,7 @@ class Writer:
         "_latest_bytes_before",
         "_latest_frames_before",
         "_transport",
+        "_unanswered",
         "dropped",
         "latest",
         "latest_bytes",
@@ -63,6 +64,8 @@ class Writer:
         self._control_bytes = 0
         self._ending = False
         self._hub = hub
+        #: Questions whether the client is there, to which it has not answered yet.
+        self._unanswered = 0
         #: The longest chunk that was written at once, where that was longer than may wait.
         self._largest = 0
         # What was taken already, for statistics.
@@ -164,6 +167,18 @@ class Writer:
             self._hub.overfull(self._connection)
         return True
 
+    def ask(self, question: bytes) -> None:
+        """Ask whether the client is there."""
+        self._unanswered += 1
+        self.write_control(question)
+
+    def confirmed(self) -> None:
+        """The client has answered a question, and so has read what came before it."""
+        if self._unanswered:
+            self._unanswered -= 1
+        if self.latest is not None and not self.paused:
+            self._hub.flushing.add(self._connection)
+
     def _take_latest(self) -> list[bytes]:
         with self._hub.lock:
             frames = list((self.latest or {}).values())
@@ -175,8 +190,15 @@ class Writer:
         return frames
 
     def _add_latest(self, chunks: list[bytes]) -> None:
+        most = self._hub.options.latest_ahead
+        if most and self._unanswered >= most and not self._ending:
+            return  # confirmed() comes back to it
         size = self.latest_bytes
         frames = self._take_latest()
+        if most:
+            # The answer tells that the client has read them, which the system cannot.
+            self._unanswered += 1
+            frames.append(self._hub.question)
         if len(frames) > 1 and size <= _MOST_JOINED:
             frames = [b"".join(frames)]
         chunks += frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -407,3 +408,31 @@ def test_addresses_that_fail_leave_no_descriptor_open(serve: Any, path: Path) ->
             hisock.connect(path.with_name("nobody.sock"))
     assert len(os.listdir(folder)) == before
     assert not path.exists()
+
+
+@unix
+def test_a_server_whose_queue_is_full_keeps_its_path(path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(path))
+        busy.listen(0)
+        for _ in range(10):
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            if waiting.connect_ex(str(path)):
+                break
+        else:
+            pytest.skip("this system's queues are longer")
+        inode = path.stat().st_ino
+        with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+            hisock.HiSockServer(path)
+        assert path.stat().st_ino == inode
+
+
+@unix
+def test_a_socket_of_another_type_keeps_its_path(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(OSError):  # noqa: PT011
+            hisock.HiSockServer(path)
+        assert path.is_socket()

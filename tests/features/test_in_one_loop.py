@@ -292,3 +292,20 @@ async def test_a_client_may_close_when_the_server_has_just_gone() -> None:
             await turns(3)
             peer.close()
             await within(client.close())
+
+
+def test_who_waits_for_a_client_hears_that_all_were_disconnected() -> None:
+    async def main() -> None:
+        joined = asyncio.Event()
+        async with hisock.HiSockServer(("127.0.0.1", 0)) as server:
+            server.on("join")(lambda client: joined.set())
+            client = await hisock.async_connect(server.addr, name="Ada")
+            await joined.wait()
+            waiting = asyncio.ensure_future(server.wait_for("never", client="Ada"))
+            await asyncio.sleep(0)
+            server.disconnect_all_clients()
+            with pytest.raises(hisock.ConnectionLost):
+                await asyncio.wait_for(waiting, 10)
+            await client.close()
+
+    asyncio.run(main())

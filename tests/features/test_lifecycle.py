@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 import threading
@@ -442,3 +443,54 @@ def test_update_sees_the_end(make_server: MakeServer, events: Events) -> None:
         while not client.closed:
             client.update()
     assert events.seen == [("forced",)]
+
+
+def test_close_that_overtakes_start_ends_it(make_server: MakeServer) -> None:
+    """Another thread closes the server when ``start`` has looked whether it is closed."""
+    server = hisock.HiSockServer(("127.0.0.1", 0))
+    life = server._life
+    begin = life._begin
+
+    def overtaken(callback: Any, error_handler: Any) -> bool:
+        server.close()
+        return begin(callback, error_handler)
+
+    life._begin = overtaken  # type: ignore[method-assign]
+    starting = threading.Thread(target=server.start, daemon=True)
+    starting.start()
+    starting.join(PATIENCE)
+    assert not starting.is_alive()
+    assert server.closed
+
+
+def test_start_on_a_thread_whose_loop_runs_says_what_to_do_instead() -> None:
+    async def main() -> None:
+        with hisock.HiSockServer(("127.0.0.1", 0)) as server:
+            with pytest.raises(RuntimeError, match=r"await serve\(\)"):
+                server.start()
+            async with server:
+                client = await hisock.async_connect(server.addr)
+                await client.close()
+
+    asyncio.run(main())
+
+
+def test_start_in_a_handler_of_a_server_that_runs_is_an_error(
+    make_server: MakeServer, make_peer: MakePeer, events: Events
+) -> None:
+    server = make_server()
+    other = hisock.HiSockServer(("127.0.0.1", 0))
+
+    @server.on("again")
+    def again(client: hisock.ClientInfo) -> None:
+        for each in (server, other):
+            try:
+                each.start()
+            except RuntimeError as exc:
+                events.add("refused", str(exc))
+
+    server.start()
+    with other:
+        make_peer(server).send("again")
+        events.wait_for("refused", count=2)
+    assert events.named("refused")[0][-1] == "the server is running already"

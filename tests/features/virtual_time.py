@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
 from typing import Any
 
 
@@ -26,12 +27,18 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """asyncio's loop on a clock of its own.
 
+    :ivar after_each_turn: called after each iteration.
     :ivar now: the time of the loop, in seconds; a handler that "takes long" adds to it.
     """
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self.after_each_turn: Callable[[], object] = lambda: None
+
+    def _run_once(self) -> None:
+        super()._run_once()  # type: ignore[misc]
+        self.after_each_turn()
 
     def time(self) -> float:
         return self._jumping.now

@@ -154,3 +154,24 @@ def test_small_messages_of_accepted_clients_are_not_held_back(start_server: Star
     server = start_server(wire)
     with Peer.joined(server.addr):
         assert nodelay[0]
+
+
+@pytest.mark.parametrize("chosen", ["asyncio", "auto"])
+def test_a_client_that_is_reset_before_it_is_accepted_keeps_its_address(chosen: Any) -> None:
+    """It has none to ask for by then, and must not be taken for one on a Unix socket."""
+    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0), loop=chosen)
+    asked: list[tuple[str, int]] = []
+    server.authenticate(lambda request: asked.append(request.addr))
+    expected: list[tuple[str, int]] = []
+    for _ in range(20):
+        peer = Peer(server.addr)
+        expected.append(peer.addr)
+        peer.hello("Ada")
+        peer.reset()
+    with server:
+        server.start()
+        last = Peer(server.addr)
+        last.hello("Bob")
+        eventually(lambda: last.addr in asked, "the last one is asked about")
+        last.close()
+    assert set(asked) <= {*expected, last.addr}
