@@ -17,16 +17,15 @@ from hisock._runtime import loops, sockets
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.sockets import Address
 from hisock._runtime.tls import ServerTLS, server_context
-from hisock._server.authentication import bind_authenticate
 from hisock._server.hub import Hub
 from hisock._server.lifecycle import Lifecycle
 from hisock._server.membership import Membership
 from hisock._server.options import Announce, OnFlood, OnSlow, ServerOptions
 from hisock._server.receiving import Receiving
+from hisock._server.registering import Registering
 from hisock._server.runner import HandlerRunner
 from hisock._server.sending import Sending
 from hisock._server.stats import ServerStats
-from hisock._server.ticks import Tick
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,7 +33,7 @@ S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 
 
-class HiSockServer(Sending, Receiving, Membership):
+class HiSockServer(Registering, Sending, Receiving, Membership):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -157,70 +156,6 @@ class HiSockServer(Sending, Receiving, Membership):
         self.addrs: list[Any] = [one.addr for one in listening]
         #: The first of them.
         self.addr: Any = self.addrs[0]
-
-    # -- handlers
-
-    def on(
-        self,
-        command: str,
-        threaded: bool = False,
-        override: bool = False,
-        concurrent: bool = False,
-        replace: bool = False,
-    ) -> Callable[[F], F]:
-        """Register a handler: ``@server.on("command")``.
-
-        Handlers of commands take ``(client, message)``, ``(client)`` or nothing; the annotation of
-        the message says what it is cast to. What a handler returns is the reply, if the command
-        came as a call. The reserved events are ``join(client)``,
-        ``leave(client)``, ``name_change(client, old, new)``, ``group_change(client, old, new)``,
-        ``message(client, command, message)`` or ``message(client, raw)``, and
-        ``*(client, command, message)`` for what nobody else takes.
-
-        :param command: what it handles.
-        :param threaded: run it in a thread of its own, where it may block. A client has at most 64
-            threads at a time, of 256 for all; what it sends beyond that waits for one.
-        :param override: take a reserved name as an ordinary command; the event no longer fires.
-        :param concurrent: for ``async def``: handle what the client sends next without waiting
-            for its end.
-        :param replace: take the place of a handler that is registered already; without it, a
-            second one does so with a warning.
-        :raises ValueError: the command is empty or holds a ``$...$`` pair.
-        :raises TypeError: the handler's arguments do not fit the event.
-        """
-        return self._events.on(command, threaded, override, concurrent, replace)
-
-    def every(self, interval: float) -> Callable[[F], F]:
-        """Register a tick: ``@server.every(1 / 20)``.
-
-        The function, plain or async, takes the seconds since its last call, or nothing. Ticks do
-        not drift, and late ones are skipped; see :class:`hisock._server.ticks.Tick`.
-
-        :param interval: seconds between two ticks.
-        :raises ValueError: the interval is not more than 0.
-        :raises TypeError: it is missing, as in ``@server.every``.
-        """
-        if callable(interval):
-            raise TypeError("a tick has an interval: write @server.every(seconds)")
-
-        def register(func: F) -> F:
-            self._hub.ticks.add(Tick(interval, func))
-            return func
-
-        return register
-
-    def authenticate(self, func: F) -> F:
-        """Have a function decide who may join: ``@server.authenticate``.
-
-        It takes the :class:`JoinRequest`, or those of ``name``, ``group``, ``addr`` and ``token``
-        that it names as its arguments; it may be async. It returns to let the client in, and
-        raises :class:`Reject` not to. Before that nothing the client sends is handled, and nobody
-        is told of it.
-
-        :raises TypeError: it takes something else.
-        """
-        self._hub.door.authenticate = bind_authenticate(func)
-        return func
 
     # -- running
 
