@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from hisock._client.base import client_text
 from hisock._client.blocking_driver import BlockingDriver
+from hisock._client.connector import ServerConnector
+from hisock._client.face import ClientFace
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
-from hisock._core import protocol
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo, ClientRef
-from hisock._core.waiting import Frame
-from hisock._runtime.sockets import RemoteAddress, address_text, host_of
+from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
-from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out, return_frame
-from hisock.exceptions import (
-    ConnectionLost,
-    ConnectionRejected,
-)
+from hisock.exceptions import ConnectionLost, ConnectionRejected
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
 
-logger = logging.getLogger("hisock.client")
 C = TypeVar("C", bound="HiSockClient")
 T = TypeVar("T")
 
-#: How often :meth:`HiSockClient.update` reads at most, so that a busy server cannot keep it.
-_READS_PER_UPDATE = 16
 
-
-class HiSockClient(BlockingDriver):
+class HiSockClient(ClientFace):
     """A client: connects, says hello, and may send at once.
 
     What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
@@ -65,6 +55,8 @@ class HiSockClient(BlockingDriver):
     :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
 
+    _driver: BlockingDriver
+
     def __init__(
         self,
         addr: RemoteAddress,
@@ -93,14 +85,11 @@ class HiSockClient(BlockingDriver):
             token=token,
             reconnect=Reconnect.of(reconnect),
             offline_buffer=offline_buffer,
-            tls=client_context(ssl),
-            host=server_hostname or host_of(addr),
         )
-        super().__init__(addr, options)
+        context, host = client_context(ssl), server_hostname or host_of(addr)
+        self._driver = BlockingDriver(ServerConnector(addr, context, host), options)
         #: When the client connected, in seconds since the epoch.
         self.connect_time = time.time()
-        if options.wants_answer:
-            self._await_answer(timeout)
 
     # -- running
 
@@ -120,8 +109,8 @@ class HiSockClient(BlockingDriver):
         :raises KeyboardInterrupt: Ctrl-C was pressed. The client is not closed, and may still send.
         :raises RuntimeError: the client is running already.
         """
-        self._prepare(callback, error_handler)
-        self._run()
+        self._driver.prepare(callback, error_handler)
+        self._driver.run()
 
     def run(
         self,
@@ -131,43 +120,6 @@ class HiSockClient(BlockingDriver):
         """The same as :meth:`start`."""
         self.start(callback, error_handler)
 
-    def _prepare(
-        self,
-        callback: Callable[[], Any] | None,
-        error_handler: Callable[[Exception], Any] | None,
-    ) -> None:
-        if self._started:
-            raise RuntimeError("the client is running already")
-        self._started = True
-        self._error_handler = error_handler
-        self._events.callback = callback
-        self._events.refresh()
-
-    def _run(self) -> None:
-        if not self._take_turn():
-            return
-        try:
-            while not self._closed:
-                self._dispatch(None)
-                if not self._closed:
-                    self._fetch(None)
-        except KeyboardInterrupt:
-            # The program may still send, receive, or start again; it closes when it is done.
-            self._started = False
-            raise
-        except SystemExit:
-            self.close()
-            raise
-        finally:
-            self._end_turn()
-            if self._closed:
-                self._workers.close(timeout=1.0)
-        reason = self._reason_to_tell()
-        if reason is not None:
-            if self._error_handler is None:
-                raise reason
-            self._error_handler(reason)
-
     def update(self, max_messages: int | None = None) -> int:
         """Handle what has arrived, and return without waiting; for loops that call it each frame.
 
@@ -176,23 +128,17 @@ class HiSockClient(BlockingDriver):
         :raises ConnectionLost: the connection has ended; once, then the client is closed.
         :raises ConnectionRejected: the server did not let the client in; once.
         """
-        reason = self._reason_to_tell()
-        if reason is not None:
-            raise reason
-        if self._closed or not self._take_turn(timeout=0):
-            return 0
-        handled = 0
-        try:
-            for _ in range(_READS_PER_UPDATE):
-                handled += self._dispatch(None if max_messages is None else max_messages - handled)
-                if self.closed or handled == max_messages or not self._fetch(0):
-                    break
-        finally:
-            self._end_turn()
-        reason = self._reason_to_tell()
-        if reason is not None:
-            raise reason
-        return handled
+        return self._driver.update(max_messages)
+
+    def close(self, emit_leave: bool = True) -> None:
+        """Say goodbye and close. Closing twice does nothing. From any thread.
+
+        What was sent before still reaches the server, if it takes it within a second. A thread
+        that is in :meth:`send` then raises :class:`ClientDisconnected`.
+
+        :param emit_leave: tell the server with ``$USRCLOSE$``.
+        """
+        self._driver.close(emit_leave)
 
     def __enter__(self: C) -> C:
         return self
@@ -217,16 +163,9 @@ class HiSockClient(BlockingDriver):
         :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
             and the offline buffer is full.
         """
-        frame = build_command(command, self._message_of(content), self.header_len)
-        self._waiting.asked(threading.current_thread())
-        if self._online:
-            try:
-                self._write(frame)
-                return
-            except ConnectionLost:
-                if self._reconnect is None:
-                    raise
-        self._send_offline(frame)
+        driver = self._driver
+        message = driver.message_of(content)
+        driver.send(build_command(command, message, driver.options.header_len))
 
     # -- receiving
 
@@ -260,19 +199,9 @@ class HiSockClient(BlockingDriver):
         :raises ClientDisconnected: the client is closed.
         :raises RuntimeError: called by a handler on the client's own loop.
         """
-        self._not_while_handling("recv()")
-        cast = self._codec.cast_for(recv_as)
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
-        self._waiting.add((recv_on, None), waiter, threading.current_thread())
-        try:
-            frame = self._wait(waiter, timeout)
-        except TimeoutError:
-            raise frame_timed_out(recv_on, timeout) from None
-        except KeyboardInterrupt:
-            return_frame(waiter, self._events.put_back)
-            raise
-        finally:
-            self._waiting.remove((recv_on, None), waiter)
+        driver = self._driver
+        cast = driver.codec.cast_for(recv_as)
+        frame = driver.recv(recv_on, timeout)
         return cast_message(frame.command, cast, frame.message)
 
     # -- calling
@@ -307,22 +236,9 @@ class HiSockClient(BlockingDriver):
         :raises InvalidTypeCast: the reply does not fit ``type``.
         :raises RuntimeError: called by a handler on the client's own loop.
         """
-        self._not_while_handling("call()")
-        cast = self._codec.cast_for(type)
-        encoded = self._encode(content)
-        if self._server_knows_calls is None:
-            self._await_answer(timeout)
-        self._require_calls(command)
-        waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
-        number = self._calls.add(waiter)
-        try:
-            call = protocol.Call(number, command, encoded)
-            self._write(protocol.build_call(call, self.header_len))
-            message = self._wait(waiter, timeout)
-        except TimeoutError:
-            raise call_timed_out(command, timeout) from None
-        finally:
-            self._calls.forget(number)
+        driver = self._driver
+        cast = driver.codec.cast_for(type)
+        message = driver.call(command, driver.codec.encode_exactly(content), timeout)
         return cast_message(command, cast, message)
 
     # -- who is there
@@ -336,34 +252,21 @@ class HiSockClient(BlockingDriver):
         :param get_as_dict: return a dict.
         :param timeout: seconds to wait for the answer; ``None`` waits for ever.
         :raises ClientNotFound: nobody has it.
+        :raises ValueError: the name is longer than 1024 characters.
         :raises ServerException: the server answered with another error.
         :raises TimeoutError: no answer came in time.
         :raises RuntimeError: called by a handler on the client's own loop.
         """
-        self._not_while_handling("get_client()")
-        who = client_text(client)
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
-        with self._asking:
-            self._asked_for_clients.append(waiter)
-            self._write_reserved(protocol.GET_CLIENT, who.encode())
-        try:
-            frame = self._wait(waiter, timeout)
-        except TimeoutError:
-            raise TimeoutError(f"the server did not answer within {timeout} seconds") from None
-        info = self._parse_client_answer(who, frame.message or b"")
+        info = self._driver.get_client(client, timeout)
         return info.as_dict() if get_as_dict else info
 
     def get_client_addr(self) -> Any:
         """The client's own address, as the server sees it where nothing translates addresses."""
-        return self._link.local_addr
+        return self._driver.session.link.local_addr
 
     def fileno(self) -> int:
         """The socket's descriptor, for ``select`` and ``selectors``; -1 when it is closed."""
-        return self._link.socket.fileno()
-
-    def __repr__(self) -> str:
-        state = "closed, was connected" if self._closed else "connected"
-        return f"<{type(self).__name__} {state} to {address_text(self.addr)}>"
+        return self._driver.session.link.socket.fileno()
 
 
 class ThreadedHiSockClient(HiSockClient):
@@ -386,22 +289,22 @@ class ThreadedHiSockClient(HiSockClient):
             :class:`ConnectionLost` when the connection ends.
         :raises RuntimeError: the client is running already.
         """
-        self._prepare(callback, error_handler)
+        self._driver.prepare(callback, error_handler)
         self._thread = threading.Thread(target=self._run_thread, name="hisock-client")
         self._thread.start()
 
     def _run_thread(self) -> None:
         try:
-            self._run()
+            self._driver.run()
         except (ConnectionLost, ConnectionRejected, SystemExit):
-            pass  # the reason is logged, and everybody who waits has been told
+            pass  # the reason is logged, and all who wait have been told
 
     def close(self, emit_leave: bool = True) -> None:
         """Close the client and wait for its thread to end, unless this is that thread."""
         super().close(emit_leave)
         thread = self._thread
         here = threading.current_thread()
-        if thread is not None and thread is not here and here not in self._workers:
+        if thread is not None and thread is not here and here not in self._driver.workers:
             thread.join()
 
     def join(self, timeout: float | None = None) -> None:
@@ -419,10 +322,32 @@ def connect(
     group: str | None = None,
     header_len: int = DEFAULT_HEADER_LEN,
     cache_size: int = -1,
-    **options: Any,
+    *,
+    max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
+    timeout: float | None = 10.0,
+    codec: str = "json",
+    token: str | None = None,
+    reconnect: Reconnect | bool | None = None,
+    offline_buffer: int = 0,
+    ssl: ClientTLS = None,
+    server_hostname: str | None = None,
 ) -> HiSockClient:
-    """Make a :class:`HiSockClient`; it has the same parameters."""
-    return HiSockClient(addr, name, group, header_len, cache_size, **options)
+    """Make a :class:`HiSockClient`; parameters and errors as for :class:`HiSockClient`."""
+    return HiSockClient(
+        addr,
+        name,
+        group,
+        header_len,
+        cache_size,
+        max_message_size=max_message_size,
+        timeout=timeout,
+        codec=codec,
+        token=token,
+        reconnect=reconnect,
+        offline_buffer=offline_buffer,
+        ssl=ssl,
+        server_hostname=server_hostname,
+    )
 
 
 def threaded_connect(
@@ -431,7 +356,29 @@ def threaded_connect(
     group: str | None = None,
     header_len: int = DEFAULT_HEADER_LEN,
     cache_size: int = -1,
-    **options: Any,
+    *,
+    max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
+    timeout: float | None = 10.0,
+    codec: str = "json",
+    token: str | None = None,
+    reconnect: Reconnect | bool | None = None,
+    offline_buffer: int = 0,
+    ssl: ClientTLS = None,
+    server_hostname: str | None = None,
 ) -> ThreadedHiSockClient:
-    """Make a :class:`ThreadedHiSockClient`; it has the same parameters."""
-    return ThreadedHiSockClient(addr, name, group, header_len, cache_size, **options)
+    """Make a :class:`ThreadedHiSockClient`; parameters and errors as for :class:`HiSockClient`."""
+    return ThreadedHiSockClient(
+        addr,
+        name,
+        group,
+        header_len,
+        cache_size,
+        max_message_size=max_message_size,
+        timeout=timeout,
+        codec=codec,
+        token=token,
+        reconnect=reconnect,
+        offline_buffer=offline_buffer,
+        ssl=ssl,
+        server_hostname=server_hostname,
+    )

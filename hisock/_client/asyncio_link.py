@@ -1,56 +1,85 @@
-"""One connection of an asynchronous client."""
+"""One connection of an asynchronous client: a protocol of the loop, with its session."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
 
+from hisock._client.inbox import Inbox, Pauses
+from hisock._client.session import End, Owner, Session, State, goodbye_in
+from hisock._client.vigil import Verdict, Vigil
+from hisock._core import protocol
 from hisock._core.jobs import RawFrame
+from hisock._runtime.loops import write_chunks
 from hisock.exceptions import ConnectionLost, FramingError
-from hisock.framing import Decoder
+from hisock.framing import Decoder, Outbox
+
+#: Seconds that the server gets to take what was sent last, when the client closes.
+LINGER_SECONDS = 1.0
 
 
-class Listener(Protocol):
-    """Who is told of what comes."""
+class AsyncioOwner(Owner, Protocol):
+    """The client that an asyncio session belongs to."""
 
-    def received(self, stream: Stream, frames: list[RawFrame]) -> None:
+    def received(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
         """Frames have come."""
 
-    def lost(self, stream: Stream, reason: ConnectionLost) -> None:
-        """The connection has ended."""
 
+class AsyncioSession(Session, asyncio.BufferedProtocol):
+    """One connection on a loop.
 
-class Stream(asyncio.BufferedProtocol):
-    """One connection of a client: passes on what its loop tells, while it is the current one."""
+    :ivar gone: set when the transport has closed.
+    :ivar writable: set while the transport is not behind.
+    """
 
+    owner: AsyncioOwner
     transport: asyncio.Transport
 
-    def __init__(self, client: Listener, header_len: int, max_message_size: int) -> None:
-        self._client = client
-        self._decoder = Decoder(header_len, max_message_size)
+    def __init__(self, owner: AsyncioOwner, identity: tuple[str | None, str | None]) -> None:
+        super().__init__(owner, identity)
+        options = owner.options
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        self._decoder = Decoder(options.header_len, options.max_message_size)
         # As in Connection: the loop asks the decoder itself.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.writable = asyncio.Event()
         self.writable.set()
         self.gone = asyncio.Event()
-        self._broken: ConnectionLost | None = None
+        self._made = False
+        self._dirty: list[Any] = []
+        self.outbox = Outbox(self._dirty, self, self._schedule_flush, options.header_len)
+        self.pauses = Pauses(self._set_reading)
+        self.inbox = Inbox(self.pauses)
+        self._vigil: Vigil | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    # -- what the loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._made = True
+        self.state = State.GREETING
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._broken is not None:
+        if self._decoder.error is not None:
             return
         try:
             frames = self._decoder.buffer_updated(nbytes)
         except FramingError:
             frames = []
+        if self._vigil is not None:
+            self._vigil.heard(self._loop.time())
+        if frames and self.state is State.GREETING:
+            frames = self.take_greeting(frames)
+            self._begin_vigil()
         if frames:
-            self._client.received(self, frames)
+            self.owner.received(self, frames)
         if self._decoder.error is not None:
-            self._broken = ConnectionLost(
-                f"the server sent what is no frame: {self._decoder.error}"
-            )
+            reason = f"the server sent what is no frame: {self._decoder.error}"
+            self.end(End.LOST, ConnectionLost(reason))
             self.transport.abort()
 
     def eof_received(self) -> None:
@@ -65,7 +94,155 @@ class Stream(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set()
         self.writable.set()
-        reason = self._broken
-        if reason is None and exc is not None:
-            reason = ConnectionLost(f"the connection to the server ended: {exc}")
-        self._client.lost(self, reason or ConnectionLost("the server closed the connection"))
+        if self._watch is not None:
+            self._watch.cancel()
+        reason = "the server closed the connection"
+        if exc is not None:
+            reason = f"the connection to the server ended: {exc}"
+        self.end(End.LOST, ConnectionLost(reason))
+
+    # -- reading
+
+    def _set_reading(self, reading: bool) -> None:
+        if not self._made or self.transport.is_closing():
+            return
+        if not reading:
+            self.transport.pause_reading()
+            return
+        if self._vigil is not None:
+            self._vigil.heard(self._loop.time())  # while nobody reads, nothing is heard
+        self.transport.resume_reading()
+
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        """Keep frames until the handlers that run have ended.
+
+        Except what those handlers may be waiting for, or are about to, and what is the protocol's
+        own: replies, answers, keepalives, goodbyes, and frames that no handler takes.
+        """
+        for frame in frames:
+            command, payload = frame
+            if command is None:
+                urgent = self._take_control(payload or b"")
+                if self.ended:
+                    return  # nothing follows a goodbye
+            else:
+                urgent = self._is_unhandled(command)
+                if urgent:
+                    self.owner.events.handle(self, command, payload)
+            if not urgent:
+                self.inbox.put(frame)
+
+    def stash(self, frames: list[RawFrame]) -> None:
+        """Keep all frames until the client goes on with this connection."""
+        for frame in frames:
+            if frame[0] is not None or not self._take_control(frame[1] or b""):
+                self.inbox.put(frame)
+
+    def _take_control(self, payload: bytes) -> bool:
+        """Take a frame of the protocol's own that waits for no handler, if it is one."""
+        goodbye = goodbye_in([(None, payload)])
+        if goodbye is not None:
+            self.end(*goodbye)
+            return True
+        if payload == protocol.KEEPALIVE or payload.startswith(protocol.REPLY):
+            self.take_raw(payload)
+            return True
+        return self.take_client_answer(payload)
+
+    def _is_unhandled(self, command: str) -> bool:
+        events = self.owner.events
+        return not events.handles(command) and (
+            not events.has_wildcard or events.waiting.wants(command, None)
+        )
+
+    # -- the server's silence
+
+    def _begin_vigil(self) -> None:
+        if self.silence is not None and not self.ended:
+            self._vigil = Vigil(self.silence, self._loop.time())
+            self._watch = self._loop.call_at(self._vigil.due, self._look)
+
+    def _look(self) -> None:
+        vigil = self._vigil
+        if vigil is None or self.ended:
+            return
+        now = self._loop.time()
+        if self.pauses:
+            vigil.heard(now)
+        verdict = vigil.look(now)
+        if verdict is Verdict.ASK:
+            self.probe(self.outbox.write)
+        elif verdict is Verdict.LOST:
+            self.end(End.LOST, vigil.lost())
+            self.transport.abort()
+            return
+        self._watch = self._loop.call_at(vigil.due, self._look)
+
+    # -- writing
+
+    def write(self, frame: bytes) -> None:
+        """Queue a whole frame. From any thread.
+
+        :raises ConnectionLost: the connection has ended.
+        """
+        if not self.outbox.write(frame) or self.ended:
+            raise self.error()
+
+    def _schedule_flush(self) -> None:
+        if threading.get_ident() == self._thread_id:
+            self._loop.call_soon(self.flush)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self.flush)
+        except RuntimeError:
+            self._dirty.clear()  # the loop has ended
+
+    async def hand_over(self, frame: bytes) -> None:
+        """Write a frame past the queue, and wait until the system has taken it whole.
+
+        :raises ConnectionLost: the connection ended before that.
+        """
+        self.transport.set_write_buffer_limits(high=0)
+        self.transport.write(frame)
+        await self.writable.wait()
+        if self.ended or self.transport.is_closing():
+            raise self.error()
+        self.transport.set_write_buffer_limits()
+
+    def flush(self) -> None:
+        """Write what is queued to the transport."""
+        self._dirty.clear()
+        if not self._made or self.transport.is_closing():
+            return
+        chunks = self.outbox.take()
+        if chunks:
+            write_chunks(self.transport, chunks)
+
+    def shut(self, last_frame: bytes | None = None) -> None:
+        """Write what is queued and one last frame, if any, and close."""
+        if not self._made:
+            return
+        if not self.transport.is_closing():
+            if last_frame is not None:
+                self.outbox.write(last_frame)
+            self.flush()
+            self._finish()
+        self.outbox.close()
+
+    def _finish(self) -> None:
+        self._loop.call_later(LINGER_SECONDS, self.transport.abort)
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        try:
+            self.transport.write_eof()
+        except OSError:  # the server is gone already
+            self.transport.abort()
+
+    def abort(self) -> None:
+        """Close without a word."""
+        self.outbox.close()
+        if self._made:
+            self.transport.abort()
+        else:
+            self.gone.set()

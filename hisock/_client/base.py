@@ -1,345 +1,193 @@
-"""A client's side of the conversation with a server, without I/O.
+"""What the blocking and the asyncio driver of a client share, without I/O.
 
-What :class:`~hisock.client.HiSockClient`, which blocks, and
-:class:`~hisock.async_client.AsyncHiSockClient` share: who the client is, its handlers, what the
-server's reserved frames mean to it. Each adds how bytes come and go and how one waits.
+Who the client is, its handlers, the line of connections it goes through, and how it ends. Each
+driver adds how bytes come and go, and how one waits.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from hisock._client.connector import Connector
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
+from hisock._client.session import End, Session, client_info, fresh
 from hisock._core import protocol
 from hisock._core.addresses import format_addr
-from hisock._core.calls import CallTable, build_answer
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Falsy, find_codec
 from hisock._core.events import ClientEvents
-from hisock._core.jobs import RawFrame, Runner
-from hisock._core.reporting import one_line
-from hisock._core.waiting import Frame, Waiter, Waiting
+from hisock._core.jobs import Job
+from hisock._core.reporting import loggable, one_line
+from hisock._core.waiting import Waiting
+from hisock._runtime.threads import Threads
 from hisock.exceptions import (
     ClientDisconnected,
     ClientNotFound,
     ConnectionLost,
     ConnectionRejected,
     NotSupported,
-    ProtocolError,
     ServerException,
 )
 
-if TYPE_CHECKING:
-    from hisock._runtime.sockets import RemoteAddress
-
 logger = logging.getLogger("hisock.client")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ClientBase:
-    """One client, whatever its connection.
+    """One client, whatever its connections.
 
     :param waiting: who waits in ``recv``.
-    :param runner: runs the handlers that do not run on the loop, and hears of errors.
+    :ivar session: the connection that there is, or was last.
+    :ivar closed: whether the client has ended, by whichever side; ``how`` and ``ended_by`` say why.
     :raises ValueError: there is no such codec.
     """
 
-    #: Only servers tell clients apart; see :class:`hisock._core.jobs.Peer`.
-    info: ClientInfo | None = None
+    #: Whether it can run coroutines; see :class:`hisock._core.jobs.Runner`.
+    has_loop = False
+    session: Session
 
-    def __init__(
-        self,
-        addr: RemoteAddress,
-        options: ClientOptions,
-        waiting: Waiting,
-        runner: Runner,
-    ) -> None:
-        self.addr = addr
-        self._options = options
-        self.name = self.original_name = options.name
-        self.group = self.original_group = options.group
-        self.header_len = options.header_len
-        self.busy = 0
-        self._codec = find_codec(options.codec)
-        self._encode = self._codec.encode_exactly
-        #: Whether the server is of this version or of 2.0.2; ``None`` until its first frame.
-        self._modern_server: bool | None = None
-        self._waiting = waiting
-        self._events = ClientEvents(
+    def __init__(self, connector: Connector, options: ClientOptions, waiting: Waiting) -> None:
+        self.connector = connector
+        self.options = options
+        self.name = options.name
+        self.group = options.group
+        self.codec = find_codec(options.codec)
+        self.waiting = waiting
+        self.events = ClientEvents(
             waiting,
-            runner,
-            self._codec,
+            self,
+            self.codec,
             options.header_len,
             options.cache_size,
             reconnects=options.reconnect is not None,
         )
-        self._calls = CallTable()
+        self.workers = Threads("hisock-client")
+        self.error_handler: Callable[[Exception], Any] | None = None
+        self.closed = False
+        self.how: End | None = None
+        self.ended_by: Exception = ClientDisconnected("the client is closed")
         self._reconnect = options.reconnect
         self._resume = None if options.reconnect is None else secrets.token_urlsafe(16)
         self._offline = OfflineBuffer(options.offline_buffer)
-        #: Whether there is a connection; without ``reconnect``, until the client is closed.
-        self._online = True
-        self._asked_for_clients: deque[Waiter] = deque()
-        #: Who wants to know what the server's first frame is.
-        self._awaiting_answer: deque[Waiter] = deque()
-        #: Whether the server knows calls; ``None`` until its first frame.
-        self._server_knows_calls: bool | None = None
-        self._closed = False
-        #: Why the client is closed.
-        self._ended_by: Exception = ClientDisconnected("the client is closed")
-
-    def _message_of(self, content: Any) -> bytes | None:
-        """The message bytes of what is sent, as this server takes it."""
-        message = self._codec.encode(content)
-        if type(message) is not Falsy:
-            return message
-        if self._modern_server is None:
-            self._await_greeting()
-        return message.suiting(self._modern_server is True)
+        #: The name and the group that the server let the client in with last.
+        self._accepted = (options.name, options.group)
+        #: Whether the server says hello; 2.0.2 does not.
+        self._server_greets = False
 
     # -- what a driver adds
 
-    def _await_greeting(self) -> None:
+    def write(self, frame: bytes) -> None:
+        """Send a whole frame now.
+
+        :raises ConnectionLost: there is no connection.
+        :raises ClientDisconnected: the client is closed.
+        """
+        raise NotImplementedError
+
+    def await_greeting(self) -> None:
         """Wait for the server's first frame, for a short while and only where that is possible."""
 
-    def _write(self, frame: bytes) -> None:
-        """Send a whole frame."""
+    def session_ended(self, session: Any) -> None:
+        """A session has ended; see :class:`hisock._client.session.Owner`."""
         raise NotImplementedError
 
-    def _reply_by(self) -> Callable[[bytes], Any]:
-        """What sends a frame on the connection that the frame being handled came by."""
+    def message_of(self, content: Any) -> bytes | None:
+        """The message bytes of what is sent, as this server takes it."""
+        message = self.codec.encode(content)
+        if type(message) is not Falsy:
+            return message
+        if self.session.features is None:
+            self.await_greeting()
+        return message.suiting(bool(self.session.features))
+
+    # -- running handlers: see hisock._core.jobs.Runner
+
+    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
+        """Log an error of a handler, and give it to the error handler."""
+        if self._is_the_end(exc):
+            return
+        shown = loggable(exc)
+        logger.error("the handler of %r failed: %s", command, one_line(shown), exc_info=shown)
+        if self.error_handler is not None:
+            try:
+                self.error_handler(exc)
+            except Exception as failure:
+                logger.error("the error handler failed", exc_info=loggable(failure))
+
+    def _is_the_end(self, exc: Exception) -> bool:
+        """Whether a handler only waited for something when the client ended."""
+        ended_by = self.ended_by
+        return self.closed and type(exc) is type(ended_by) and exc.args == ended_by.args
+
+    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
+        """Run a handler in a thread of its own."""
+        self.workers.submit(job.run, func)
+
+    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """Run a coroutine on the loop; a driver without one registers no such handler."""
         raise NotImplementedError
 
-    def _stop(self, last_frame: bytes | None) -> None:
-        """Send at most one more frame, handle no more, and close."""
-        raise NotImplementedError
+    # -- who the client is
 
-    # -- handlers
-
-    def on(
-        self,
-        command: str,
-        threaded: bool = False,
-        override: bool = False,
-        concurrent: bool = False,
-        replace: bool = False,
-    ) -> Callable[[F], F]:
-        """Register a handler: ``@client.on("command")``.
-
-        Handlers of commands take ``(message)`` or nothing; the annotation of the message says what
-        it is cast to. What a handler returns is the reply, if the command came as a call. The
-        reserved events are ``client_connect(info)``, ``client_disconnect(info)``,
-        ``force_disconnect()`` and ``*(command, message)`` for what nobody else takes; with
-        ``reconnect`` also ``disconnect(reason)`` and ``reconnect()``.
-
-        :param command: what it handles.
-        :param threaded: run it in a thread of its own, where it may block.
-        :param override: take a reserved name as an ordinary command; the event no longer fires.
-        :param concurrent: for ``async def``: handle what comes next without waiting for its end.
-        :param replace: take the place of a handler that is registered already; without it, a
-            second one does so with a warning.
-        :raises ValueError: the command is empty or holds a ``$...$`` pair.
-        :raises TypeError: the handler's arguments do not fit the event.
-        """
-        return self._events.on(command, threaded, override, concurrent, replace)
-
-    def get_cache(self, idx: int | slice | None = None) -> Any:
-        """The cached frames, oldest first: all, the one at an index, or a slice.
-
-        Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
-        """
-        return self._events.cache.get(idx)
-
-    # -- frames without a command
-
-    def _hello(self) -> bytes:
+    def hello(self, session: Session) -> bytes:
+        """The first frame of a connection."""
+        name, group = session.identity
+        options = self.options
         return protocol.build_hello(
-            self.name,
-            self.group,
-            self.header_len,
-            self._codec.name,
-            self._options.token,
-            self._resume,
+            name, group, options.header_len, options.codec, options.token, self._resume
         )
 
-    def take_raw(self, payload: bytes) -> None:
-        """Take a frame without a command."""
-        try:
-            reserved = protocol.split_reserved(payload)
-            if reserved is not None:
-                self._take_reserved(*reserved)
-                return
-        except ProtocolError as exc:
-            self._end(ConnectionLost(f"the server broke the protocol: {exc}"))
-            return
-        if self._asked_for_clients and protocol.parse_client_answer(payload) is not None:
-            self._asked_for_clients.popleft().deliver(Frame(None, payload))
-        else:
-            self._events.handle(self, None, payload)
-
-    def _take_reserved(self, name: bytes, data: bytes) -> None:
-        if name == protocol.KEEPALIVE:
-            self._write_reserved(protocol.KEEPALIVE_ACK)
-        elif name == protocol.DISCONNECT:
-            self._end(ClientDisconnected("the server disconnected the client"))
-            self._events.fire("force_disconnect")
-        elif name == protocol.CLIENT_JOINED:
-            self._events.fire("client_connect", client_info(protocol.parse_client(data)))
-        elif name == protocol.CLIENT_LEFT:
-            self._events.fire("client_disconnect", client_info(protocol.parse_client(data)))
-        elif name == protocol.CALL:
-            self._answer(protocol.parse_call(data))
-        elif name == protocol.REPLY:
-            if not self._calls.take_reply(protocol.parse_reply(data)):
-                logger.debug("a reply came that nobody waits for")
-        elif name == protocol.REJECT:
-            self._end(ConnectionRejected(data.decode("utf-8", "replace")))
-        else:
-            raise protocol.unexpected(name, "client")
-
-    def _take_greeting(self, frames: list[RawFrame]) -> list[RawFrame]:
-        """Learn from the first frames of a new connection what the server knows.
-
-        A server of this version says hello before anything else; 2.0.2 never does.
-
-        :returns: the frames that are left to handle.
-        """
-        command, payload = frames[0]
-        try:
-            reserved = protocol.split_reserved(payload or b"") if command is None else None
-            name, data = reserved or (b"", b"")
-            if name in (protocol.REJECT, protocol.DISCONNECT):
-                return frames
-            if name == protocol.SERVER_HELLO:
-                hello = protocol.parse_server_hello(data)
-                self._require_codec(hello.codec)
-                self._server_knows_calls = "call" in hello.features
-                self._modern_server = True
-                frames = frames[1:]
-            else:
-                self._require_codec("json")
-                self._server_knows_calls = self._modern_server = False
-        except (ProtocolError, ConnectionRejected) as exc:
-            lost = ConnectionLost(f"the server broke the protocol: {exc}")
-            self._end(exc if isinstance(exc, ConnectionRejected) else lost)
-            return []
-        while self._awaiting_answer:
-            self._awaiting_answer.popleft().deliver(Frame(None, None))
-        return frames
-
-    def _require_codec(self, theirs: str) -> None:
-        if theirs != self._codec.name:
-            raise ConnectionRejected(
-                f"the server's codec is {theirs!r}, this client's {self._codec.name!r}"
-            )
+    @property
+    def identity(self) -> tuple[str | None, str | None]:
+        return self.name, self.group
 
     def change_name(self, new_name: str | None) -> None:
-        """Go by another name.
-
-        :param new_name: ``None`` or empty for the one that the client connected with.
-        :raises ValueError: it is longer than 1024 characters.
-        """
-        name = new_name or self.original_name
+        name = new_name or self.options.name
         self._write_reserved(protocol.CHANGE_NAME, protocol.encode_name(name))
         self.name = name
 
     def change_group(self, new_group: str | None) -> None:
-        """Move to another group.
-
-        :param new_group: ``None`` or empty for the one that the client connected with.
-        :raises ValueError: it is longer than 1024 characters.
-        """
-        group = new_group or self.original_group
+        group = new_group or self.options.group
         self._write_reserved(protocol.CHANGE_GROUP, protocol.encode_name(group))
         self.group = group
 
     def _write_reserved(self, name: bytes, data: bytes = b"") -> None:
-        self._write(protocol.build_reserved(name, data, self.header_len))
+        self.write(protocol.build_reserved(name, data, self.options.header_len))
 
-    # -- calls
+    def session_online(self, session: Session) -> None:
+        """The server has let the client in with what the session's hello says."""
+        self._accepted = session.identity
+        self._server_greets = bool(session.features)
 
-    def _answer(self, call: protocol.Call) -> None:
-        # On the connection that the call came by: on another, the number may be another call's.
-        write = self._reply_by()
+    def adopt(self, session: Session) -> None:
+        """Be called what the server let the client back in as."""
+        if session.identity != self.identity:
+            logger.warning("the server took %r back, not %r", session.identity, self.identity)
+            self.name, self.group = session.identity
+        logger.info("reconnected to the server")
 
-        def done(result: Any, exc: BaseException | None) -> None:
-            frame = build_answer(call, result, exc, self._events, None, self.header_len)
-            try:
-                write(frame)
-            except ConnectionError:
-                logger.debug("the connection ended before call %d was answered", call.number)
+    def identities(self) -> list[tuple[str | None, str | None]]:
+        """What to say hello with when coming back, in order, until the server lets one in.
 
-        self._events.call(self, call.command, call.message, done)
+        Servers do not tell a client that they refused to rename it. If they refuse the new name
+        in a hello too, the client comes back by the one that they knew.
+        """
+        return list(dict.fromkeys([self.identity, self._accepted]))
 
-    def _require_calls(self, command: str) -> None:
-        if not self._server_knows_calls:
+    # -- calls and questions
+
+    def require_calls(self, session: Session, command: str) -> None:
+        """Refuse to call a server that does not know calls."""
+        if "call" not in (session.features or ()):
             raise NotSupported(
                 f"the server does not know calls, {command!r} was not sent; "
                 "it is older than this client, use send() and recv()"
             )
 
-    # -- losing the connection, and coming back
-
-    def _go_offline(self, reason: ConnectionLost) -> None:
-        """The connection ended without a goodbye, and the client is to come back."""
-        self._online = False
-        logger.warning("%s; reconnecting", one_line(reason))
-        self._server_knows_calls = None
-        self._fail_askers(reason)
-
-    def _come_online(self) -> None:
-        """There is a new connection, on which the hello has been said."""
-        self._online = True
-        self._calls.reopen()
-        logger.info("reconnected to the server")
-
-    def _offline_error(self) -> ConnectionLost:
-        return ConnectionLost("there is no connection to the server at the moment")
-
-    # -- ending
-
-    def _end(self, reason: Exception, last_frame: bytes | None = None) -> None:
-        """Send nothing more, handle nothing more, and tell whoever waits."""
-        if isinstance(reason, (ConnectionLost, ConnectionRejected)):
-            logger.warning("%s", one_line(reason))
-        self._ended_by = reason
-        self._closed = True
-        self._stop(last_frame)
-        self._fail_waiters(reason)
-
-    def _fail_waiters(self, reason: Exception) -> None:
-        self._waiting.close(reason)
-        self._fail_askers(reason)
-
-    def _fail_askers(self, reason: Exception) -> None:
-        """Tell those who wait for an answer of the server, but not those who wait for a frame."""
-        lost = ConnectionLost(f"no reply can come any more: {reason}")
-        self._calls.fail_all(lost)
-        for waiters in (self._asked_for_clients, self._awaiting_answer):
-            while waiters:
-                waiters.popleft().fail(reason)
-
-    def _leave_frame(self) -> bytes:
-        return protocol.build_reserved(protocol.LEAVE, header_len=self.header_len)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the client is closed, by whichever side."""
-        return self._closed
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection; a client that reconnects has none for a while."""
-        return self._online and not self._closed
-
-    # -- who is there
-
-    def _parse_client_answer(self, who: str, payload: bytes) -> ClientInfo:
+    def parse_client_answer(self, who: str, payload: bytes) -> ClientInfo:
         """The client in an answer to ``$GETCLT$``.
 
         :raises ClientNotFound: there is none.
@@ -353,18 +201,66 @@ class ClientBase:
             raise ClientNotFound(f"no client with the name or address {who!r} is connected")
         raise ServerException(f"the server cannot tell who {who!r} is: {answer.traceback}")
 
-    def get_server_addr(self) -> Any:
-        """The address of the server."""
-        return self.addr
+    # -- the connection, and its end
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection; a client that reconnects has none for a while."""
+        return not self.closed and not self.session.ended
+
+    @property
+    def reconnects(self) -> bool:
+        return self._reconnect is not None
+
+    def current(self) -> Session:
+        """The session to use now.
+
+        :raises ConnectionLost: there is no connection at the moment.
+        :raises ClientDisconnected: the client is closed.
+        """
+        if self.closed:
+            raise self.error()
+        session = self.session
+        if session.ended:
+            raise offline_error()
+        return session
+
+    def error(self) -> Exception:
+        """Why the client is closed, to be raised."""
+        return fresh(self.ended_by)
+
+    def note_end(self, reason: Exception, how: End) -> None:
+        """The client has ended; nothing is sent any more."""
+        self.how = how
+        if isinstance(reason, (ConnectionLost, ConnectionRejected)):
+            logger.warning("%s", one_line(reason))
+        self.ended_by = reason
+        self.closed = True
+
+    def gave_up(self, lost: Exception) -> ConnectionLost:
+        assert self._reconnect is not None
+        return ConnectionLost(f"{lost}; gave up after {self._reconnect.attempts} attempts")
+
+    def leave_frame(self) -> bytes:
+        return protocol.build_reserved(protocol.LEAVE, header_len=self.options.header_len)
 
 
-def client_info(client: protocol.WireClient) -> ClientInfo:
-    return ClientInfo(client.ip, client.name, client.group)
+def offline_error() -> ConnectionLost:
+    return ConnectionLost("there is no connection to the server at the moment")
+
+
+def leaving(emit_leave: bool) -> End:
+    return End.LEFT if emit_leave else End.CLOSED
 
 
 def client_text(client: Any) -> str:
-    """A name or an address as the text that ``$GETCLT$`` takes."""
+    """A name or an address as the text that ``$GETCLT$`` takes.
+
+    :raises ValueError: it is longer than a name may be.
+    :raises TypeError: it names no client.
+    """
     if isinstance(client, str):
+        protocol.encode_name(client)
         return client
     if isinstance(client, ClientInfo):
         return client.ip

@@ -1,35 +1,27 @@
-"""A conversation over a blocking socket: who reads, who waits, and what happens when it breaks.
-
-One thread reads at a time, whichever has something to wait for: the one in ``start()``, or one in
-``recv()`` where nothing was started. The others wait for what it delivers.
-"""
+"""What a blocking client holds: how it sends, asks, loses its connection, comes back and closes."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-import operator
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
 
-from hisock._client.base import ClientBase
-from hisock._client.blocking_link import LINGER_SECONDS, Link
+from hisock._client.base import client_text, leaving, offline_error
+from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession
+from hisock._client.blocking_reader import BlockingReader
+from hisock._client.connector import Connector
 from hisock._client.options import ClientOptions
-from hisock._core.client_info import ClientInfo
-from hisock._core.jobs import Job, RawFrame
-from hisock._core.reporting import loggable, one_line
-from hisock._core.waiting import Frame, Waiting
-from hisock._runtime.sockets import RemoteAddress
-from hisock._runtime.threads import Threads
-from hisock._runtime.waiters import ThreadWaiter
+from hisock._client.reconnect import GRACE_SECONDS
+from hisock._client.session import End, goodbye_in
+from hisock._core import protocol
+from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.reporting import one_line
+from hisock._core.waiting import Frame
+from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out, return_frame
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
-    ConnectionRejected,
     HiSockError,
 )
 
@@ -37,248 +29,262 @@ from hisock.exceptions import (
 GREETING_SECONDS = 1.0
 
 logger = logging.getLogger("hisock.client")
-T = TypeVar("T")
 
 
-class BlockingDriver(ClientBase):
-    """What :class:`~hisock.client.HiSockClient` is built on.
+class BlockingDriver(BlockingReader):
+    """What :class:`~hisock.client.HiSockClient` holds.
 
     :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
+    :raises ConnectionRejected: the server did not let the client in.
     :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
 
-    def __init__(self, addr: RemoteAddress, options: ClientOptions) -> None:
-        super().__init__(addr, options, Waiting(threading.Lock(), time.monotonic), self)
-        self._error_handler: Callable[[Exception], Any] | None = None
-        self._workers = Threads("hisock-client")
-        self._asking = threading.Lock()
-        # The last frames that arrived, and what of them is still to be handled.
-        self._batch: list[RawFrame] = []
-        self._pending: Iterator[RawFrame] = iter(())
-        # Whose turn it is to read; others wait for that to change, or for a frame of theirs.
-        self._turn = threading.Condition()
-        self._reader: int | None = None
-        self._dispatcher: int | None = None
-        self._started = False
-        # Guards which link is the current one, and what is sent before it is.
-        self._changing_link = threading.Lock()
-        self._back_or_closed = threading.Event()
-        #: Events that the thread which reads has yet to fire.
-        self._news: deque[tuple[str, ...]] = deque()
-        self._link = self._open_link()
-        #: The link that the last frames came by.
-        self._read_from: Link | None = None
-        self._was_told = False
-        self._closed_here = False
-
-    has_loop = False
-
-    def _open_link(self) -> Link:
-        hello = self._hello()
-        link = Link(self.addr, self._options)
-        link.send(hello)
-        return link
-
-    # -- running handlers: see hisock._core.jobs.Runner
-
-    def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
-        """Log an error of a handler, and give it to the error handler."""
-        if self._closed and exc is self._ended_by:
-            return  # the handler was waiting in recv() when the client closed
-        shown = loggable(exc)
-        logger.error("the handler of %r failed: %s", command, one_line(shown), exc_info=shown)
-        if self._error_handler is not None:
+    def __init__(self, connector: Connector, options: ClientOptions) -> None:
+        super().__init__(connector, options)
+        #: The connection that the client is about to come back with.
+        self._attempting: BlockingSession | None = None
+        if options.wants_answer:
             try:
-                self._error_handler(exc)
-            except Exception as failure:
-                logger.error("the error handler failed", exc_info=loggable(failure))
+                self._greeted(options.timeout)
+            except BaseException:
+                self.close(emit_leave=False)
+                raise
 
-    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
-        """Run a handler in a thread of its own."""
-        self._workers.submit(job.run, func)
+    # -- sending
 
-    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
-        """Never called: no async handler can be registered."""
-        raise NotImplementedError
+    def write(self, frame: bytes) -> None:
+        self._usable().write(frame)
 
-    # -- reading: one thread at a time
+    def send(self, frame: bytes) -> None:
+        """Send a frame, or keep it for the next connection.
 
-    def _take_turn(
-        self, waiter: ThreadWaiter[Any] | None = None, timeout: float | None = None
-    ) -> bool:
-        """Become the thread that reads, unless ``waiter`` is served by the one that does.
-
-        :returns: whether it is this thread's turn now.
+        :raises ConnectionLost: there is no connection, and the frame cannot be kept.
+        :raises ClientDisconnected: the client is closed.
         """
-        with self._turn:
-            self._turn.wait_for(
-                lambda: self._reader is None or (waiter is not None and waiter.served), timeout
-            )
-            if self._reader is not None or self._closed:
-                return False
-            self._reader = threading.get_ident()
-            return True
+        self.waiting.asked(threading.current_thread())
+        session = self.session
+        if not session.broken:
+            try:
+                self.write(frame)
+                return
+            except ConnectionLost:
+                if not self.reconnects or self.closed:
+                    raise
+        self._send_offline(frame)
 
-    def _end_turn(self) -> None:
-        if self._closed and self._closed_here:
-            self._link.drain()
-        elif self._closed:
-            self._link.close()
-        with self._turn:
-            self._reader = None
-            self._turn.notify_all()
+    def _send_offline(self, frame: bytes) -> None:
+        with self._changing:
+            session = self.session
+            if self.closed:
+                raise self.error()
+            if session.broken:
+                if not self._offline.add(frame):
+                    raise offline_error()
+                return
+        session.write(frame)
 
-    def _fetch(self, timeout: float | None) -> bool:
-        """Receive once; whether frames came. All that came before must have been handled."""
-        if not self._online:
-            # Before waiting too: the loss may be one that a thread which sends has just noticed.
-            self._fire_news()
-            self._back_or_closed.wait(timeout)
-            self._fire_news()
-            return False
-        link = self._link
+    def _usable(self) -> BlockingSession:
+        session = self.session
+        if self.closed:
+            raise self.error()
+        if session.ended:
+            self._fire_news_unread()
+            raise offline_error()
+        return session
+
+    # -- receiving and asking
+
+    def recv(self, command: str | None, timeout: float | None) -> Frame:
+        """The next frame that no handler takes; see :meth:`hisock.HiSockClient.recv`."""
+        self._not_while_handling("recv()")
+        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        self.waiting.add((command, None), waiter, threading.current_thread())
         try:
-            frames = link.receive(timeout)
-        except ConnectionLost as exc:
-            self._lose(link, exc)
-            # Now: whom this thread reads for has been failed, and may be the last that reads.
-            self._fire_news()
-            return False
-        if frames and link is not self._read_from:
-            self._read_from = link
-            frames = self._take_greeting(frames)
-        self._batch = frames
-        self._pending = iter(frames)
-        return bool(frames)
-
-    def _dispatch(self, most: int | None) -> int:
-        """Handle frames that have arrived, ``most`` of them; returns how many."""
-        self._fire_news()
-        before = operator.length_hint(self._pending)
-        if not before:
-            return 0
-        frames = self._pending if most is None else itertools.islice(self._pending, most)
-        self._dispatcher = threading.get_ident()
-        try:
-            self._events.dispatch(self, frames)
+            return self._wait(waiter, timeout)
+        except TimeoutError:
+            raise frame_timed_out(command, timeout) from None
+        except KeyboardInterrupt:
+            return_frame(waiter, self.events.put_back)
+            raise
         finally:
-            self._dispatcher = None
-        return before - operator.length_hint(self._pending)
+            self.waiting.remove((command, None), waiter)
 
-    def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
-        """Wait for a frame: from the thread that reads, or by reading where no other does."""
-        if self._started:
-            return waiter.wait(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not waiter.served and not self._closed:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                break
-            if self._take_turn(waiter, left):
-                self._read_for(waiter, left)
-        # Whoever closes the client tells the waiters right after it is closed.
-        return waiter.wait(LINGER_SECONDS if self._closed else 0)
-
-    def _read_for(self, waiter: ThreadWaiter[Any], timeout: float | None) -> None:
-        """Handle frames one by one until the waiter has its own; the rest waits for others."""
+    def call(self, command: str, message: bytes | None, timeout: float | None) -> bytes | None:
+        """What the server's handler returns; see :meth:`hisock.HiSockClient.call`."""
+        self._not_while_handling("call()")
+        session = self._greeted(timeout)
+        self.require_calls(session, command)
+        waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
+        number = session.calls.add(waiter)
         try:
-            while self._dispatch(1) and not waiter.served:
-                pass
-            if not waiter.served and not self._closed:
-                self._fetch(timeout)
-                while not waiter.served and self._dispatch(1):
-                    pass
+            call = protocol.Call(number, command, message)
+            session.write(protocol.build_call(call, self.options.header_len))
+            return self._wait(waiter, timeout)
+        except TimeoutError:
+            raise call_timed_out(command, timeout) from None
+        finally:
+            session.calls.forget(number)
+
+    def get_client(self, client: ClientRef, timeout: float | None) -> ClientInfo:
+        """Who has a name or an address; see :meth:`hisock.HiSockClient.get_client`."""
+        self._not_while_handling("get_client()")
+        who = client_text(client)
+        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        self._usable().ask_for_client(who.encode(), waiter)
+        try:
+            frame = self._wait(waiter, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server did not answer within {timeout} seconds") from None
+        return self.parse_client_answer(who, frame.message or b"")
+
+    def _greeted(self, timeout: float | None) -> BlockingSession:
+        """The connection, once the server's first frame says whether it let the client in.
+
+        :raises TimeoutError: it did not come in time.
+        :raises ConnectionRejected: the server did not let the client in.
+        """
+        session = self._usable()
+        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        try:
+            if session.await_greeting(waiter):
+                self._wait(waiter, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
+        finally:
+            session.forget_greeting(waiter)
+        return session
+
+    def await_greeting(self) -> None:
+        if not self.session.ended and self._dispatcher != threading.get_ident():
+            with contextlib.suppress(TimeoutError, ConnectionError, HiSockError):
+                self._greeted(GREETING_SECONDS)
+
+    # -- losing the connection
+
+    def write_failed(self, session: BlockingSession) -> None:
+        """A thread could not send; see :class:`hisock._client.blocking_link.BlockingOwner`.
+
+        Whoever reads finds what the server said last. Where nobody does, this thread looks.
+        """
+        if self._started or not self.reconnects or not self._take_turn(timeout=0):
+            return
+        try:
+            if session is self.session and not session.ended:
+                frames = session.receive_rest()
+                session.hold([*session.pending, *frames])
+                if goodbye_in(session.batch) is None:
+                    session.end(End.LOST, session.link.loss or offline_error())
         finally:
             self._end_turn()
 
-    def _not_while_handling(self, what: str) -> None:
-        if self._dispatcher == threading.get_ident():
-            raise RuntimeError(
-                f"{what} in a handler that runs on the client's loop would wait for ever; "
-                'register the handler with @client.on("...", threaded=True)'
-            )
-
-    def defer(self, frames: Iterator[RawFrame]) -> None:
-        """Never needed: no handler of a blocking client is still running when it returns."""
-
-    # -- sending and ending
-
-    def _write(self, frame: bytes) -> None:
-        link = self._link
-        if not self._online:
-            raise self._offline_error()
-        try:
-            link.send(frame)
-        except ConnectionLost as exc:
-            if self._reconnect is not None:
-                self._lose(link, exc)
-            raise
-
-    def _reply_by(self) -> Callable[[bytes], Any]:
-        return (self._read_from or self._link).send
-
-    def _stop(self, last_frame: bytes | None) -> None:
-        self._back_or_closed.set()
-        self._batch.clear()
-        self._link.shut(last_frame)
-
-    # -- losing the connection, and coming back
-
-    def _lose(self, link: Link, exc: ConnectionLost) -> None:
-        """A connection has ended without a goodbye; noticed by whoever used it."""
-        with self._changing_link:
-            if self._closed or link is not self._link or not self._online:
-                return
-            if self._reconnect is not None:
-                self._back_or_closed.clear()
-                # Before anybody can see that there is no connection, and wait for the next.
-                self._news.append(("disconnect", str(exc)))
-                self._go_offline(exc)
-        if self._reconnect is None:
-            self._end(exc)
+    def session_ended(self, session: BlockingSession) -> None:
+        """A connection has ended; noticed by the thread that reads, or that closes the client."""
+        if session is not self.session or self.closed:
             return
-        link.close()
+        if session.how is not End.LOST or not self.reconnects:
+            self._end(session.reason, session.how or End.LOST)
+            if session.how is End.KICKED:
+                self.events.fire("force_disconnect")
+            return
+        logger.warning("%s; reconnecting", one_line(session.reason))
+        # In this order: a thread that sees no connection fires the news before it waits.
+        self._news.append(("disconnect", str(session.reason)))
+        self._back_or_closed.clear()
+        session.link.close()
         name = "hisock-reconnect"
-        threading.Thread(target=self._come_back, args=(exc,), name=name, daemon=True).start()
+        threading.Thread(
+            target=self._come_back, args=(session.reason,), name=name, daemon=True
+        ).start()
 
-    def _come_back(self, lost: ConnectionLost) -> None:
+    # -- coming back
+
+    def _come_back(self, lost: Exception) -> None:
         assert self._reconnect is not None
         for delay in self._reconnect.delays():
             # Set early only by close().
             if self._back_or_closed.wait(delay):
                 return
+            if self._attempt():
+                return
+        self._end(self.gave_up(lost))
+
+    def _attempt(self) -> bool:
+        """Try to come back once; ``False`` to try again later."""
+        rejected: Exception | None = None
+        for identity in self.identities():
             try:
-                link = self._open_link()
+                session = self._connect(identity)
             except (OSError, HiSockError) as exc:
                 logger.debug("could not reconnect: %s", exc)
-                continue
-            if self._use(link):
-                return
-        self._end(ConnectionLost(f"{lost}; gave up after {self._reconnect.attempts} attempts"))
-
-    def _use(self, link: Link) -> bool:
-        """Go on with a new connection, after what was sent meanwhile."""
-        with self._changing_link:
-            if self._closed:
-                link.close()
-                return True
-            frames = self._offline.take()
-            try:
-                while frames:
-                    link.send(frames[0])
-                    del frames[0]
-            except ConnectionLost:
-                self._offline.restore(frames)
                 return False
-            self._link = link
-            self._news.append(("reconnect",))
-            self._come_online()
-            self._back_or_closed.set()
+            with self._changing:
+                self._attempting = session
+            try:
+                self._take_first_frames(session)
+                if not session.ended:
+                    return self._use(session)
+                if session.how is End.LOST:
+                    return False
+                if session.how is End.KICKED:
+                    self._news.append(("force_disconnect",))
+                rejected = session.reason
+            except ConnectionError as exc:
+                logger.debug("could not reconnect: %s", exc)
+                return self.closed
+            finally:
+                self._attempting = None
+                if session is not self.session:
+                    session.link.close()
+        self._end(rejected or offline_error())
         return True
+
+    def _take_first_frames(self, session: BlockingSession) -> None:
+        """Read until the server has answered the hello, or its time is over.
+
+        :raises ConnectionLost: the connection has ended, or a server that has to say hello did not.
+        """
+        timeout = self.options.timeout if self._server_greets else GRACE_SECONDS
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.closed:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                if self._server_greets:
+                    raise ConnectionLost(f"the server said nothing within {timeout} seconds")
+                return
+            frames = session.receive(left)
+            if frames:
+                said = goodbye_in(frames[:1])
+                if said is None:
+                    session.hold(frames)
+                else:
+                    session.end(*said)
+                return
+
+    def _use(self, session: BlockingSession) -> bool:
+        """Go on with a new connection, after what was sent meanwhile.
+
+        :raises ConnectionLost: it has ended again.
+        """
+        while True:
+            with self._changing:
+                if self.closed:
+                    return True
+                frame = self._offline.first
+                if frame is None:
+                    self._become_current(session)
+                    return True
+            session.link.send(frame)
+            self._offline.drop_first()
+
+    def _become_current(self, session: BlockingSession) -> None:
+        self.adopt(session)
+        self.session = session
+        self._news.append(("reconnect",))
+        self._back_or_closed.set()
 
     def _fire_news(self) -> None:
         while self._news:
-            self._events.fire(*self._news.popleft())
+            self.events.fire(*self._news.popleft())
 
     def _fire_news_unread(self) -> None:
         """Fire what no reader will: while there is no connection, nobody reads."""
@@ -288,70 +294,35 @@ class BlockingDriver(ClientBase):
             finally:
                 self._end_turn()
 
+    # -- ending
+
+    def _end(self, reason: Exception, how: End = End.LOST, last_frame: bytes | None = None) -> None:
+        """Send nothing more but a last frame, handle nothing more, and tell those who wait."""
+        with self._changing:
+            if self.closed:
+                return
+            self._closed_here = how in (End.LEFT, End.CLOSED)
+            self.note_end(reason, how)
+            session, attempt = self.session, self._attempting
+        session.end(how, reason)
+        session.batch.clear()
+        if attempt is not None:
+            attempt.link.abort()
+        self._back_or_closed.set()
+        session.link.shut(last_frame)
+        self.waiting.close(reason)
+
     def close(self, emit_leave: bool = True) -> None:
-        """Say goodbye and close. Closing twice does nothing. From any thread.
-
-        What was sent before still reaches the server.
-
-        :param emit_leave: tell the server with ``$USRCLOSE$``.
-        """
-        if not self._closed:
-            self._closed_here = True
-            reason = ClientDisconnected("the client is closed")
-            self._end(reason, self._leave_frame() if emit_leave else None)
+        """Say goodbye and close; see :meth:`hisock.HiSockClient.close`."""
+        last_frame = self.leave_frame() if emit_leave else None
+        self._end(ClientDisconnected("the client is closed"), leaving(emit_leave), last_frame)
         if self._reader == threading.get_ident():
             return  # it is called by a handler; the socket is closed when that returns
         with self._turn:
             self._turn.wait_for(lambda: self._reader is None, LINGER_SECONDS)
             reading = self._reader is not None
         if reading:
-            self._link.close()
+            self.session.link.close()
         else:
-            self._link.drain()
-        self._workers.close()
-
-    def _send_offline(self, frame: bytes) -> None:
-        with self._changing_link:
-            if self._online:
-                self._link.send(frame)
-            elif self._closed:
-                raise self._ended_by
-            elif not self._offline.add(frame):
-                raise self._offline_error()
-
-    def _await_answer(self, timeout: float | None) -> None:
-        """Wait for the server's first frame, which tells whether it let the client in.
-
-        :raises TimeoutError: it did not come in time.
-        :raises ConnectionRejected: the server did not let the client in.
-        """
-        if not self._online and not self._closed:
-            self._fire_news_unread()
-            raise self._offline_error()
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
-        self._awaiting_answer.append(waiter)
-        try:
-            if self._server_knows_calls is not None:
-                return
-            if self._closed:
-                raise self._ended_by
-            self._wait(waiter, timeout)
-        except TimeoutError:
-            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
-        finally:
-            with contextlib.suppress(ValueError):
-                self._awaiting_answer.remove(waiter)
-
-    def _await_greeting(self) -> None:
-        if self._online and self._dispatcher != threading.get_ident():
-            with contextlib.suppress(TimeoutError, ConnectionError, HiSockError):
-                self._await_answer(GREETING_SECONDS)
-
-    def _reason_to_tell(self) -> Exception | None:
-        """Why the client is closed, once, if its program has to hear of that."""
-        if not self._closed or self._was_told:
-            return None
-        self._was_told = True
-        self._fire_news()
-        cut_off = isinstance(self._ended_by, (ConnectionLost, ConnectionRejected))
-        return self._ended_by if cut_off else None
+            self.session.link.drain()
+        self.workers.close()

@@ -10,13 +10,17 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any, Protocol
 
+from hisock._client.connector import Socket
 from hisock._client.options import ClientOptions
+from hisock._client.session import Owner, Session, State
+from hisock._client.vigil import Verdict, Vigil
 from hisock._core.jobs import RawFrame
 from hisock._runtime import sockets
-from hisock._runtime.sockets import RemoteAddress
 from hisock._runtime.tls import TLSSocket
-from hisock.exceptions import ClientDisconnected, ConnectionLost, FramingError, ServerNotRunning
+from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
@@ -27,38 +31,47 @@ _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 class Link:
     """One connection to a server.
 
-    :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
-    :raises ServerNotRunning: nobody listens there, or nobody answered in time.
-    :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
+    :param sock: the connection; it belongs to this from now on.
+    :ivar received: bytes that have come.
     """
 
-    def __init__(self, addr: RemoteAddress, options: ClientOptions) -> None:
+    def __init__(self, sock: Socket, options: ClientOptions) -> None:
         self._decoder = Decoder(options.header_len, options.max_message_size)
         self._sending = threading.Lock()
         self._shut = False
-        try:
-            connection = sockets.open_connection(addr, options.timeout)
-            self.local_addr = sockets.local_address(connection)
-            self.socket: socket.socket | TLSSocket = connection
-            if options.tls is not None:
-                self.socket = TLSSocket(connection, options.tls, options.host, options.timeout)
-        except (ConnectionRefusedError, TimeoutError, FileNotFoundError) as exc:
-            where = sockets.address_text(addr)
-            raise ServerNotRunning(f"no server answers at {where}: {exc}") from exc
+        self.socket = sock
+        self.local_addr = _local_address(sock)
+        self.received = 0
+        #: Why sending failed.
+        self.loss: ConnectionLost | None = None
 
     def send(self, frame: bytes) -> None:
         """Send a whole frame; blocks while the server takes nothing. From any thread.
 
-        :raises ConnectionLost: the connection has ended.
-        :raises ClientDisconnected: it was closed on this side.
+        :raises ConnectionLost: the connection has ended, or was closed on this side.
         """
         with self._sending:
             if self._shut:
-                raise ClientDisconnected("the client is closed, nothing can be sent")
+                raise ConnectionLost("the connection to the server has ended")
             try:
                 self.socket.sendall(frame)
             except OSError as exc:
-                raise ConnectionLost(f"the connection to the server ended: {exc}") from exc
+                self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
+                raise self.loss from exc
+
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame if no thread is sending and the system takes it; never waits.
+
+        :returns: whether it was sent; a part of it counts, since the connection is then over.
+        """
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            with contextlib.suppress(OSError):
+                return not self._shut and self.socket.send(frame, _DONT_WAIT) > 0
+            return False
+        finally:
+            self._sending.release()
 
     def receive(self, timeout: float | None) -> list[RawFrame]:
         """Receive once, and return the frames that are complete then.
@@ -84,6 +97,7 @@ class Link:
             raise ConnectionLost(f"the connection to the server ended: {exc}") from exc
         if not count:
             raise ConnectionLost(self._why_ended())
+        self.received += count
         try:
             return self._decoder.buffer_updated(count)
         except FramingError as exc:
@@ -106,8 +120,15 @@ class Link:
         return bool(poll.poll(timeout * 1000))
 
     def shut(self, last_frame: bytes | None) -> None:
-        """Send one last frame, if any, and nothing more. From any thread, also while one reads."""
-        with self._sending:
+        """Send one last frame, if any, and nothing more. From any thread, also while one reads.
+
+        A thread that is in :meth:`send` gets a second to end. Then it is broken off: it would wait
+        for as long as the server takes nothing.
+        """
+        if not self._sending.acquire(timeout=LINGER_SECONDS):
+            self.abort()
+            return
+        try:
             if self._shut:
                 return
             self._shut = True
@@ -116,6 +137,14 @@ class Link:
                     # A server that takes nothing must not keep us from closing.
                     self.socket.send(last_frame, _DONT_WAIT)
                 self.socket.shutdown(socket.SHUT_WR)
+        finally:
+            self._sending.release()
+
+    def abort(self) -> None:
+        """End the connection in both directions, so that whoever reads or sends notices."""
+        self._shut = True
+        with contextlib.suppress(OSError):
+            self._raw.shutdown(socket.SHUT_RDWR)
 
     def drain(self) -> None:
         """Read, into nothing, until the server closes, so that it gets all that was sent.
@@ -124,18 +153,126 @@ class Link:
         still on its way out.
         """
         deadline = time.monotonic() + LINGER_SECONDS
+        buffer = memoryview(bytearray(65536))
         with contextlib.suppress(OSError, ValueError):
             while (left := deadline - time.monotonic()) > 0:
-                if not self._readable(left) or not self.socket.recv(65536):
+                if not self._readable(left) or not self._discard(buffer):
                     break
         self.close()
 
+    def _discard(self, buffer: memoryview) -> bool:
+        """Receive once without waiting; ``False`` at the end of the stream."""
+        try:
+            return self.socket.recv_into(buffer, 0, _DONT_WAIT) > 0
+        except (BlockingIOError, InterruptedError):
+            return True  # half a TLS record
+
+    @property
+    def _raw(self) -> socket.socket:
+        """The system's socket, below TLS."""
+        return self.socket.raw if isinstance(self.socket, TLSSocket) else self.socket
+
+    def forget(self) -> None:
+        """Give up this process's copy of the connection, which another process goes on using."""
+        sockets.disown(self._raw)
+
     def close(self) -> None:
         """Close the socket."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+        self.abort()
         self.socket.close()
+
+
+def _local_address(sock: Socket) -> Any:
+    return sockets.local_address(sock.raw if isinstance(sock, TLSSocket) else sock)
 
 
 def _broken(exc: FramingError) -> ConnectionLost:
     return ConnectionLost(f"the server sent what is no frame: {exc}")
+
+
+class BlockingOwner(Owner, Protocol):
+    """The client that a blocking session belongs to."""
+
+    def write_failed(self, session: Any) -> None:
+        """A thread could not send: the connection has ended, and nobody may be reading."""
+
+
+class BlockingSession(Session):
+    """One connection over a blocking socket.
+
+    :ivar pending: the frames that have come and are not handled yet.
+    """
+
+    owner: BlockingOwner
+
+    def __init__(
+        self, owner: BlockingOwner, link: Link, identity: tuple[str | None, str | None]
+    ) -> None:
+        super().__init__(owner, identity)
+        self.link = link
+        self.pending: Iterator[RawFrame] = iter(())
+        self._vigil: Vigil | None = None
+
+    def write(self, frame: bytes) -> None:
+        """Send a whole frame; blocks while the server takes nothing.
+
+        :raises ConnectionLost: the connection has ended.
+        :raises ClientDisconnected: the client is closed.
+        """
+        try:
+            self.link.send(frame)
+        except ConnectionLost:
+            if self.ended:
+                raise self.error() from None
+            # The thread that reads is to notice: there may be a goodbye among what is unread.
+            self.link.abort()
+            self.owner.write_failed(self)
+            raise
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing can be sent on it."""
+        return self.ended or self.link.loss is not None
+
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        """Never needed: no handler of a blocking client is still running when it returns."""
+
+    def hold(self, frames: list[RawFrame]) -> None:
+        """Frames have come; the first ones say what the server knows."""
+        if frames and self.state is State.GREETING:
+            frames = self.take_greeting(frames)
+            if self.silence is not None:
+                self._vigil = Vigil(self.silence, time.monotonic())
+        self.batch = frames
+        self.pending = iter(frames)
+
+    def receive(self, timeout: float | None) -> list[RawFrame]:
+        """Receive once; see :meth:`Link.receive`.
+
+        :raises ConnectionLost: the connection has ended, or the server is silent for too long.
+        """
+        vigil = self._vigil
+        if vigil is None:
+            return self.link.receive(timeout)
+        before = self.link.received
+        left = max(0.0, vigil.due - time.monotonic())
+        frames = self.link.receive(left if timeout is None else min(left, timeout))
+        now = time.monotonic()
+        if self.link.received != before:
+            vigil.heard(now)
+            return frames
+        verdict = vigil.look(now)
+        if verdict is Verdict.ASK:
+            self.probe(self.link.send_now)
+        elif verdict is Verdict.LOST:
+            raise vigil.lost()
+        return frames
+
+    def receive_rest(self) -> list[RawFrame]:
+        """What has come on a connection that is broken; nothing follows."""
+        frames: list[RawFrame] = []
+        try:
+            while True:
+                frames += self.link.receive(0)
+        except ConnectionLost:
+            return frames

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hisock._client.reconnect import Reconnect
 from hisock._core.checks import require
 from hisock._core.codec import find_codec
 from hisock.framing import build_header
-
-if TYPE_CHECKING:
-    from ssl import SSLContext
 
 
 @dataclass(frozen=True)
@@ -31,8 +27,6 @@ class ClientOptions:
     token: str | None
     reconnect: Reconnect | None
     offline_buffer: int
-    tls: SSLContext | None
-    host: str | None
 
     def __post_init__(self) -> None:
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20

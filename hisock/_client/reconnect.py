@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+#: Seconds that a server which says no hello gets to hang up, before a connection to it counts.
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class OfflineBuffer:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._frames: list[bytes] = []
+        self._frames: deque[bytes] = deque()
 
     def add(self, frame: bytes) -> bool:
         """Keep a frame; ``False`` when it does not fit any more."""
@@ -69,12 +73,11 @@ class OfflineBuffer:
         self._size += len(frame)
         return True
 
-    def restore(self, frames: list[bytes]) -> None:
-        """Put back, in front, what was taken and could not be sent."""
-        self._frames[:0] = frames
-        self._size += sum(map(len, frames))
+    @property
+    def first(self) -> bytes | None:
+        """The frame to send next; kept until :meth:`drop_first`."""
+        return self._frames[0] if self._frames else None
 
-    def take(self) -> list[bytes]:
-        """What was kept; it is not kept any longer."""
-        frames, self._frames, self._size = self._frames, [], 0
-        return frames
+    def drop_first(self) -> None:
+        """The first frame has been written to a connection."""
+        self._size -= len(self._frames.popleft())

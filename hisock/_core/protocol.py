@@ -71,6 +71,8 @@ _LONGEST_SECRET: Final = 64
 #: Features that a peer may list, and characters of each.
 _MOST_FEATURES: Final = 64
 _Feature = Annotated[str, msgspec.Meta(max_length=64)]
+#: Seconds between keepalives; more is no keepalive.
+_LONGEST_INTERVAL: Final = 86_400
 
 
 class _SentHello(msgspec.Struct, frozen=True):
@@ -107,6 +109,15 @@ class ServerHello(msgspec.Struct, frozen=True):
 
     features: list[str]
     codec: str = "json"
+    # A key that is not what it has to be is ignored: the server only says what it may as well not.
+    keepalive: Any = None
+
+    @property
+    def keepalive_interval(self) -> float | None:
+        """Seconds between the server's questions whether the client is there; ``None`` for none."""
+        interval = self.keepalive
+        valid = type(interval) in (int, float) and 0 < interval < _LONGEST_INTERVAL
+        return float(interval) if valid else None
 
 
 class WireClient(msgspec.Struct, frozen=True):
@@ -196,9 +207,16 @@ def build_hello(
     return build_reserved(HELLO, _encode_json(hello), header_len)
 
 
-def build_server_hello(codec: str, header_len: int) -> bytes:
-    data = _encode_json({"features": FEATURES, "codec": codec})
-    return build_reserved(SERVER_HELLO, data, header_len)
+def build_server_hello(codec: str, header_len: int, keepalive: float | None = None) -> bytes:
+    """The frame that a server says hello with.
+
+    :param keepalive: seconds between its questions whether the client is there; ``None`` if it
+        does not ask.
+    """
+    hello: dict[str, Any] = {"features": FEATURES, "codec": codec}
+    if keepalive is not None:
+        hello["keepalive"] = keepalive
+    return build_reserved(SERVER_HELLO, _encode_json(hello), header_len)
 
 
 def parse_server_hello(data: bytes) -> ServerHello:

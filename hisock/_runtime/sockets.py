@@ -200,6 +200,19 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
     return connection
 
 
+def disown(sock: Any) -> None:
+    """Give up this process's copy of a socket that another process uses.
+
+    The descriptor stays taken, by nothing, so that whatever still holds its number closes that.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.dup2(nothing, sock.fileno(), inheritable=False)
+        finally:
+            os.close(nothing)
+
+
 def unsent(sock: Any) -> int:
     """Bytes that the system has yet to send, or to have acknowledged; 0 where it does not tell."""
     if _QUEUED is None:

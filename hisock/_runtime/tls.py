@@ -17,6 +17,7 @@ ServerTLS = ssl.SSLContext | tuple[str | Path, str | Path] | None
 ClientTLS = ssl.SSLContext | bool | str | Path | None
 
 _CHUNK = 65536
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 def server_context(option: ServerTLS) -> ssl.SSLContext | None:
@@ -56,6 +57,7 @@ class TLSSocket:
     lock guards the state of the session, and nothing waits for the network while holding it.
 
     :param sock: a connected, blocking socket; it belongs to this from now on.
+    :ivar raw: that socket.
     :param timeout: seconds that the handshake may take; ``None`` for ever.
     :raises ssl.SSLError: the peer's certificate is not to be trusted, or it does not speak TLS.
     :raises TimeoutError: the handshake took too long.
@@ -64,7 +66,7 @@ class TLSSocket:
     def __init__(
         self, sock: socket.socket, context: ssl.SSLContext, host: str | None, timeout: float | None
     ) -> None:
-        self._sock = sock
+        self.raw = sock
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
@@ -88,16 +90,16 @@ class TLSSocket:
             finally:
                 # An alert that says why the handshake failed goes out too.
                 with contextlib.suppress(OSError):
-                    self._sock.sendall(self._outgoing.read())
+                    self.raw.sendall(self._outgoing.read())
             if done:
-                self._sock.settimeout(None)
+                self.raw.settimeout(None)
                 return
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError("the TLS handshake took too long")
-                self._sock.settimeout(left)
-            data = self._sock.recv(_CHUNK)
+                self.raw.settimeout(left)
+            data = self.raw.recv(_CHUNK)
             if data:
                 self._incoming.write(data)
             else:
@@ -120,7 +122,7 @@ class TLSSocket:
                 self._send_outgoing()
             if self._ended:
                 return 0
-            data = self._sock.recv(_CHUNK, flags)
+            data = self.raw.recv(_CHUNK, flags)
             with self._lock:
                 if data:
                     self._incoming.write(data)
@@ -147,31 +149,41 @@ class TLSSocket:
         self._send_outgoing()
 
     def send(self, data: bytes, flags: int = 0) -> int:
-        """The same as :meth:`sendall`: a part of a TLS record is of no use."""
-        self.sendall(data)
+        """The same as :meth:`sendall`, but with ``MSG_DONTWAIT`` in ``flags`` it waits for nothing:
+        what the system does not take at once is lost, so nothing can follow it."""
+        with self._lock:
+            self._session.write(data)
+        self._send_outgoing(wait=not flags)
         return len(data)
 
-    def _send_outgoing(self) -> None:
+    def _send_outgoing(self, wait: bool = True) -> None:
         # In order: what is taken out first has to be sent first.
-        with self._writing:
+        if not self._writing.acquire(blocking=wait):
+            return
+        try:
             with self._lock:
                 data = self._outgoing.read()
-            if data:
-                self._sock.sendall(data)
+            if data and wait:
+                self.raw.sendall(data)
+            elif data:
+                with contextlib.suppress(BlockingIOError):
+                    self.raw.send(data, _DONT_WAIT)
+        finally:
+            self._writing.release()
 
     def shutdown(self, how: int) -> None:
-        """Say that nothing follows, and shut the socket down."""
+        """Say that nothing follows, as far as that takes no waiting, and shut the socket down."""
         if how == socket.SHUT_WR:
             with self._lock, contextlib.suppress(ssl.SSLError):
                 self._session.unwrap()
-            self._send_outgoing()
-        self._sock.shutdown(how)
+            self._send_outgoing(wait=False)
+        self.raw.shutdown(how)
 
     def getsockname(self) -> object:
-        return self._sock.getsockname()
+        return self.raw.getsockname()
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self.raw.fileno()
 
     def close(self) -> None:
-        self._sock.close()
+        self.raw.close()

@@ -118,7 +118,7 @@ class AnyClient:
     @property
     def waiting_calls(self) -> int:
         """The size of the client's call table."""
-        return len(self.client._calls)
+        return len(self.client._driver.session.calls)
 
     @property
     def closed(self) -> bool:

@@ -115,7 +115,7 @@ def test_ten_thousand_calls_that_no_server_answers_leave_nothing_behind(
         await client.recv("go")
         calls = [client.call("x", timeout=0.01) for _ in range(10_000)]
         results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
-        results.append(len(client._calls))
+        results.append(len(client._driver.session.calls))
         await client.close()
         return results
 
@@ -164,8 +164,8 @@ async def test_calls_that_are_cancelled_leave_nothing_behind() -> None:
             await client.call("x")
             calls = [asyncio.ensure_future(client.call("never")) for _ in range(100)]
             await client.call("x")
-            assert len(client._calls) == 100
+            assert len(client._driver.session.calls) == 100
             for call in calls:
                 call.cancel()
             await within(asyncio.gather(*calls, return_exceptions=True))
-            assert len(client._calls) == 0
+            assert len(client._driver.session.calls) == 0

@@ -336,8 +336,9 @@ def test_a_handler_that_ends_after_a_reconnect_answers_nobody(
         with by_hand.accept() as peer:
             peer.raw(b"$CALL$1$CMD$slow")
             watched.until("called")
-        watched.until("reconnect")
+        watched.until("disconnect")
         with by_hand.accept() as peer:
+            watched.until("reconnect")
             go_on.set()
             watched.events.wait_for("ended")
             watched.any._do("close")
@@ -368,12 +369,13 @@ async def test_what_was_kept_of_the_old_connection_does_not_confuse_the_new_one(
             peer.raw(b"$CALL$1$CMD$nobody")
             peer.reserved("CLTDISCONN", '{"ip": ["127.0.0.1", 1], "name": null, "group": null}')
             await seen.until_named("called")
-        await seen.until_named("reconnect")
-        with by_hand.take() as peer:
+        with await loop.run_in_executor(None, by_hand.take) as peer:
+            assert seen.named("reconnect") == []
+            peer.reserved("SRVHELLO", '{"features": ["call", "reject"], "codec": "json"}')
+            await seen.until_named("reconnect")
             go_on.set()
             await seen.until_named("ended")
             await seen.until_named("news")  # what came is not lost
-            peer.reserved("SRVHELLO", '{"features": ["call", "reject"], "codec": "json"}')
             peer.send("news", b"new")
             calling = asyncio.ensure_future(client.call("ask", None, str))
             await seen.until_named("news", 2)

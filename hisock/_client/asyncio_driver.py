@@ -1,0 +1,277 @@
+"""What an asynchronous client holds: its connections one after the other, and its handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from hisock._client.asyncio_link import LINGER_SECONDS, AsyncioSession
+from hisock._client.asyncio_reader import AsyncioReader
+from hisock._client.base import client_text, leaving, offline_error
+from hisock._client.connector import Connector
+from hisock._client.options import ClientOptions
+from hisock._client.reconnect import GRACE_SECONDS
+from hisock._client.session import End
+from hisock._core import protocol
+from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.reporting import one_line
+from hisock._core.waiting import Frame
+from hisock._runtime.sockets import address_text
+from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_asker
+from hisock.exceptions import (
+    ClientDisconnected,
+    ConnectionLost,
+    ConnectionRejected,
+    HiSockError,
+    ServerNotRunning,
+)
+from hisock.framing import build_command
+
+logger = logging.getLogger("hisock.client")
+
+
+class AsyncioDriver(AsyncioReader):
+    """What :class:`~hisock.async_client.AsyncHiSockClient` holds, on the running loop."""
+
+    def __init__(self, connector: Connector, options: ClientOptions) -> None:
+        super().__init__(connector, options)
+        self._made = False
+        # Guards what is sent before there is a connection again.
+        self._changing = threading.Lock()
+
+    async def connect(self) -> None:
+        """Connect and say hello; nothing is left behind if that fails or is given up.
+
+        :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
+        :raises ConnectionRejected: the server did not let the client in.
+        """
+        try:
+            await self._attach(self.session)
+            if self.options.wants_answer:
+                await self._greeted(self.options.timeout)
+        except BaseException:
+            self._end(ClientDisconnected("the client was never connected"), End.CLOSED)
+            self.session.abort()
+            raise
+        self._made = True
+
+    async def _attach(self, session: AsyncioSession) -> None:
+        timeout = self.options.timeout
+        try:
+            await asyncio.wait_for(self.connector.attach(session), timeout)
+        except (TimeoutError, asyncio.TimeoutError) as exc:
+            session.abort()
+            where = address_text(self.connector.addr)
+            raise ServerNotRunning(f"no server answers at {where} in {timeout} s") from exc
+        except BaseException:
+            session.abort()
+            raise
+        session.transport.write(self.hello(session))
+
+    # -- losing the connection
+
+    def session_ended(self, session: AsyncioSession) -> None:
+        """A connection has ended; what came by it and needs no answer is still handled."""
+        session.inbox.drop_calls()
+        session.batch.clear()
+        if session is not self.session or self.closed:
+            return
+        if session.how is not End.LOST or not self.reconnects or not self._made:
+            self._end(session.reason, session.how or End.LOST)
+            return
+        session.abort()
+        logger.warning("%s; reconnecting", one_line(session.reason))
+        self.events.fire("disconnect", str(session.reason))
+        self._tasks.add(self._loop.create_task(self._come_back(session.reason)))
+
+    # -- coming back
+
+    async def _come_back(self, lost: Exception) -> None:
+        assert self._reconnect is not None
+        for delay in self._reconnect.delays():
+            await asyncio.sleep(delay)
+            if await self._attempt():
+                return
+        self._end(self.gave_up(lost))
+
+    async def _attempt(self) -> bool:
+        """Try to come back once; ``False`` to try again later."""
+        reason: Exception = offline_error()
+        for identity in self.identities():
+            session = AsyncioSession(self, identity)
+            try:
+                await self._attach(session)
+                await self._take_first_frame(session)
+                await self._use(session)
+            except (ConnectionRejected, ClientDisconnected) as exc:
+                reason = exc
+            except (OSError, HiSockError) as exc:
+                logger.debug("could not reconnect: %s", exc)
+                return False
+            else:
+                return True
+            finally:
+                if session is not self.session:
+                    session.abort()
+            if session.how is End.KICKED:
+                break
+        self._end(reason, session.how or End.REJECTED)
+        return True
+
+    async def _take_first_frame(self, session: AsyncioSession) -> None:
+        """Wait until the server has answered the hello, or its time is over.
+
+        :raises ConnectionLost: the connection has ended, or a server that has to say hello did not.
+        :raises ConnectionRejected: the server did not let the client in.
+        """
+        timeout = self.options.timeout if self._server_greets else GRACE_SECONDS
+        waiter: LoopWaiter[Frame] = LoopWaiter()
+        try:
+            if session.await_greeting(waiter):
+                await waiter.wait(timeout)
+        except TimeoutError:
+            if self._server_greets:
+                raise ConnectionLost(f"the server said nothing within {timeout} s") from None
+        finally:
+            session.forget_greeting(waiter)
+
+    async def _use(self, session: AsyncioSession) -> None:
+        """Go on with a new connection, after what was sent meanwhile.
+
+        :raises ConnectionLost: it has ended again.
+        """
+        while True:
+            with self._changing:
+                if session.ended:
+                    raise session.error()
+                frame = self._offline.first
+                if frame is None:
+                    self.session = session
+                    break
+            await session.hand_over(frame)
+            self._offline.drop_first()
+        self.adopt(session)
+        self._line.append(session)
+        session.pauses.set("unread", self._unread is not None and self._unread.full)
+        self.events.fire("reconnect")
+        frames = session.inbox.take_all()
+        self._go_on()
+        if frames:
+            self.received(session, frames)
+
+    # -- sending
+
+    def write(self, frame: bytes) -> None:
+        session = self.current()
+        session.write(frame)
+
+    def current(self) -> AsyncioSession:
+        super().current()
+        return self.session
+
+    def send(self, command: str, message: bytes | None) -> None:
+        """Queue a command, or keep it for the next connection."""
+        if self.closed:
+            raise self.error()
+        self.waiting.asked(current_asker())
+        session = self.session
+        if session.ended or not session.outbox.send(command, message):
+            self._send_offline(build_command(command, message, self.options.header_len))
+
+    def _send_offline(self, frame: bytes) -> None:
+        with self._changing:
+            if self.closed:
+                raise self.error()
+            session = self.session
+            if session.ended:
+                if not self._offline.add(frame):
+                    raise offline_error()
+                return
+        session.write(frame)
+
+    async def drain(self) -> None:
+        """Wait until the server has taken most of what was sent."""
+        session = self.session
+        session.flush()
+        await session.writable.wait()
+        if self.closed:
+            raise self.error()
+
+    # -- asking
+
+    async def call(self, command: str, message: bytes | None, timeout: float | None) -> Any:
+        """What the server's handler returns, as bytes."""
+        self.on_own_loop("call()")
+        session = await self._greeted(timeout)
+        self.require_calls(session, command)
+        waiter: LoopWaiter[bytes | None] = LoopWaiter()
+        number = session.calls.add(waiter)
+        try:
+            call = protocol.Call(number, command, message)
+            session.write(protocol.build_call(call, self.options.header_len))
+            return await waiter.wait(timeout)
+        except TimeoutError:
+            raise call_timed_out(command, timeout) from None
+        finally:
+            session.calls.forget(number)
+
+    async def _greeted(self, timeout: float | None) -> AsyncioSession:
+        """The connection, once the server's first frame says whether it let the client in."""
+        session = self.current()
+        waiter: LoopWaiter[Frame] = LoopWaiter()
+        try:
+            if session.await_greeting(waiter):
+                await waiter.wait(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
+        finally:
+            session.forget_greeting(waiter)
+        return session
+
+    async def get_client(self, client: ClientRef, timeout: float | None) -> ClientInfo:
+        """Who has a name or an address."""
+        who = client_text(client)
+        waiter: LoopWaiter[Frame] = LoopWaiter()
+        self.current().ask_for_client(who.encode(), waiter)
+        try:
+            frame = await waiter.wait(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server did not answer within {timeout} seconds") from None
+        return self.parse_client_answer(who, frame.message or b"")
+
+    def local_address(self) -> Any:
+        """Where the current connection is bound on this side."""
+        name = self.current().transport.get_extra_info("sockname")
+        return name[:2] if isinstance(name, tuple) else name
+
+    # -- ending
+
+    def _end(self, reason: Exception, how: End = End.LOST, last_frame: bytes | None = None) -> None:
+        """Send nothing more but a last frame, and tell those who wait."""
+        if self.closed:
+            return
+        self.note_end(reason, how)
+        session = self.session
+        session.end(how, reason)
+        if session.how is End.LOST:
+            session.abort()
+        else:
+            session.shut(last_frame)
+        self.waiting.close(reason)
+        if self._unread is not None:
+            self._unread.end()
+        self._ended.set()
+        self._go_on()
+
+    async def close(self, emit_leave: bool = True) -> None:
+        """Say goodbye and close; see :meth:`hisock.AsyncHiSockClient.close`."""
+        last_frame = self.leave_frame() if emit_leave else None
+        self._end(ClientDisconnected("the client is closed"), leaving(emit_leave), last_frame)
+        for session in self._line:
+            session.inbox.take_all()
+        await self._tasks.cancel(LINGER_SECONDS)
+        await self.session.gone.wait()
+        self._settled.set()
+        self.workers.close()

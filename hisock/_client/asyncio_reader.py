@@ -1,0 +1,211 @@
+"""The half of an asynchronous client that receives: its handlers, and those who wait for frames."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+from hisock._client.asyncio_link import AsyncioSession
+from hisock._client.base import ClientBase
+from hisock._client.connector import Connector
+from hisock._client.options import ClientOptions
+from hisock._client.session import End
+from hisock._client.unread import Unread
+from hisock._core.binding import cast_message
+from hisock._core.jobs import Job, RawFrame
+from hisock._core.waiting import Waiting
+from hisock._runtime.tasks import Tasks
+from hisock._runtime.waiters import await_frame, current_asker, wrong_loop
+from hisock.exceptions import ClientDisconnected
+
+#: Frames that nobody took, kept for ``recv``; the oldest are dropped.
+UNCLAIMED_FRAMES = 1024
+UNCLAIMED_BYTES = 16 * 1024 * 1024
+#: Seconds for which what ``async for`` left is kept whole for the next reader, and reading paused
+#: where it is much. Then the client takes it that there is none.
+UNREAD_SECONDS = 5.0
+
+#: The client in a handler of which the code that runs is.
+_HANDLING: ContextVar[object] = ContextVar("hisock_handling", default=None)
+
+
+class AsyncioReader(ClientBase):
+    """The part of a client on the running loop that its connections give their frames to."""
+
+    has_loop = True
+    session: AsyncioSession
+
+    def __init__(self, connector: Connector, options: ClientOptions) -> None:
+        waiting = Waiting(
+            threading.Lock(), time.monotonic, UNCLAIMED_FRAMES, UNCLAIMED_BYTES, float("inf")
+        )
+        super().__init__(connector, options, waiting)
+        self._loop = asyncio.get_running_loop()
+        self._tasks = Tasks()
+        self.session = AsyncioSession(self, self.identity)
+        # The connections whose frames are being handled, oldest first: all but the last have ended.
+        self._line = deque([self.session])
+        self._dispatching = False
+        self._ended = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._told = False
+        self._unread: Unread | None = None
+        self._iterators = 0
+        self._releasing: asyncio.TimerHandle | None = None
+
+    # -- running handlers: see hisock._core.jobs.Runner
+
+    def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
+        """Run a coroutine on the loop."""
+        token = _HANDLING.set(self)
+        try:
+            if ordered:
+                begun, ended = self._ordered(job.connection or self._line[0])
+                self._tasks.start(coroutine, job, begun, ended)
+            else:
+                self._tasks.start(coroutine, job, lambda: None, lambda: None)
+        finally:
+            _HANDLING.reset(token)
+
+    def _ordered(self, session: AsyncioSession) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What holds up a session's frames, and what lets them go on."""
+
+        def begun() -> None:
+            session.busy += 1
+
+        def ended() -> None:
+            session.busy -= 1
+            self._go_on()
+
+        return begun, ended
+
+    # -- frames
+
+    def received(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+        """Frames have come."""
+        if session.ended:
+            return
+        if session is not self.session:
+            session.stash(frames)
+        elif session is not self._line[0] or session.busy or session.inbox:
+            session.defer(iter(frames))
+        else:
+            self._handle(session, frames)
+            self._go_on()
+
+    def _handle(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+        session.batch = frames
+        self._dispatching = True
+        try:
+            self.events.dispatch(session, iter(frames))
+        finally:
+            self._dispatching = False
+            session.batch = []
+
+    def _go_on(self) -> None:
+        """Handle what waits, connection by connection, until a handler holds it up."""
+        while not self._dispatching:
+            session = self._line[0]
+            if session.busy:
+                return
+            frame = session.inbox.pop()
+            if frame is not None:
+                self._handle(session, [frame])
+            elif session.ended and len(self._line) > 1:
+                self._line.popleft()
+            else:
+                if session.ended and self.closed:
+                    self._settle()
+                return
+
+    def _settle(self) -> None:
+        """All that came has been handled."""
+        if self.how is End.KICKED and not self._told:
+            self._told = True
+            self.events.fire("force_disconnect")
+        if not self._line[0].busy:
+            self._settled.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the client has ended, and what came before that is handled.
+
+        In a handler of the client itself, which would wait for its own end, only for the first.
+        """
+        if _HANDLING.get() is self:
+            await self._ended.wait()
+        else:
+            await self._settled.wait()
+
+    # -- receiving
+
+    async def recv(self, command: str | None, kind: Any, timeout: float | None) -> Any:
+        """The next frame that no handler takes, cast."""
+        self.on_own_loop("recv()")
+        unread = None if self._unread is None else self._unread.take(command)
+        if unread is not None:
+            self._put_off_release()
+            return cast_message(unread.command, self.codec.cast_for(kind), unread.message)
+        wanted = (command, None)
+        put_back = self.events.put_back
+        return await await_frame(
+            self.waiting, self.codec, wanted, kind, timeout, put_back, current_asker()
+        )
+
+    def on_own_loop(self, what: str) -> None:
+        """Refuse to wait on a loop that nobody would wake.
+
+        :raises RuntimeError: the running loop is not the client's.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            instead = "use asyncio.run_coroutine_threadsafe(..., the client's loop)"
+            raise wrong_loop(what, instead)
+
+    async def frames(self) -> AsyncIterator[tuple[str | None, bytes | None]]:
+        """What no handler takes, until the client is closed.
+
+        :raises ConnectionLost: the connection ended without a goodbye.
+        """
+        unread = self._open_unread()
+        self._iterators += 1
+        try:
+            while (frame := await unread.next()) is not None:
+                yield frame.command, frame.message
+        finally:
+            self._iterators -= 1
+            self._put_off_release()
+        if not isinstance(self.ended_by, ClientDisconnected):
+            raise self.error()
+
+    def _open_unread(self) -> Unread:
+        if self._unread is None:
+            self._unread = Unread(self._pause_for_readers, self.waiting.take_all())
+            self.events.stream = self._unread.put
+            self.events.stream_first = self._unread.put_first
+            if self.closed:
+                self._unread.end()
+        return self._unread
+
+    def _pause_for_readers(self, much: bool) -> None:
+        for session in self._line:
+            session.pauses.set("unread", much)
+
+    def _put_off_release(self) -> None:
+        """Release what nobody reads, some seconds after the last one who did."""
+        if self._releasing is not None:
+            self._releasing.cancel()
+            self._releasing = None
+        if not self._iterators and self._unread is not None and not self.closed:
+            self._releasing = self._loop.call_later(UNREAD_SECONDS, self._release_unread)
+
+    def _release_unread(self) -> None:
+        if self._iterators or self._unread is None or self.closed:
+            return
+        unread, self._unread = self._unread, None
+        self.events.stream = self.events.stream_first = None
+        for frame in unread.take_all():
+            self.waiting.keep(frame)

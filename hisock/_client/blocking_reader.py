@@ -1,0 +1,247 @@
+"""The half of a blocking client that reads: one thread at a time, which handles what comes.
+
+That is the thread in ``start()``, or one in ``recv()`` where nothing was started. The others wait
+for what it delivers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hisock._client.base import ClientBase
+from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession, Link
+from hisock._client.connector import Connector
+from hisock._client.options import ClientOptions
+from hisock._client.session import End, State
+from hisock._core.waiting import Waiting
+from hisock._runtime.waiters import ThreadWaiter
+from hisock.exceptions import ConnectionLost, ConnectionRejected
+
+T = TypeVar("T")
+
+#: How often an update reads at most, so that a busy server cannot keep it.
+_READS_PER_UPDATE = 16
+
+
+class BlockingReader(ClientBase):
+    """The half of a blocking client that reads and runs handlers."""
+
+    session: BlockingSession
+
+    def __init__(self, connector: Connector, options: ClientOptions) -> None:
+        super().__init__(connector, options, Waiting(threading.Lock(), time.monotonic))
+        # Whose turn it is to read; others wait for that to change, or for a frame of theirs.
+        self._turn = threading.Condition()
+        self._reader: int | None = None
+        self._dispatcher: int | None = None
+        self._started = False
+        # Guards which session is the current one, the offline buffer, and the end.
+        self._changing = threading.Lock()
+        self._back_or_closed = threading.Event()
+        #: Events that the thread which reads has yet to fire.
+        self._news: deque[tuple[str, ...]] = deque()
+        self._attempting: BlockingSession | None = None
+        self._was_told = False
+        self._closed_here = False
+        self.session = self._reading = self._connect(self.identity)
+
+    def _connect(self, identity: tuple[str | None, str | None]) -> BlockingSession:
+        link = Link(self.connector.open(self.options.timeout), self.options)
+        session = BlockingSession(self, link, identity)
+        try:
+            link.send(self.hello(session))
+        except BaseException:
+            link.close()
+            raise
+        session.state = State.GREETING
+        return session
+
+    # -- what the other half adds
+
+    def _fire_news(self) -> None:
+        """Fire the events that wait for a thread that reads."""
+        raise NotImplementedError
+
+    def write_failed(self, session: BlockingSession) -> None:
+        """See :class:`hisock._client.blocking_link.BlockingOwner`."""
+        raise NotImplementedError
+
+    def close(self, emit_leave: bool = True) -> None:
+        """Close the client."""
+        raise NotImplementedError
+
+    # -- reading: one thread at a time
+
+    def _take_turn(
+        self, waiter: ThreadWaiter[Any] | None = None, timeout: float | None = None
+    ) -> bool:
+        """Become the thread that reads, unless ``waiter`` is served by the one that does.
+
+        :returns: whether it is this thread's turn now.
+        """
+        with self._turn:
+            self._turn.wait_for(
+                lambda: self._reader is None or (waiter is not None and waiter.served), timeout
+            )
+            if self._reader is not None or self.closed:
+                return False
+            self._reader = threading.get_ident()
+            return True
+
+    def _end_turn(self) -> None:
+        if self.closed and self._closed_here:
+            self.session.link.drain()
+        elif self.closed:
+            self.session.link.close()
+        with self._turn:
+            self._reader = None
+            self._turn.notify_all()
+
+    def _fetch(self, timeout: float | None) -> bool:
+        """Receive once; whether frames came. All that came before must have been handled."""
+        session = self.session
+        if session.ended:
+            # Before waiting too: the loss may be one that a thread which sends has just noticed.
+            self._fire_news()
+            self._back_or_closed.wait(timeout)
+            self._fire_news()
+            return False
+        self._reading = session
+        try:
+            frames = session.receive(timeout)
+        except ConnectionLost as exc:
+            session.end(End.LOST, exc)
+            # Now: those that this thread reads for have been failed, and it may be the last one.
+            self._fire_news()
+            return False
+        session.hold(frames)
+        return bool(frames)
+
+    def _dispatch(self, most: int | None) -> int:
+        """Handle frames that have arrived, ``most`` of them; returns how many."""
+        self._fire_news()
+        if self._reading is not self.session and not operator.length_hint(self._reading.pending):
+            self._reading = self.session
+        session = self._reading
+        before = operator.length_hint(session.pending)
+        if not before:
+            return 0
+        frames = session.pending if most is None else itertools.islice(session.pending, most)
+        self._dispatcher = threading.get_ident()
+        try:
+            self.events.dispatch(session, frames)
+        finally:
+            self._dispatcher = None
+        return before - operator.length_hint(session.pending)
+
+    def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
+        """Wait for a frame: from the thread that reads, or by reading where no other does."""
+        if self._started:
+            return waiter.wait(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not waiter.served and not self.closed:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            if self._take_turn(waiter, left):
+                self._read_for(waiter, left)
+        # Whoever closes the client tells the waiters right after it is closed.
+        return waiter.wait(LINGER_SECONDS if self.closed else 0)
+
+    def _read_for(self, waiter: ThreadWaiter[Any], timeout: float | None) -> None:
+        """Handle frames one by one until the waiter has its own; the rest waits for others."""
+        try:
+            while self._dispatch(1) and not waiter.served:
+                pass
+            if not waiter.served and not self.closed:
+                self._fetch(timeout)
+                while not waiter.served and self._dispatch(1):
+                    pass
+        finally:
+            self._end_turn()
+
+    def _not_while_handling(self, what: str) -> None:
+        if self._dispatcher == threading.get_ident():
+            raise RuntimeError(
+                f"{what} in a handler that runs on the client's loop would wait for ever; "
+                'register the handler with @client.on("...", threaded=True)'
+            )
+
+    # -- running
+
+    def prepare(
+        self,
+        callback: Callable[[], Any] | None,
+        error_handler: Callable[[Exception], Any] | None,
+    ) -> None:
+        """Note that the client runs from now on.
+
+        :raises RuntimeError: it does already.
+        """
+        if self._started:
+            raise RuntimeError("the client is running already")
+        self._started = True
+        self.error_handler = error_handler
+        self.events.callback = callback
+        self.events.refresh()
+
+    def run(self) -> None:
+        """Handle what comes until the client is closed."""
+        if not self._take_turn():
+            return
+        try:
+            while not self.closed:
+                self._dispatch(None)
+                if not self.closed:
+                    self._fetch(None)
+        except KeyboardInterrupt:
+            # The program may still send, receive, or start again; it closes when it is done.
+            self._started = False
+            raise
+        except SystemExit:
+            self.close()
+            raise
+        finally:
+            self._end_turn()
+            if self.closed:
+                self.workers.close(timeout=1.0)
+        reason = self._reason_to_tell()
+        if reason is not None:
+            if self.error_handler is None:
+                raise reason
+            self.error_handler(reason)
+
+    def update(self, most: int | None) -> int:
+        """Handle what has arrived, ``most`` frames at most, without waiting; returns how many."""
+        reason = self._reason_to_tell()
+        if reason is not None:
+            raise reason
+        if self.closed or not self._take_turn(timeout=0):
+            return 0
+        handled = 0
+        try:
+            for _ in range(_READS_PER_UPDATE):
+                handled += self._dispatch(None if most is None else most - handled)
+                if self.closed or handled == most or not self._fetch(0):
+                    break
+        finally:
+            self._end_turn()
+        reason = self._reason_to_tell()
+        if reason is not None:
+            raise reason
+        return handled
+
+    def _reason_to_tell(self) -> Exception | None:
+        """Why the client is closed, once, if its program has to hear of that."""
+        if not self.closed or self._was_told:
+            return None
+        self._was_told = True
+        self._fire_news()
+        cut_off = isinstance(self.ended_by, (ConnectionLost, ConnectionRejected))
+        return self.ended_by if cut_off else None

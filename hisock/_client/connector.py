@@ -1,0 +1,109 @@
+"""Where a client's connections come from.
+
+The drivers know no addresses: they ask a connector for one connection after the other. The one
+here opens TCP connections and Unix sockets, with or without TLS; tests bring pairs in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from hisock._runtime import sockets
+from hisock._runtime.sockets import RemoteAddress
+from hisock._runtime.tls import TLSSocket
+from hisock.exceptions import ServerNotRunning
+
+#: What a blocking client reads from and writes to.
+Socket = socket.socket | TLSSocket
+
+
+class Connector(Protocol):
+    """Makes connections to one server.
+
+    :ivar addr: the server's address, as the program gave it.
+    """
+
+    addr: Any
+
+    def open(self, timeout: float | None) -> Socket:
+        """A new connection for a blocking client.
+
+        :param timeout: seconds to wait; ``None`` as long as the system does.
+        :raises ServerNotRunning: nobody listens, or nobody answered in time.
+        """
+
+    async def attach(self, protocol: asyncio.BaseProtocol) -> None:
+        """Connect, and give the running loop's transport to a protocol.
+
+        :raises ServerNotRunning: nobody listens.
+        """
+
+
+class ServerConnector:
+    """Connects to an address.
+
+    :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
+    :param tls: the context to speak TLS with; ``None`` for plain bytes.
+    :param host: the name that the server's certificate has to have.
+    """
+
+    def __init__(self, addr: RemoteAddress, tls: ssl.SSLContext | None, host: str | None) -> None:
+        self.addr = addr
+        self._tls = tls
+        self._host = host
+
+    def open(self, timeout: float | None) -> Socket:
+        """A new blocking connection.
+
+        :raises ServerNotRunning: nobody listens, or nobody answered in time.
+        :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
+        """
+        try:
+            connection = sockets.open_connection(self.addr, timeout)
+            if self._tls is None:
+                return connection
+            return TLSSocket(connection, self._tls, self._host, timeout)
+        except OSError as exc:
+            if _nobody_listens(exc):
+                raise self.not_running(exc) from exc
+            raise
+
+    async def attach(self, protocol: asyncio.BaseProtocol) -> None:
+        """Connect on the running loop.
+
+        :raises ServerNotRunning: nobody listens.
+        :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
+        """
+        try:
+            await self._attach(lambda: protocol)
+        except OSError as exc:
+            if _nobody_listens(exc):
+                raise self.not_running(exc) from exc
+            raise
+
+    async def _attach(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
+        loop = asyncio.get_running_loop()
+        tls: dict[str, Any] = {"ssl": self._tls}
+        if self._tls is not None:
+            tls["server_hostname"] = self._host
+        if isinstance(self.addr, (str, Path)):
+            sockets.require_path(str(self.addr))
+            await loop.create_unix_connection(make, str(self.addr), **tls)
+        else:
+            await loop.create_connection(make, *self.addr, **tls)
+
+    def not_running(self, exc: BaseException) -> ServerNotRunning:
+        where = sockets.address_text(self.addr)
+        return ServerNotRunning(f"no server answers at {where}: {exc}")
+
+
+def _nobody_listens(exc: OSError) -> bool:
+    if isinstance(exc, (ConnectionRefusedError, TimeoutError, FileNotFoundError)):
+        return True
+    # asyncio, for a name with several addresses: the errors of all of them in one text.
+    return type(exc) is OSError and exc.errno is None

@@ -1,0 +1,376 @@
+"""One connection of a client, as a state machine without I/O.
+
+All that belongs to one connection is in its session: what the server knows, the calls and
+questions that wait for answers, the frames that have come and wait for a handler. It is made with
+the connection and discarded whole with it, so nothing of an old connection reaches the next one.
+
+    connecting -> greeting -> online -> ended
+        (lost | kicked | rejected | left | closed)
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from hisock._client.options import ClientOptions
+from hisock._core import protocol
+from hisock._core.calls import CallTable, build_answer
+from hisock._core.client_info import ClientInfo
+from hisock._core.events import ClientEvents
+from hisock._core.jobs import RawFrame
+from hisock._core.waiting import Frame, Waiter
+from hisock.exceptions import (
+    ClientDisconnected,
+    ConnectionLost,
+    ConnectionRejected,
+    ProtocolError,
+)
+
+logger = logging.getLogger("hisock.client")
+
+
+class State(enum.Enum):
+    """How far a connection has come."""
+
+    CONNECTING = "connecting"
+    #: The hello has been said, and the server has said nothing yet.
+    GREETING = "greeting"
+    ONLINE = "online"
+    ENDED = "ended"
+
+
+class End(enum.Enum):
+    """How a connection ended."""
+
+    #: Without a goodbye.
+    LOST = "lost"
+    #: The server disconnected the client.
+    KICKED = "kicked"
+    #: The server did not let the client in.
+    REJECTED = "rejected"
+    #: The client said goodbye.
+    LEFT = "left"
+    #: The client closed it without a word.
+    CLOSED = "closed"
+
+
+class Owner(Protocol):
+    """The client that a session belongs to."""
+
+    events: ClientEvents
+    options: ClientOptions
+
+    def session_online(self, session: Any) -> None:
+        """The server has let the client in."""
+
+    def session_ended(self, session: Any) -> None:
+        """A session has ended, for whichever reason; called once for each."""
+
+
+class Session:
+    """One connection.
+
+    :param identity: the name and the group that its hello says.
+    :ivar state: changed by :meth:`take_greeting` and :meth:`end` only.
+    :ivar how: how it ended, and ``reason`` the exception that says why.
+    :ivar features: what the server knows beyond 2.0.2; ``None`` until its first frame.
+    """
+
+    #: Only servers tell clients apart; see :class:`hisock._core.jobs.Peer`.
+    info: ClientInfo | None = None
+
+    def __init__(self, owner: Owner, identity: tuple[str | None, str | None]) -> None:
+        self.owner = owner
+        self.identity = identity
+        self.busy = 0
+        self.state = State.CONNECTING
+        self.how: End | None = None
+        self.reason: Exception = ClientDisconnected("the client is closed")
+        self.features: frozenset[str] | None = None
+        self.calls = CallTable()
+        #: The frames that came last; cleared to have no more of them handled.
+        self.batch: list[RawFrame] = []
+        self._keepalive: float | None = None
+        self._header_len = owner.options.header_len
+        self._changing = threading.Lock()
+        # Held while a question is queued and sent, so that both happen in one order.
+        self._asking = threading.Lock()
+        # Those who asked with $GETCLT$, in the order of the questions, which is the answers' too.
+        self._asked_for_clients: deque[Waiter] = deque()
+        self._awaiting_greeting: deque[Waiter] = deque()
+
+    # -- what a driver adds
+
+    def write(self, frame: bytes) -> None:
+        """Send a whole frame.
+
+        :raises ConnectionLost: the connection has ended.
+        """
+        raise NotImplementedError
+
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        """Keep frames until the handlers that run have ended."""
+        raise NotImplementedError
+
+    # -- transitions
+
+    @property
+    def online(self) -> bool:
+        return self.state is State.ONLINE
+
+    @property
+    def ended(self) -> bool:
+        return self.state is State.ENDED
+
+    def end(self, how: End, reason: Exception) -> bool:
+        """The connection is over: fail those who wait for answers, and tell the owner.
+
+        :returns: whether this ended it; the first end counts.
+        """
+        with self._changing:
+            if self.state is State.ENDED:
+                return False
+            self.state, self.how, self.reason = State.ENDED, how, reason
+            waiters = [*self._asked_for_clients, *self._awaiting_greeting]
+            self._asked_for_clients.clear()
+            self._awaiting_greeting.clear()
+        self.calls.fail_all(ConnectionLost(f"no reply can come any more: {reason}"))
+        for waiter in waiters:
+            waiter.fail(reason)
+        self.owner.session_ended(self)
+        return True
+
+    def take_greeting(self, frames: list[RawFrame]) -> list[RawFrame]:
+        """Learn from the first frames of the connection what the server knows.
+
+        A server of this version says hello before anything else; 2.0.2 never does. A rejection or
+        a goodbye as the first frame is left to be handled, and the session is not online.
+
+        :returns: the frames that are left to handle.
+        """
+        try:
+            name, data = _reserved(frames[0])
+            if name in (protocol.REJECT, protocol.DISCONNECT):
+                return frames
+            if name == protocol.SERVER_HELLO:
+                self._take_hello(protocol.parse_server_hello(data))
+                frames = frames[1:]
+            else:
+                self._require_codec("json")
+                self.features = frozenset()
+        except ConnectionRejected as exc:
+            self.end(End.REJECTED, exc)
+            return []
+        except ProtocolError as exc:
+            self._break(exc)
+            return []
+        self._go_online()
+        return frames
+
+    def _take_hello(self, hello: protocol.ServerHello) -> None:
+        self._require_codec(hello.codec)
+        self.features = frozenset(hello.features)
+        self._keepalive = hello.keepalive_interval
+
+    def _require_codec(self, theirs: str) -> None:
+        ours = self.owner.options.codec
+        if theirs != ours:
+            raise ConnectionRejected(f"the server's codec is {theirs!r}, this client's {ours!r}")
+
+    def _go_online(self) -> None:
+        with self._changing:
+            if self.state is State.ENDED:
+                return
+            self.state = State.ONLINE
+            waiters = list(self._awaiting_greeting)
+            self._awaiting_greeting.clear()
+        self.owner.session_online(self)
+        for waiter in waiters:
+            waiter.deliver(Frame(None, None))
+
+    def _break(self, exc: ProtocolError) -> None:
+        self.end(End.LOST, ConnectionLost(f"the server broke the protocol: {exc}"))
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds between the server's keepalives; ``None`` if it has none, or did not say."""
+        return self._keepalive
+
+    def error(self) -> Exception:
+        """Why it ended, as an exception that can be raised: each raise has its own traceback."""
+        return fresh(self.reason)
+
+    # -- those who wait
+
+    def await_greeting(self, waiter: Waiter) -> bool:
+        """Have somebody told of the server's first frame; ``False`` if it has come already.
+
+        :raises ConnectionError: the session has ended.
+        """
+        with self._changing:
+            if self.state is State.ENDED:
+                raise self.error()
+            if self.state is State.ONLINE:
+                return False
+            self._awaiting_greeting.append(waiter)
+            return True
+
+    def forget_greeting(self, waiter: Waiter) -> None:
+        """Have nobody told any more."""
+        with self._changing:
+            if waiter in self._awaiting_greeting:
+                self._awaiting_greeting.remove(waiter)
+
+    def ask_for_client(self, who: bytes, waiter: Waiter) -> None:
+        """Ask with ``$GETCLT$``; the waiter gets the answer.
+
+        :raises ConnectionError: the question could not be sent.
+        """
+        question = protocol.build_reserved(protocol.GET_CLIENT, who, self._header_len)
+        with self._asking:
+            with self._changing:
+                if self.state is State.ENDED:
+                    raise self.error()
+                self._asked_for_clients.append(waiter)
+            try:
+                self.write(question)
+            except BaseException:
+                # A question that never left gets no answer; the next answer is another's.
+                with self._changing:
+                    if waiter in self._asked_for_clients:
+                        self._asked_for_clients.remove(waiter)
+                raise
+
+    def probe(self, write: Callable[[bytes], bool]) -> None:
+        """Ask the server something, to see whether it is there; never waits.
+
+        :param write: sends a frame if that is possible at once, and says whether it was.
+        """
+        if not self._asking.acquire(blocking=False):
+            return  # somebody is asking already
+        try:
+            with self._changing:
+                self._asked_for_clients.append(_NOBODY)
+            if not write(protocol.build_reserved(protocol.GET_CLIENT, b"", self._header_len)):
+                with self._changing:
+                    self._asked_for_clients.remove(_NOBODY)
+        finally:
+            self._asking.release()
+
+    # -- frames without a command
+
+    def take_raw(self, payload: bytes) -> None:
+        """Take a frame without a command."""
+        try:
+            reserved = protocol.split_reserved(payload)
+            if reserved is not None:
+                self._take_reserved(*reserved)
+                return
+        except ProtocolError as exc:
+            self._break(exc)
+            return
+        if not self.take_client_answer(payload):
+            self.owner.events.handle(self, None, payload)
+
+    def take_client_answer(self, payload: bytes) -> bool:
+        """Give the answer to a ``$GETCLT$`` to the one who asked first, if it is one."""
+        if not self._asked_for_clients or protocol.parse_client_answer(payload) is None:
+            return False
+        with self._changing:
+            waiter = self._asked_for_clients.popleft() if self._asked_for_clients else None
+        if waiter is not None:
+            waiter.deliver(Frame(None, payload))
+        return waiter is not None
+
+    def _take_reserved(self, name: bytes, data: bytes) -> None:
+        fire = self.owner.events.fire
+        if name == protocol.KEEPALIVE:
+            self.write_quietly(protocol.KEEPALIVE_ACK)
+        elif name == protocol.DISCONNECT:
+            self.end(End.KICKED, kicked())
+        elif name == protocol.CLIENT_JOINED:
+            fire("client_connect", client_info(protocol.parse_client(data)))
+        elif name == protocol.CLIENT_LEFT:
+            fire("client_disconnect", client_info(protocol.parse_client(data)))
+        elif name == protocol.CALL:
+            self._answer(protocol.parse_call(data))
+        elif name == protocol.REPLY:
+            if not self.calls.take_reply(protocol.parse_reply(data)):
+                logger.debug("a reply came that nobody waits for")
+        elif name == protocol.REJECT:
+            self.end(End.REJECTED, rejected(data))
+        else:
+            raise protocol.unexpected(name, "client")
+
+    def write_quietly(self, name: bytes) -> None:
+        """Send a reserved frame of the protocol's own; a connection that ends needs none."""
+        try:
+            self.write(protocol.build_reserved(name, header_len=self._header_len))
+        except ConnectionError:
+            logger.debug("the connection ended before %s was sent", name.decode())
+
+    def _answer(self, call: protocol.Call) -> None:
+        # On the connection that the call came by: on another, the number may be another call's.
+        events = self.owner.events
+
+        def done(result: Any, exc: BaseException | None) -> None:
+            frame = build_answer(call, result, exc, events, None, self._header_len)
+            try:
+                self.write(frame)
+            except ConnectionError:
+                logger.debug("the connection ended before call %d was answered", call.number)
+
+        events.call(self, call.command, call.message, done)
+
+
+class _Nobody:
+    """Takes an answer that only had to come."""
+
+    def deliver(self, frame: Frame) -> bool:
+        return True
+
+    def fail(self, exc: BaseException) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
+def _reserved(frame: RawFrame) -> tuple[bytes, bytes]:
+    """The name and the data of a reserved frame; no name for any other."""
+    command, payload = frame
+    return (command is None and protocol.split_reserved(payload or b"")) or (b"", b"")
+
+
+def goodbye_in(frames: Iterable[RawFrame]) -> tuple[End, Exception] | None:
+    """How the server ended the connection, if it said so in one of these frames."""
+    for command, payload in frames:
+        if command is None and payload is not None:
+            if payload == protocol.DISCONNECT:
+                return End.KICKED, kicked()
+            if payload.startswith(protocol.REJECT):
+                return End.REJECTED, rejected(payload[len(protocol.REJECT) :])
+    return None
+
+
+def kicked() -> ClientDisconnected:
+    return ClientDisconnected("the server disconnected the client")
+
+
+def rejected(data: bytes) -> ConnectionRejected:
+    return ConnectionRejected(data.decode("utf-8", "replace"))
+
+
+def client_info(client: protocol.WireClient) -> ClientInfo:
+    return ClientInfo(client.ip, client.name, client.group)
+
+
+def fresh(reason: Exception) -> Exception:
+    """A copy of an exception: one that is raised again and again keeps every traceback."""
+    return copy.copy(reason).with_traceback(None)

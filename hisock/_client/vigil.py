@@ -1,0 +1,67 @@
+"""Whether a server of which nothing is heard is still there. No clock: the driver tells the time.
+
+A server says in its hello how often it asks its clients for a sign of life. A client that hears
+nothing for two such intervals asks in turn; if nothing comes for a third, the server is gone.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from hisock.exceptions import ConnectionLost
+
+#: Intervals of silence after which the client asks.
+_ASK_AFTER = 2
+#: Seconds between the last moment and the verdict: what has come meanwhile is read first.
+SECOND_LOOK = 0.1
+
+
+class Verdict(enum.Enum):
+    """What is to be done now."""
+
+    WAIT = "wait"
+    ASK = "ask"
+    LOST = "lost"
+
+
+class Vigil:
+    """Watches over the silence of one server.
+
+    :param interval: seconds between the server's own keepalives.
+    :param now: the time, in seconds, on a clock that only goes forward.
+    :ivar due: when :meth:`look` has something to say at the earliest.
+    """
+
+    def __init__(self, interval: float, now: float) -> None:
+        self.interval = interval
+        self._heard = now
+        self._asked = False
+        self._looked = False
+        self.due = now + _ASK_AFTER * interval
+
+    def heard(self, now: float) -> None:
+        """Something came, or nothing could, since nobody reads."""
+        self._heard = now
+        self._asked = self._looked = False
+
+    def look(self, now: float) -> Verdict:
+        """What is to be done at this time; sets :attr:`due`."""
+        if not self._asked:
+            self.due = self._heard + _ASK_AFTER * self.interval
+            if now < self.due:
+                return Verdict.WAIT
+            self._asked = True
+            self.due = now + self.interval
+            return Verdict.ASK
+        if now < self.due:
+            return Verdict.WAIT
+        if not self._looked:
+            self._looked = True
+            self.due = now + SECOND_LOOK
+            return Verdict.WAIT
+        return Verdict.LOST
+
+    def lost(self) -> ConnectionLost:
+        """The error for a server that is gone."""
+        seconds = (_ASK_AFTER + 1) * self.interval
+        return ConnectionLost(f"nothing has been heard of the server for {seconds:g} seconds")
