@@ -195,7 +195,9 @@ class Hub:
             return
         if connection.features is not None:
             codec = self.events.codec.name
-            connection.writer.write_control(protocol.build_server_hello(codec, self.header_len))
+            interval = self.options.keepalive_interval if self.options.keepalive else None
+            hello = protocol.build_server_hello(codec, self.header_len, interval)
+            connection.writer.write_control(hello)
         self.joins += 1
         self.registry.add(connection)
         self._tell(protocol.CLIENT_JOINED, connection)
