@@ -69,7 +69,7 @@ async def cancelled_when_served(client: hisock.AsyncHiSockClient, send: Callable
     """A ``recv`` that is cancelled after its frame was delivered, before it could return."""
     waiting = asyncio.ensure_future(client.recv("n"))
     await asyncio.sleep(0)
-    events = client._events
+    events = client._driver.events
     offer = events.waiting.offer
 
     def deliver_and_cancel(frame: object) -> bool:
