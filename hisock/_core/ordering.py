@@ -55,6 +55,7 @@ class Ordering:
         source = None if client is None else client.ip
         if self.deferred is None:
             self.deferred = deque()
+        kept = self.deferred
         for command, message in frames:
             if command is None:
                 urgent = self._is_urgent(message or b"")
@@ -63,11 +64,13 @@ class Ordering:
                     not events.has_wildcard or events.waiting.wants(command, source)
                 )
             if not urgent:
-                self._keep(self.deferred, command, message)
+                self._keep(kept, command, message)
             elif command is None:
                 self.take_raw(message or b"")
             else:
                 events.handle(self, command, message)
+            if self.deferred is not kept:
+                return  # that frame has ended the connection; what follows is nobody's
         self.pause_if_much()
 
     def _keep(self, kept: deque[RawFrame], command: str | None, message: bytes | None) -> None:
