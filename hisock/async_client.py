@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -13,6 +13,7 @@ from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
@@ -32,15 +33,18 @@ class AsyncHiSockClient(ClientFace):
 
     def __init__(self, driver: AsyncioDriver) -> None:
         self._driver = driver
+        self._error_handler = driver.options.error_handler
 
     @property
-    def error_handler(self) -> Callable[[Exception], Any] | None:
-        """Given every exception that a handler raises, when set; they are logged anyway."""
-        return self._driver.error_handler
+    def error_handler(self) -> ErrorHandler | None:
+        """Called as ``(exc, context)``, or ``(exc)``, with every exception that a handler raises,
+        when set; they are logged anyway."""
+        return self._error_handler
 
     @error_handler.setter
-    def error_handler(self, handler: Callable[[Exception], Any] | None) -> None:
-        self._driver.error_handler = handler
+    def error_handler(self, handler: ErrorHandler | None) -> None:
+        self._driver.error_handler = None if handler is None else bind_error_handler(handler)
+        self._error_handler = handler
 
     # -- sending
 
@@ -194,6 +198,8 @@ async def async_connect(
     offline_buffer: int = 0,
     ssl: ClientTLS = None,
     server_hostname: str | None = None,
+    error_handler: ErrorHandler | None = None,
+    strict: bool = False,
 ) -> AsyncHiSockClient:
     """Connect to a server from a running event loop.
 
@@ -210,6 +216,8 @@ async def async_connect(
         token=token,
         reconnect=Reconnect.of(reconnect),
         offline_buffer=offline_buffer,
+        error_handler=error_handler,
+        strict=strict,
     )
     context, host = client_context(ssl), server_hostname or host_of(addr)
     driver = AsyncioDriver(ServerConnector(addr, context, host), options)

@@ -15,6 +15,7 @@ from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.error_handlers import ErrorHandler
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
 from hisock.exceptions import ConnectionLost, ConnectionRejected
@@ -50,6 +51,11 @@ class HiSockClient(ClientFace):
         or a context.
     :param server_hostname: the name that the server's certificate has to have, if not the host in
         ``addr``.
+    :param error_handler: called as ``(exc, context)`` with every exception that a handler raises,
+        and its :class:`ErrorContext`; or as ``(exc)``, if it takes one argument. It gets the
+        reason for the end of the connection too, if that ends without a goodbye.
+    :param strict: whether a command that nobody handles is an error: it is given to the
+        ``error_handler``, and a call of it is answered with the command that may have been meant.
     :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
     :raises ConnectionRejected: the server did not let the client in.
     :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
@@ -73,6 +79,8 @@ class HiSockClient(ClientFace):
         offline_buffer: int = 0,
         ssl: ClientTLS = None,
         server_hostname: str | None = None,
+        error_handler: ErrorHandler | None = None,
+        strict: bool = False,
     ) -> None:
         options = ClientOptions(
             name=name,
@@ -85,6 +93,8 @@ class HiSockClient(ClientFace):
             token=token,
             reconnect=Reconnect.of(reconnect),
             offline_buffer=offline_buffer,
+            error_handler=error_handler,
+            strict=strict,
         )
         context, host = client_context(ssl), server_hostname or host_of(addr)
         self._driver = BlockingDriver(ServerConnector(addr, context, host), options)
@@ -96,7 +106,7 @@ class HiSockClient(ClientFace):
     def start(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """Handle what the server sends until the client is closed.
 
@@ -115,7 +125,7 @@ class HiSockClient(ClientFace):
     def run(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """The same as :meth:`start`."""
         self.start(callback, error_handler)
@@ -280,7 +290,7 @@ class ThreadedHiSockClient(HiSockClient):
     def start(
         self,
         callback: Callable[[], Any] | None = None,
-        error_handler: Callable[[Exception], Any] | None = None,
+        error_handler: ErrorHandler | None = None,
     ) -> None:
         """Start handling what the server sends, and return.
 

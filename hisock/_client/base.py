@@ -19,6 +19,7 @@ from hisock._core import protocol
 from hisock._core.addresses import format_addr
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Falsy, find_codec
+from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_error_handler
 from hisock._core.events import ClientEvents
 from hisock._core.jobs import Job
 from hisock._core.reporting import loggable, one_line
@@ -65,7 +66,10 @@ class ClientBase:
             reconnects=options.reconnect is not None,
         )
         self.workers = Threads("hisock-client")
-        self.error_handler: Callable[[Exception], Any] | None = None
+        self.error_handler: BoundErrorHandler | None = None
+        if options.error_handler is not None:
+            self.error_handler = bind_error_handler(options.error_handler)
+        self.events.strict = options.strict
         self.closed = False
         self.how: End | None = None
         self.ended_by: Exception = ClientDisconnected("the client is closed")
@@ -113,7 +117,7 @@ class ClientBase:
         logger.error("the handler of %r failed: %s", command, one_line(shown), exc_info=shown)
         if self.error_handler is not None:
             try:
-                self.error_handler(exc)
+                self.error_handler(exc, ErrorContext(command, client))
             except Exception as failure:
                 logger.error("the error handler failed", exc_info=loggable(failure))
 
@@ -232,6 +236,7 @@ class ClientBase:
     def note_end(self, reason: Exception, how: End) -> None:
         """The client has ended; nothing is sent any more."""
         self.how = how
+        self.events.note_unhandled()
         if isinstance(reason, (ConnectionLost, ConnectionRejected)):
             logger.warning("%s", one_line(reason))
         self.ended_by = reason

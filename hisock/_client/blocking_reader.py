@@ -19,6 +19,7 @@ from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession, Link
 from hisock._client.connector import Connector
 from hisock._client.options import ClientOptions
 from hisock._client.session import End, State
+from hisock._core.error_handlers import ErrorContext, ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
 from hisock._runtime.waiters import ThreadWaiter
 from hisock.exceptions import ConnectionLost, ConnectionRejected
@@ -178,7 +179,7 @@ class BlockingReader(ClientBase):
     def prepare(
         self,
         callback: Callable[[], Any] | None,
-        error_handler: Callable[[Exception], Any] | None,
+        error_handler: ErrorHandler | None,
     ) -> None:
         """Note that the client runs from now on.
 
@@ -186,8 +187,10 @@ class BlockingReader(ClientBase):
         """
         if self._started:
             raise RuntimeError("the client is running already")
+        bound = None if error_handler is None else bind_error_handler(error_handler)
         self._started = True
-        self.error_handler = error_handler
+        if bound is not None:
+            self.error_handler = bound
         self.events.callback = callback
         self.events.refresh()
 
@@ -215,7 +218,7 @@ class BlockingReader(ClientBase):
         if reason is not None:
             if self.error_handler is None:
                 raise reason
-            self.error_handler(reason)
+            self.error_handler(reason, ErrorContext(None, None))
 
     def update(self, most: int | None) -> int:
         """Handle what has arrived, ``most`` frames at most, without waiting; returns how many."""

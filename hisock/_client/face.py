@@ -50,6 +50,15 @@ class ClientFace:
         """
         return self._driver.events.cache.get(idx)
 
+    @property
+    def unhandled(self) -> dict[str, int]:
+        """How often commands came that nobody took within a second, by name.
+
+        From the hundredth name on they are counted together, as ``(others)``.
+        """
+        self._driver.events.note_unhandled()
+        return dict(self._driver.events.unhandled.counts)
+
     # -- who the client is
 
     @property

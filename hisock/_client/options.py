@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hisock._client.reconnect import Reconnect
 from hisock._core.checks import require
 from hisock._core.codec import find_codec
+from hisock._core.error_handlers import ErrorHandler
 from hisock.framing import build_header
 
 
@@ -27,6 +28,8 @@ class ClientOptions:
     token: str | None
     reconnect: Reconnect | None
     offline_buffer: int
+    error_handler: ErrorHandler | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20

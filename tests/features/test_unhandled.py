@@ -109,6 +109,22 @@ def test_strict_gives_a_misspelt_command_to_the_error_handler(
     peer.ask("move", answer="moved")
 
 
+def test_a_client_tells_of_commands_that_it_does_not_handle(events: Events) -> None:
+    with hisock.ThreadedHiSockServer(LOOPBACK) as server:
+        server.start()
+        with hisock.ThreadedHiSockClient(server.addr, "Ada", strict=True) as client:
+            client.on("move")(lambda: None)
+            client.start(error_handler=lambda exc, context: events.add(context.command, str(exc)))
+            with pytest.raises(hisock.RemoteError):
+                client.call("joined")
+            with pytest.raises(hisock.RemoteError, match="did you mean 'move'"):
+                server.call_blocking("Ada", "mvoe")
+            server.send_all_clients("moev")
+            server.every(0.1)(lambda: events.add("counted", client.unhandled))
+            events.wait_for("counted", {"mvoe": 1, "moev": 1})
+            events.wait_for("moev", "there is no handler for 'moev'; did you mean 'move'?")
+
+
 # The error handler
 
 
@@ -164,6 +180,53 @@ async def test_the_error_handler_of_the_constructor_serves_async_with() -> None:
     async with server, await hisock.async_connect(server.addr, "Ada") as client:
         client.send("fail")
         assert await seen.until_named("no luck") == ("fail", "Ada")
+
+
+def fail_here() -> None:
+    raise ValueError("no luck")
+
+
+@pytest.mark.parametrize("form", ["both", "one"])
+@pytest.mark.parametrize("where", ["constructor", "start"])
+def test_an_error_handler_of_a_client_gets_the_context_too(
+    events: Events, where: str, form: str
+) -> None:
+    def both(exc: Exception, context: hisock.ErrorContext) -> None:
+        events.add(str(exc), *context)
+
+    def one(exc: Exception) -> None:
+        events.add(str(exc), "fail", None)
+
+    handler: Any = {"both": both, "one": one}[form]
+    given = handler if where == "constructor" else None
+    with hisock.ThreadedHiSockServer(LOOPBACK) as server:
+        server.start()
+        with hisock.ThreadedHiSockClient(server.addr, "Ada", error_handler=given) as client:
+            client.on("fail")(fail_here)
+            client.start(error_handler=handler if where == "start" else None)
+            with pytest.raises(hisock.RemoteError):
+                client.call("joined")
+            server.send_client("Ada", "fail")
+            assert events.wait_for("no luck") == ("no luck", "fail", None)
+
+
+@on_loops
+async def test_an_error_handler_of_an_async_client() -> None:
+    seen = Seen()
+    async with hisock.HiSockServer(LOOPBACK) as server:
+        handler = handlers(seen)["both"]
+        async with await hisock.async_connect(server.addr, error_handler=handler) as client:
+            assert client.error_handler is handler
+            client.on("fail")(fail_here)
+            with pytest.raises(hisock.RemoteError):
+                await client.call("joined")
+            server.send_all_clients("fail")
+            assert await seen.until_named("no luck") == ("fail", None)
+            client.error_handler = lambda exc: seen.add("instead", str(exc))
+            server.send_all_clients("fail")
+            assert await seen.until_named("instead") == ("no luck",)
+            client.error_handler = None
+            assert client.error_handler is None
 
 
 def test_an_error_handler_that_nobody_can_call() -> None:
