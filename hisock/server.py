@@ -150,6 +150,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership):
             self._runner.error_handler = bind_error_handler(error_handler)
         self._hub = Hub(self._events, self._runner, thread, options, sender=self)
         self._registry = self._hub.registry
+        self._broadcast = self._hub.broadcast
         listening = sockets.listen(addr)
         self._life = Lifecycle(self._hub, self._waiting, listening, loop)
         #: Where the server listens, each address with its real port.

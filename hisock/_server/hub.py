@@ -16,6 +16,7 @@ from hisock._core.events import ServerEvents
 from hisock._core.reporting import LogLimit, one_line
 from hisock._runtime.loop_thread import LoopThread
 from hisock._server.admission import Admission
+from hisock._server.audience import Broadcast, everybody, group
 from hisock._server.backpressure import Backpressure
 from hisock._server.connection import RECEIVE_SIZE, Connection
 from hisock._server.flushing import Flushing
@@ -28,7 +29,7 @@ from hisock._server.shutdown import Shutdown
 from hisock._server.stats import Figures, Lag, ServerStats
 from hisock._server.ticks import Ticks
 from hisock.exceptions import ConnectionLost
-from hisock.framing import Scratch, fan_out
+from hisock.framing import Scratch
 
 logger = logging.getLogger("hisock.server")
 
@@ -89,6 +90,7 @@ class Hub:
         #: The frame that asks a client whether it is there.
         self.question = protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
         self.registry: Registry[Connection] = Registry()
+        self.broadcast = Broadcast(self.registry, self.header_len)
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
         self.door = Admission(self)
         self.ticks = Ticks(self)
@@ -100,7 +102,6 @@ class Hub:
         #: What went through the connections that are gone.
         self.gone = Figures()
         self.buffered = 0
-        self.dropped = 0
         #: Clients that come back after losing a connection, by their secrets.
         self._resumable: dict[str | None, Connection] = {}
         self._log_limit = LogLimit()
@@ -200,6 +201,8 @@ class Hub:
             connection.writer.write_control(hello)
         self.joins += 1
         self.registry.add(connection)
+        if self.broadcast.backplane is not None:
+            self.broadcast.backplane.admitted(connection.info)
         self._tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info.shown())
         self.events.fire("join", connection)
@@ -235,7 +238,7 @@ class Hub:
         self.door.forget(connection)
         had_joined = connection in self.registry
         if had_joined:
-            self.registry.remove(connection)
+            self._remove(connection)
         if self._resumable.get(connection.resume) is connection:
             del self._resumable[connection.resume]
         if goodbye:
@@ -309,8 +312,19 @@ class Hub:
             if not force:
                 connection.writer.write_last(frame)
             self.ended["closed"] += 1
-            self.registry.remove(connection)
+            self._remove(connection)
         return expelled
+
+    def _remove(self, connection: Connection) -> None:
+        self.registry.remove(connection)
+        if self.broadcast.backplane is not None:
+            self.broadcast.backplane.left(connection.info)
+
+    def _change(self, connection: Connection, info: ClientInfo) -> None:
+        old = connection.info
+        self.registry.change(connection, info)
+        if self.broadcast.backplane is not None:
+            self.broadcast.backplane.changed(old, info)
 
     def change_name(self, connection: Connection, name: str | None) -> None:
         old = connection.info
@@ -318,13 +332,13 @@ class Hub:
             if self._log_limit.permits(self.loop.time()):
                 logger.warning("%s stays, the name it wants is taken", old.shown())
             return
-        self.registry.change(connection, ClientInfo(old.addr, name, old.group))
+        self._change(connection, ClientInfo(old.addr, name, old.group))
         self.events.fire("name_change", connection, old.name, name)
 
-    def change_group(self, connection: Connection, group: str | None) -> None:
+    def change_group(self, connection: Connection, new: str | None) -> None:
         old = connection.info
-        self.registry.change(connection, ClientInfo(old.addr, old.name, group))
-        self.events.fire("group_change", connection, old.group, group)
+        self._change(connection, ClientInfo(old.addr, old.name, new))
+        self.events.fire("group_change", connection, old.group, new)
 
     def describe(self, connection: Connection) -> bytes:
         """What other clients are told of one."""
@@ -346,14 +360,13 @@ class Hub:
         if self.options.announce == "none":
             return
         if self.options.announce == "all":
-            audience = self.registry.everyone
+            audience = everybody()
         elif connection.info.group is not None:
-            audience = self.registry.group(connection.info.group)
+            audience = group(connection.info.group)
         else:
             return
-        if audience:
-            data = self.describe(connection)
-            fan_out(audience, protocol.build_reserved(event, data, self.header_len))
+        data = self.describe(connection)
+        self.broadcast.announce(audience, protocol.build_reserved(event, data, self.header_len))
 
     def _tell_of_unhandled(self) -> None:
         """Tell of commands that nobody took within a second, every second."""
@@ -374,7 +387,7 @@ class Hub:
             bytes_out=figures.bytes_out,
             queued_bytes=sum(connection.writer.backlog() for connection in connections),
             buffered_bytes=self.buffered,
-            dropped=self.dropped + figures.dropped,
+            dropped=self.broadcast.dropped + figures.dropped,
             ended=dict(self.ended),
             handler_errors=self.runner.errors,
             unhandled=dict(self.events.unhandled.counts),

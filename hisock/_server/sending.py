@@ -7,11 +7,13 @@ from typing import Any
 
 from hisock._core.client_info import ClientInfo, ClientRef, title_of
 from hisock._core.codec import Codec, Falsy
+from hisock._server.audience import Broadcast, everybody
+from hisock._server.audience import clients as those
+from hisock._server.audience import room as room_of
 from hisock._server.connection import Connection
-from hisock._server.hub import Hub
 from hisock._server.registry import Registry
 from hisock.exceptions import ClientNotFound
-from hisock.framing import Outbox, build_command, fan_out, send_client
+from hisock.framing import send_client
 
 
 class Sending:
@@ -28,7 +30,7 @@ class Sending:
     """
 
     header_len: int
-    _hub: Hub
+    _broadcast: Broadcast
     _registry: Registry[Connection]
     _codec: Codec
 
@@ -47,7 +49,8 @@ class Sending:
         if type(content) is Falsy:
             content = content.suiting(peer.features is not None)
         if volatile or latest is not None:
-            sent = self._fan_out({outbox: peer}, command, content, volatile, latest) > 0
+            only = {outbox: peer}
+            sent = self._broadcast.write(only, command, content, volatile, latest) > 0
         else:
             sent = outbox.send(command, content)
         if not sent and outbox.closed:
@@ -65,8 +68,8 @@ class Sending:
 
         :returns: how many clients it was sent to.
         """
-        everyone = self._registry.everyone
-        return self._fan_out(everyone, command, self._codec.encode(content), volatile, latest)
+        message = self._codec.encode(content)
+        return self._broadcast.publish(everybody(), command, message, volatile, latest)
 
     def send_group(
         self,
@@ -87,8 +90,10 @@ class Sending:
         if name is None:
             who = title_of(group) if isinstance(group, ClientInfo) else repr(group)
             raise TypeError(f"{who} is in no group")
-        members = self._registry.group(name)
-        return self._fan_out(members, command, self._codec.encode(content), volatile, latest)
+        message = content if type(content) is bytes else self._codec.encode(content)
+        return self._broadcast.publish(
+            ("group", name, (), None), command, message, volatile, latest
+        )
 
     def send_room(
         self,
@@ -105,11 +110,8 @@ class Sending:
         :param exclude: a client that does not get it, such as the one it is about.
         :returns: how many clients it was sent to; 0 when nobody is in the room.
         """
-        members = self._registry.room(room)
-        if exclude is not None and members:
-            left_out = self._find_or_none(exclude)
-            members = {box: peer for box, peer in list(members.items()) if peer is not left_out}
-        return self._fan_out(members, command, self._codec.encode(content), volatile, latest)
+        message = self._codec.encode(content)
+        return self._broadcast.publish(room_of(room, exclude), command, message, volatile, latest)
 
     def send_many(
         self,
@@ -124,49 +126,5 @@ class Sending:
 
         :returns: how many clients it was sent to; those no longer connected are passed over.
         """
-        peers = (self._find_or_none(client) for client in clients)
-        members = {peer.outbox: peer for peer in peers if peer is not None}
-        return self._fan_out(members, command, self._codec.encode(content), volatile, latest)
-
-    def _find_or_none(self, client: ClientRef) -> Connection | None:
-        try:
-            return self._registry.find(client)
-        except ClientNotFound:
-            return None
-
-    def _fan_out(
-        self,
-        members: dict[Outbox, Connection],
-        command: str,
-        message: bytes | None,
-        volatile: bool,
-        latest: str | None,
-    ) -> int:
-        if type(message) is Falsy:
-            return self._fan_out_by_kind(members, command, message, volatile, latest)
-        frame = build_command(command, message, self.header_len)
-        if latest is not None:
-            peers = list(members.values())
-            return sum(peer.writer.write_latest(latest, frame) for peer in peers)
-        if volatile:
-            ready = {box: peer for box, peer in list(members.items()) if not peer.writer.paused}
-            self._hub.dropped += len(members) - len(ready)
-            members = ready
-        return fan_out(members, frame)
-
-    def _fan_out_by_kind(
-        self,
-        members: dict[Outbox, Connection],
-        command: str,
-        message: Falsy,
-        volatile: bool,
-        latest: str | None,
-    ) -> int:
-        """Send one frame to peers of this version, and another to those of 2.0.2."""
-        kinds: dict[bool, dict[Outbox, Connection]] = {True: {}, False: {}}
-        for box, peer in list(members.items()):
-            kinds[peer.features is not None][box] = peer
-        return sum(
-            self._fan_out(some, command, message.suiting(modern), volatile, latest)
-            for modern, some in kinds.items()
-        )
+        message = self._codec.encode(content)
+        return self._broadcast.publish(those(clients), command, message, volatile, latest)
