@@ -28,7 +28,6 @@ from hisock._server.sending import Sending
 from hisock._server.stats import ServerStats
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 
-F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from hisock._core.cache import payload_of
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Cast, Codec
+from hisock._core.middleware import Context
 from hisock._core.mistakes import check_order
 from hisock._core.plain_text import truncating
 from hisock._core.signature import Signature, argument_count
@@ -74,6 +75,9 @@ class Binding(Protocol):
 
         :raises TypeError: it takes a number of arguments that the event does not have.
         """
+
+    def context(self, name: str, *args: Any) -> Context:
+        """What middleware sees of a handler that is called with ``args``."""
 
 
 class ServerBinding:
@@ -136,6 +140,10 @@ class ServerBinding:
 
         return call
 
+    def context(self, name: str, *args: Any) -> Context:
+        """What middleware sees of a handler that is called with ``args``, the client first."""
+        return Context(name, args[0], _message_in(args[1:]))
+
 
 class ClientBinding:
     """Handlers of a client: they are called with the message.
@@ -187,6 +195,15 @@ class ClientBinding:
             return func(cast_command(command, command_cast), value)
 
         return call
+
+    def context(self, name: str, *args: Any) -> Context:
+        """What middleware sees of a handler that is called with ``args``."""
+        return Context(name, None, _message_in(args))
+
+
+def _message_in(args: tuple[Any, ...]) -> bytes | None:
+    last = args[-1] if args else None
+    return last if isinstance(last, bytes) else None
 
 
 def with_dict(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,7 +52,7 @@ class EventTable:
         self.waiting = waiting
         self.runner = runner
         self.codec = codec
-        self._handlers = HandlerTable(binding, runner.has_loop)
+        self.handlers = HandlerTable(binding, runner.has_loop, self.refresh)
         #: Called after each frame, when set.
         self.callback: Callable[[], Any] | None = None
         #: Takes the frames that nobody else does, when set.
@@ -96,7 +96,7 @@ class EventTable:
         check_command(command)
 
         def register(func: F) -> F:
-            self._handlers.register(
+            self.handlers.register(
                 func,
                 command,
                 sys._getframe(1).f_locals,
@@ -105,7 +105,6 @@ class EventTable:
                 concurrent=concurrent,
                 replace=replace,
             )
-            self.refresh()
             return func
 
         return register
@@ -114,8 +113,8 @@ class EventTable:
         """Decide anew which frames may take the short way."""
         self._fast.clear()
         observed = self.callback is not None or self.cache.enabled
-        if not self._ending and not observed and "message" not in self._handlers.reserved:
-            self._fast.update(self._handlers.direct())
+        if not self._ending and not observed and "message" not in self.handlers.reserved:
+            self._fast.update(self.handlers.direct())
 
     def end(self) -> None:
         """Let no handler begin any more, but for ``leave``; who waits for a frame still gets it."""
@@ -124,16 +123,18 @@ class EventTable:
 
     def handles(self, command: str) -> bool:
         """Whether there is a handler for a command."""
-        return command in self._handlers.commands
+        return command in self.handlers.commands
 
     @property
     def has_wildcard(self) -> bool:
-        return "*" in self._handlers.reserved
+        return "*" in self.handlers.reserved
 
     def runs_elsewhere(self, event: str) -> bool:
         """Whether the handler of an event may still be running when it has been fired."""
-        handler = self._handlers.reserved.get(event)
-        return handler is not None and handler.mode is not Mode.DIRECT
+        handler = self.handlers.reserved.get(event)
+        while handler is not None and handler.mode is Mode.DIRECT:
+            handler = handler.also
+        return handler is not None
 
     # -- frames
 
@@ -151,7 +152,7 @@ class EventTable:
 
     def handle(self, origin: Origin, command: str | None, message: bytes | None) -> None:
         """Deliver one unreserved frame, the long way; errors of handlers are reported."""
-        handler = None if command is None else self._handlers.commands.get(command)
+        handler = None if command is None else self.handlers.commands.get(command)
         client = origin.info
         if handler is None or command is None:
             source = None if client is None else client.ip
@@ -181,7 +182,7 @@ class EventTable:
         return False
 
     def _observed(self) -> bool:
-        return self.cache.enabled or "message" in self._handlers.reserved
+        return self.cache.enabled or "message" in self.handlers.reserved
 
     def note_unhandled(self) -> None:
         """Tell of the commands that nobody took in time. To be called now and then."""
@@ -191,7 +192,7 @@ class EventTable:
                 self.runner.report(LookupError(text), command, None)
 
     def _known(self) -> list[str]:
-        return list(self._handlers.commands)
+        return list(self.handlers.commands)
 
     def put_back(self, frame: Frame) -> None:
         """Deliver a frame again, in its order, that a waiter got just when it gave up."""
@@ -206,7 +207,7 @@ class EventTable:
 
     def call(self, origin: Origin, command: str, message: bytes | None, done: Done) -> None:
         """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""
-        handler = self._handlers.commands.get(command)
+        handler = self.handlers.commands.get(command)
         if self._ending:
             done(None, ConnectionError("the server is closing"))
             return
@@ -247,7 +248,7 @@ class EventTable:
     ) -> None:
         if self._ending:
             return
-        if "message" in self._handlers.reserved:
+        if "message" in self.handlers.reserved:
             self._fire_frame("message", origin, command, message)
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
@@ -263,13 +264,15 @@ class EventTable:
 
     def _fire(self, event: str, origin: Origin | None, args: tuple[Any, ...]) -> None:
         """Call the handler of a reserved event, if there is one; its errors are reported."""
-        handler = self._handlers.reserved.get(event)
+        handler = self.handlers.reserved.get(event)
         if handler is None or (self._ending and event != "leave"):
             return
         last = args[-1] if args else None
         size = len(last) if isinstance(last, bytes) else 0
         job = Job(self.runner, event, origin, None if origin is None else origin.info)
-        self._run_call(partial(handler.func, *args), job, handler.mode, size)
+        while handler is not None:
+            self._run_call(partial(handler.func, *args), job, handler.mode, size)
+            handler = handler.also
 
 
 class ServerEvents(EventTable):

@@ -6,10 +6,13 @@ import enum
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from hisock._core.binding import Binding
+from hisock._core.binding import Binding, Callables
+from hisock._core.middleware import Layer, Middleware, layer_of, needs_loop, wrap
 from hisock._core.mistakes import require_no_method
+from hisock._core.routes import Part, Route
 from hisock._core.signature import Signature
 
 
@@ -31,10 +34,26 @@ class CommandHandler(NamedTuple):
 
 
 class EventHandler(NamedTuple):
-    """A handler of a reserved event."""
+    """A handler of a reserved event.
+
+    :ivar also: the next handler of the same event, which a router brought.
+    """
 
     func: Callable[..., Any]
     mode: Mode
+    also: EventHandler | None = None
+
+
+class Registration(NamedTuple):
+    """A handler as it was registered, before anything runs around it.
+
+    :ivar bound: how it is called; for an event, its ``full`` and ``empty`` are one.
+    :ivar layers: what runs around it alone, outermost first.
+    """
+
+    bound: Callables
+    mode: Mode
+    layers: tuple[Layer, ...]
 
 
 class HandlerTable:
@@ -42,14 +61,21 @@ class HandlerTable:
 
     :param binding: binds handlers to the arguments of their side.
     :param has_loop: whether async handlers can run.
+    :param changed: called when a handler is added, or runs inside of something new.
     :ivar commands: the handlers of unreserved commands, and of reserved names that one overrode.
     :ivar reserved: the handlers of reserved events.
     """
 
-    def __init__(self, binding: Binding, has_loop: bool) -> None:
+    def __init__(
+        self, binding: Binding, has_loop: bool, changed: Callable[[], object] = lambda: None
+    ) -> None:
         self._binding = binding
+        self._changed = changed
         self._has_loop = has_loop
         self._overridden: set[str] = set()
+        #: What runs around every handler, outermost first.
+        self._layers: list[Layer] = []
+        self._registered: dict[str, list[Registration]] = {}
         #: Where the handler of each name is written.
         self._places: dict[str, str] = {}
         self.commands: dict[str, CommandHandler] = {}
@@ -65,48 +91,140 @@ class HandlerTable:
         override: bool,
         concurrent: bool,
         replace: bool,
+        also: bool = False,
+        layers: tuple[Layer, ...] = (),
     ) -> None:
         """Add a handler; :meth:`hisock._core.events.EventTable.on` explains the parameters.
 
         :param namespace: local names that its annotations may use.
+        :param also: of an event, beside the handlers that it has.
+        :param layers: what runs around it, outermost first.
         :raises TypeError: it does not fit what it is to handle.
         """
         signature = Signature(func, namespace)
         require_no_method(signature, namespace)
         mode = mode_of(func, signature.name, threaded, concurrent)
-        if mode in (Mode.ORDERED, Mode.CONCURRENT) and not self._has_loop:
+        if mode in (Mode.ORDERED, Mode.CONCURRENT):
+            self._require_loop(f"handler {signature.name} is async")
+        is_event = self.is_event(name) and not override
+        bind = self._binding.event if is_event else self._binding.command
+        bound = bind(func, signature, name)
+        if not isinstance(bound, Callables):
+            bound = Callables(bound, bound)
+        self._note_second(name, signature, replace or (is_event and also))
+        self._add(name, Registration(bound, mode, layers), is_event, also)
+        for note in signature.notes:
+            # The line that the decorator stands on: it called a closure, which called this.
+            warnings.warn(note, stacklevel=3)
+
+    def is_event(self, name: str) -> bool:
+        """Whether a name is that of a reserved event here, which nobody overrode."""
+        return name in self._binding.events and name not in self._overridden
+
+    def include(self, part: Part, prefix: str) -> list[Route]:
+        """Add what a router, or an object with handlers, has; returns its ticks.
+
+        :raises TypeError: it is neither, or one of its handlers does not fit.
+        """
+        if not isinstance(part, Part):
+            raise TypeError(f"include() takes a Router or an object of Handlers, not {part!r}")
+        ticks = []
+        for route in part.__routes__():
+            name = route.name
+            if name is None:
+                ticks.append(route)
+                continue
+            if not self.is_event(name) or route.options["override"]:
+                name = prefix + route.prefix + name
+            namespace, layers = route.namespace, route.layers
+            self.register(route.func, name, namespace, also=True, layers=layers, **route.options)
+        return ticks
+
+    def use(self, middleware: Middleware) -> None:
+        """Run a middleware around every handler, inside of those that were added before.
+
+        :raises TypeError: it is none, or async where no loop runs.
+        """
+        layer = layer_of(middleware)
+        if layer.plain is None:
+            self._require_loop("the middleware is async")
+        layers = [*self._layers, layer]
+        # All before the first is published: an error leaves everything as it was.
+        ready = {name: self._ready(name, layers) for name in self._registered}
+        self._layers = layers
+        for name, handlers in ready.items():
+            self._publish(name, handlers)
+        self._changed()
+
+    def _require_loop(self, what: str) -> None:
+        if not self._has_loop:
             raise TypeError(
-                f"handler {signature.name} is async, and a blocking client has no event loop; "
+                f"{what}, and a blocking client has no event loop; "
                 "use hisock.async_connect(), or a plain function"
             )
-        self._add(func, name, signature, mode, override)
+
+    def _note_second(self, name: str, signature: Signature, meant: bool) -> None:
         before = self._places.get(name)
-        if before not in (None, signature.place) and not replace:
+        if before not in (None, signature.place) and not meant:
             signature.notes.append(
                 f"{name!r} had a handler already, {before}, and {signature.place} replaces it; "
                 "say replace=True if that is meant"
             )
         self._places[name] = signature.place
-        for note in signature.notes:
-            # The line that the decorator stands on: it called a closure, which called this.
-            warnings.warn(note, stacklevel=3)
 
-    def _add(
-        self,
-        func: Callable[..., Any],
-        name: str,
-        signature: Signature,
-        mode: Mode,
-        override: bool,
-    ) -> None:
-        is_event = name in self._binding.events
-        if is_event and not override and name not in self._overridden:
-            self.reserved[name] = EventHandler(self._binding.event(func, signature, name), mode)
-            return
-        self.commands[name] = CommandHandler(*self._binding.command(func, signature, name), mode)
-        if is_event:
+    def _add(self, name: str, registration: Registration, is_event: bool, also: bool) -> None:
+        if needs_loop(registration.layers):
+            self._require_loop("what runs around the handler is async")
+        before = self._registered.get(name, [])
+        self._registered[name] = [*before, registration] if is_event and also else [registration]
+        try:
+            ready = self._ready(name, self._layers)
+        except TypeError:
+            self._registered[name] = before
+            raise
+        if not is_event and name in self._binding.events:
             self._overridden.add(name)
             self.reserved.pop(name, None)
+        self._publish(name, ready)
+        self._changed()
+
+    def _ready(self, name: str, layers: list[Layer]) -> list[CommandHandler]:
+        """The handlers of a name, inside of what runs around them.
+
+        :raises TypeError: one of them cannot run inside of that.
+        """
+        return [self._finished(name, each, layers) for each in self._registered[name]]
+
+    def _publish(self, name: str, ready: list[CommandHandler]) -> None:
+        if not self.is_event(name):
+            self.commands[name] = ready[0]
+            return
+        handler: EventHandler | None = None
+        for each in reversed(ready):
+            handler = EventHandler(each.full, each.mode, handler)
+        if handler is not None:
+            self.reserved[name] = handler
+
+    def _finished(
+        self, name: str, registration: Registration, outer: list[Layer]
+    ) -> CommandHandler:
+        (full, empty), mode, own = registration
+        layers = [*outer, *own]
+        if not layers:
+            return CommandHandler(full, empty, mode)
+        is_async = mode in (Mode.ORDERED, Mode.CONCURRENT)
+        if not is_async and needs_loop(layers):
+            if mode is Mode.THREAD:
+                raise TypeError(
+                    f"the handler of {name!r} is threaded, and what runs around it is async"
+                )
+            mode = Mode.ORDERED
+        context_of = partial(self._binding.context, name)
+        return CommandHandler(
+            wrap(full, layers, is_async, context_of),
+            wrap(empty, layers, is_async, context_of),
+            mode,
+        )
 
     def direct(self) -> dict[str | None, Callable[..., Any]]:
         """What is called on the loop for a message that is not empty, by command."""

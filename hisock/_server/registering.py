@@ -1,4 +1,4 @@
-"""What a program registers with a server: handlers, ticks, and who decides about clients."""
+"""What a program registers with a server: handlers, ticks, routers, middleware, decisions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hisock._core.events import ServerEvents
+from hisock._core.middleware import Middleware
+from hisock._core.routes import Part
 from hisock._server.authentication import bind_authenticate
 from hisock._server.hub import Hub
 from hisock._server.ticks import Tick
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Middleware)
 
 
 class Registering:
-    """The registering part of a server. Each of these is used as a decorator."""
+    """The registering part of a server. Most of it is used as decorators."""
 
     _hub: Hub
     _events: ServerEvents
@@ -79,4 +82,34 @@ class Registering:
         :raises TypeError: it takes something else.
         """
         self._hub.door.authenticate = bind_authenticate(func)
+        return func
+
+    def include(self, part: Part, prefix: str = "") -> None:
+        """Register the handlers and ticks of a :class:`hisock.routing.Router`.
+
+        Or those of an object of a class made from :class:`hisock.routing.Handlers`. Handlers of
+        reserved events are called beside those that the server has, in the order of including.
+
+        :param part: the router, or the object.
+        :param prefix: what its commands begin with here, before its own prefix.
+        :raises TypeError: it is neither, or one of its handlers does not fit.
+        """
+        for tick in self._events.handlers.include(part, prefix):
+            self.every(tick.options["interval"])(tick.func)
+
+    def middleware(self, func: M) -> M:
+        """Run a function around every handler: ``@server.middleware``.
+
+        Either ``async def (context, call_next)``, which returns the result of
+        ``await call_next()`` or another; handlers that are not async run inside of it on the loop.
+        Or a generator function of ``(context)`` that yields once, where the handler runs:
+        ``result = yield`` gets what that returns, or raises what it raises. What the generator
+        returns, if anything, is the result then, also before the ``yield``: the handler does not
+        run then. The :class:`hisock.routing.Context` tells the command, the client and the message.
+
+        The first one registered is the outermost. Handlers cost nothing more without any.
+
+        :raises TypeError: it is neither.
+        """
+        self._events.handlers.use(func)
         return func
