@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hisock._client.base import ClientBase
+from hisock._core.middleware import Middleware
+from hisock._core.routes import Part
 from hisock._runtime.sockets import address_text
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Middleware)
 
 
 class ClientFace:
@@ -42,6 +45,27 @@ class ClientFace:
         :raises TypeError: the handler's arguments do not fit the event.
         """
         return self._driver.events.on(command, threaded, override, concurrent, replace)
+
+    def include(self, part: Part, prefix: str = "") -> None:
+        """Register the handlers of a :class:`hisock.routing.Router`, or of a handler class.
+
+        See :meth:`hisock.HiSockServer.include`.
+
+        :param part: the router, or the object.
+        :param prefix: what its commands begin with here, before its own prefix.
+        :raises TypeError: it is neither, one of its handlers does not fit, or it has ticks.
+        """
+        ticks = self._driver.events.handlers.include(part, prefix)
+        if ticks:
+            raise TypeError(f"only servers have ticks, {ticks[0].func!r} is one")
+
+    def middleware(self, func: M) -> M:
+        """Run a function around every handler; see :meth:`hisock.HiSockServer.middleware`.
+
+        :raises TypeError: it is no middleware, or async and the client has no event loop.
+        """
+        self._driver.events.handlers.use(func)
+        return func
 
     def get_cache(self, idx: int | slice | None = None) -> Any:
         """The cached frames, oldest first: all, the one at an index, or a slice.

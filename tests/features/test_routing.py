@@ -140,6 +140,49 @@ def test_something_else_cannot_be_included(make_server: MakeServer) -> None:
         make_server().include(object())  # type: ignore[arg-type]
 
 
+def test_clients_take_routers_and_middleware_too(
+    make_server: MakeServer, make_client: MakeClient, events: Events
+) -> None:
+    router = Router("news.")
+
+    @router.on("board")
+    def board(text: str) -> None:
+        events.add("board", text)
+
+    server = make_server()
+    server.start()
+    ada = make_client(server, "Ada")
+    ada.include(router)
+
+    @ada.middleware
+    def watch(context: Context) -> Any:
+        events.add(context.command, context.client, context.message)
+        yield
+
+    ada.start()
+    server.send_all_clients("news.board", "hello")
+    events.wait_for("board", "hello")
+    assert events.wait_for("news.board") == ("news.board", None, b"hello")
+
+
+def test_clients_have_neither_ticks_nor_async_middleware(
+    make_server: MakeServer, make_client: MakeClient
+) -> None:
+    server = make_server()
+    server.start()
+    client = make_client(server)
+    ticking = Router()
+    ticking.every(1)(lambda: None)
+    with pytest.raises(TypeError, match="ticks"):
+        client.include(ticking)
+
+    async def middleware(context: Context, call_next: Callable[[], Any]) -> Any:
+        return await call_next()
+
+    with pytest.raises(TypeError, match="event loop"):
+        client.middleware(middleware)
+
+
 # -- middleware
 
 
