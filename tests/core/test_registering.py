@@ -175,9 +175,8 @@ def test_ways_that_do_not_go_together() -> None:
 
 def test_only_what_runs_on_the_loop_takes_the_short_way() -> None:
     table = HandlerTable(ServerBinding(JSON), has_loop=True)
-    ways = {"threaded": False, "override": False, "concurrent": False, "replace": False}
-    table.register(plain, "direct", {}, **ways)
-    table.register(later, "later", {}, **ways)
+    table.register(plain, "direct", {})
+    table.register(later, "later", {})
     assert set(table.direct()) == {"direct"}
 
 
