@@ -6,7 +6,7 @@ from hisock import client, codec, constants, server, utils
 from hisock._client.reconnect import Reconnect
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import ErrorContext
-from hisock._server.authentication import JoinRequest
+from hisock._server.authentication import Accept, ChangeRequest, JoinRequest
 from hisock._server.stats import ServerStats
 from hisock.async_client import AsyncHiSockClient, async_connect
 from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
@@ -38,7 +38,9 @@ from hisock.utils import (
 )
 
 __all__ = [
+    "Accept",
     "AsyncHiSockClient",
+    "ChangeRequest",
     "ClientDisconnected",
     "ClientException",
     "ClientInfo",

@@ -178,7 +178,10 @@ def encode_name(name: str | None) -> bytes:
 
 #: What this version knows: calls, and being told why it is not let in.
 FEATURES: Final = ["call", "reject"]
-ALL_FEATURES: Final = frozenset(FEATURES)
+#: What a client may know beyond that: ``names``, being told what it is called after each change.
+ALL_FEATURES: Final = frozenset({*FEATURES, "names"})
+#: One object for each set of features, so that connections share them.
+_SETS: Final[dict[frozenset[str], frozenset[str]]] = {}
 
 
 def build_hello(
@@ -273,7 +276,7 @@ def _features(raw: msgspec.Raw) -> frozenset[str] | None:
         known = ALL_FEATURES.intersection(_decode_features(raw))
     except _NOT_JSON:
         return frozenset()
-    return ALL_FEATURES if known == ALL_FEATURES else known
+    return _SETS.setdefault(known, known)
 
 
 def encode_client(addr: tuple[str, int], name: str | None, group: str | None) -> bytes:

@@ -7,12 +7,12 @@ has let it in. Over TLS it shakes hands first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from hisock._core import protocol
+from hisock._core.client_info import ClientInfo
 from hisock._core.reporting import withhold
-from hisock._server.authentication import Authenticate, JoinRequest
+from hisock._server.authentication import Accept, Authenticate, JoinRequest, require_yes
 from hisock._server.limits import Headcount
 from hisock.exceptions import Reject
 
@@ -45,8 +45,6 @@ class Admission:
         self._in_vain: set[Connection] = set()
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
-        #: About whom the program is deciding.
-        self._deciding: dict[Connection, asyncio.Task[None]] = {}
         self._overdue: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,10 +54,7 @@ class Admission:
             self._timer.cancel()
         for connection in list(self._awaiting_hello):
             connection.abort()
-        for connection in list(self._deciding):
-            self._hub.leave(connection, "closed", "the server is closing", goodbye=True)
-        for task in list(self._deciding.values()):
-            task.cancel()
+        self._hub.deciding.close()
 
     def knock(self, connection: Connection, ip: str) -> str | None:
         """A connection is about to shake hands; returns why it may not, if it may not.
@@ -155,39 +150,34 @@ class Admission:
         self, authenticate: Authenticate, connection: Connection, request: JoinRequest
     ) -> None:
         """Have the program decide about a client."""
-        try:
-            decision = authenticate(request)
-        except Exception as exc:
-            self._refuse(connection, exc, request)
-            return
-        if not asyncio.iscoroutine(decision):
-            self._hub.admit(connection)
-            return
-        # What the client sends meanwhile waits, as for any async handler.
-        connection.begin()
-        task = self._hub.loop.create_task(self._await_decision(connection, decision, request))
-        self._hub.tasks.add(task)
-        self._deciding[connection] = task
-        task.add_done_callback(lambda task: self._deciding.pop(connection))
+        self._hub.deciding.ask(
+            connection,
+            lambda: authenticate(request),
+            lambda answer: self._decide(connection, answer),
+            lambda exc: self._refuse(connection, exc, request),
+        )
 
-    async def _await_decision(
-        self, connection: Connection, decision: Coroutine[Any, Any, Any], request: JoinRequest
-    ) -> None:
+    def _decide(self, connection: Connection, answer: Any) -> None:
         try:
-            await asyncio.wait_for(decision, self._hub.options.auth_timeout)
-        except asyncio.TimeoutError:
-            seconds = self._hub.options.auth_timeout
-            self.reject(connection, f"authentication took more than {seconds:g} seconds")
-        except Exception as exc:
-            self._refuse(connection, exc, request)
-        else:
-            if not connection.ended:
-                self._hub.admit(connection)
-        connection.idle()
+            require_yes(answer)
+        except Reject as exc:
+            self.reject(connection, exc.reason)
+            return
+        asked = connection.original
+        if isinstance(answer, Accept):
+            connection.original = answer.identity(*asked)
+            connection.info = ClientInfo(connection.info.addr, *connection.original)
+            connection.session = answer.session
+        self._hub.admit(connection)
+        if connection.joined and connection.original != asked:
+            self._hub.renaming.tell(connection)
 
     def _refuse(self, connection: Connection, exc: Exception, request: JoinRequest) -> None:
         if isinstance(exc, Reject):
             self.reject(connection, exc.reason)
+        elif isinstance(exc, asyncio.TimeoutError):
+            seconds = self._hub.options.auth_timeout
+            self.reject(connection, f"authentication took more than {seconds:g} seconds")
         else:
             if request.token is not None:
                 withhold(exc)  # such as the KeyError of accounts[token]

@@ -19,10 +19,12 @@ from hisock._server.admission import Admission
 from hisock._server.audience import Broadcast, everybody, group
 from hisock._server.backpressure import Backpressure
 from hisock._server.connection import RECEIVE_SIZE, Connection
+from hisock._server.deciding import Deciding
 from hisock._server.flushing import Flushing
 from hisock._server.keepalive import Keepalive
 from hisock._server.options import ServerOptions
 from hisock._server.registry import Registry
+from hisock._server.renaming import Renaming
 from hisock._server.runner import HandlerRunner
 from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
@@ -92,7 +94,9 @@ class Hub:
         self.registry: Registry[Connection] = Registry()
         self.broadcast = Broadcast(self.registry, self.header_len)
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
+        self.deciding = Deciding(self)
         self.door = Admission(self)
+        self.renaming = Renaming(self)
         self.ticks = Ticks(self)
         # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
@@ -320,25 +324,12 @@ class Hub:
         if self.broadcast.backplane is not None:
             self.broadcast.backplane.left(connection.info)
 
-    def _change(self, connection: Connection, info: ClientInfo) -> None:
+    def change(self, connection: Connection, info: ClientInfo) -> None:
+        """Give a client another name or group."""
         old = connection.info
         self.registry.change(connection, info)
         if self.broadcast.backplane is not None:
             self.broadcast.backplane.changed(old, info)
-
-    def change_name(self, connection: Connection, name: str | None) -> None:
-        old = connection.info
-        if name != old.name and self.options.unique_names and self.registry.has_name(name):
-            if self._log_limit.permits(self.loop.time()):
-                logger.warning("%s stays, the name it wants is taken", old.shown())
-            return
-        self._change(connection, ClientInfo(old.addr, name, old.group))
-        self.events.fire("name_change", connection, old.name, name)
-
-    def change_group(self, connection: Connection, new: str | None) -> None:
-        old = connection.info
-        self._change(connection, ClientInfo(old.addr, old.name, new))
-        self.events.fire("group_change", connection, old.group, new)
 
     def describe(self, connection: Connection) -> bytes:
         """What other clients are told of one."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from hisock._core.events import ServerEvents
 from hisock._core.middleware import Middleware
 from hisock._core.routes import Part
-from hisock._server.authentication import bind_authenticate
+from hisock._server.authentication import bind_authenticate, bind_authorize_change
 from hisock._server.hub import Hub
 from hisock._server.ticks import Tick
 
@@ -75,13 +75,29 @@ class Registering:
         """Have a function decide who may join: ``@server.authenticate``.
 
         It takes the :class:`JoinRequest`, or those of ``name``, ``group``, ``addr`` and ``token``
-        that it names as its arguments; it may be async. It returns to let the client in, and
-        raises :class:`Reject` not to. Before that nothing the client sends is handled, and nobody
-        is told of it.
+        that it names as its arguments. What it returns is awaited if it can be: a coroutine, a
+        future, a task. It returns ``False``, or raises :class:`Reject`, to keep the client out;
+        :class:`Accept` to say what the client is called, and what its session is; anything else
+        lets it in as what it asked for. Nothing the client sends is handled before.
+
+        Clients change their names and groups later only if :meth:`authorize_change` lets them.
 
         :raises TypeError: it takes something else.
         """
         self._hub.door.authenticate = bind_authenticate(func)
+        return func
+
+    def authorize_change(self, func: F) -> F:
+        """Have a function decide which name or group a client may change to:
+        ``@server.authorize_change``.
+
+        It takes the :class:`ChangeRequest`, or those of ``client``, ``name`` and ``group`` that it
+        names as its arguments. ``False`` and :class:`Reject` refuse, as for :meth:`authenticate`;
+        the client keeps what it has then, and a line is logged.
+
+        :raises TypeError: it takes something else.
+        """
+        self._hub.renaming.authorize = bind_authorize_change(func)
         return func
 
     def include(self, part: Part, prefix: str = "") -> None:

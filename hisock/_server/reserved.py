@@ -46,9 +46,11 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
     elif name == protocol.GET_CLIENT:
         _answer_get_client(connection, protocol.parse_question(data))
     elif name == protocol.CHANGE_NAME:
-        hub.change_name(connection, protocol.parse_text(name, data) or connection.original[0])
+        new = protocol.parse_text(name, data) or connection.original[0]
+        hub.renaming.change_name(connection, new)
     elif name == protocol.CHANGE_GROUP:
-        hub.change_group(connection, protocol.parse_text(name, data) or connection.original[1])
+        new = protocol.parse_text(name, data) or connection.original[1]
+        hub.renaming.change_group(connection, new)
     elif name == protocol.CALL and connection.knows("call"):
         _answer_call(connection, protocol.parse_call(data))
     elif name == protocol.REPLY and connection.knows("call"):

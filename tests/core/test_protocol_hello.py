@@ -23,7 +23,7 @@ def test_a_hello_of_2_0_2() -> None:
 def test_a_whole_hello() -> None:
     frame = protocol.build_hello("Ada", "math", 16, "msgpack", "open sesame", "secret")
     assert protocol.parse_hello(frame[16:]) == protocol.Hello(
-        "Ada", "math", protocol.ALL_FEATURES, "msgpack", "open sesame", "secret"
+        "Ada", "math", frozenset(protocol.FEATURES), "msgpack", "open sesame", "secret"
     )
 
 

@@ -1,0 +1,120 @@
+"""Clients that change their names and groups: whether they may, and what they are told."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from hisock._core import protocol
+from hisock._core.client_info import ClientInfo
+from hisock._core.reporting import LogLimit, one_line
+from hisock._server.authentication import AuthorizeChange, ChangeRequest, require_yes
+from hisock.exceptions import Reject
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+    from hisock._server.hub import Hub
+
+logger = logging.getLogger("hisock.server")
+
+
+class _Change(NamedTuple):
+    """What a client asked for with ``$CHNAME$`` or ``$CHGROUP$``."""
+
+    connection: Connection
+    frame: bytes
+    request: ChangeRequest
+
+
+class Renaming:
+    """Decides about new names and groups. Everything here runs on the loop's thread.
+
+    :ivar authorize: the program's function that does; ``None`` lets all clients do so, unless
+        there is a function that authenticates them.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.authorize: AuthorizeChange | None = None
+        self._log_limit = LogLimit()
+
+    def change_name(self, connection: Connection, name: str | None) -> None:
+        """A client asks for a name."""
+        request = ChangeRequest(connection.info, name, connection.info.group)
+        self._ask(_Change(connection, protocol.CHANGE_NAME, request))
+
+    def change_group(self, connection: Connection, group: str | None) -> None:
+        """A client asks for a group."""
+        request = ChangeRequest(connection.info, connection.info.name, group)
+        self._ask(_Change(connection, protocol.CHANGE_GROUP, request))
+
+    def _ask(self, change: _Change) -> None:
+        hub, authorize, request = self._hub, self.authorize, change.request
+        unchanged = request[1:] == (request.client.name, request.client.group)
+        if unchanged or (authorize is None and hub.door.authenticate is None):
+            self._apply(change)
+        elif authorize is None:
+            self._refuse(change, "there is no function of authorize_change")
+        else:
+            hub.deciding.ask(
+                change.connection,
+                lambda: authorize(request),
+                lambda answer: self._decide(change, answer),
+                lambda exc: self._fail(change, exc),
+            )
+
+    def _decide(self, change: _Change, answer: object) -> None:
+        try:
+            require_yes(answer)
+        except Reject as exc:
+            self._refuse(change, exc.reason)
+        else:
+            self._apply(change)
+
+    def _fail(self, change: _Change, exc: Exception) -> None:
+        if isinstance(exc, Reject):
+            self._refuse(change, exc.reason)
+        else:
+            self._hub.runner.report(exc, "authorize_change", change.request.client)
+            self._refuse(change, "the function of authorize_change failed")
+
+    def _apply(self, change: _Change) -> None:
+        hub, connection = self._hub, change.connection
+        old, name, group = change.request
+        if name != old.name and hub.options.unique_names and hub.registry.has_name(name):
+            self._refuse(change, "the name is taken")
+            return
+        hub.change(connection, ClientInfo(old.addr, name, group))
+        self._confirm(change)
+        if change.frame == protocol.CHANGE_NAME:
+            hub.events.fire("name_change", connection, old.name, name)
+        else:
+            hub.events.fire("group_change", connection, old.group, group)
+
+    def _refuse(self, change: _Change, reason: str) -> None:
+        if self._log_limit.permits(self._hub.loop.time()):
+            logger.warning(
+                "%s stays what it is: %s", change.request.client.shown(), one_line(reason)
+            )
+            if self._log_limit.withheld:
+                logger.warning("%d more stayed what they are", self._log_limit.reset())
+        self._confirm(change)
+
+    def _confirm(self, change: _Change) -> None:
+        """Say what the client is called now; it may not be what it asked for."""
+        if change.frame == protocol.CHANGE_NAME:
+            self._tell(change.connection, change.frame, change.connection.info.name)
+        else:
+            self._tell(change.connection, change.frame, change.connection.info.group)
+
+    def tell(self, connection: Connection) -> None:
+        """Tell a client that has just joined that it is not called what it asked for."""
+        self._tell(connection, protocol.CHANGE_NAME, connection.info.name)
+        self._tell(connection, protocol.CHANGE_GROUP, connection.info.group)
+
+    def _tell(self, connection: Connection, frame: bytes, text: str | None) -> None:
+        if connection.knows("names"):
+            data = protocol.encode_name(text)
+            connection.writer.write_control(
+                protocol.build_reserved(frame, data, self._hub.header_len)
+            )
