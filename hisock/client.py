@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from hisock._client.blocking_driver import BlockingDriver
+from hisock._client.blocking_face import BlockingFace
 from hisock._client.connector import ServerConnector
-from hisock._client.face import ClientFace
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message
@@ -20,12 +20,13 @@ from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
 from hisock.exceptions import ConnectionLost, ConnectionRejected
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
+from hisock.utils import *  # noqa: F403 - what programs of 2.0.2 import from here
 
 C = TypeVar("C", bound="HiSockClient")
 T = TypeVar("T")
 
 
-class HiSockClient(ClientFace):
+class HiSockClient(BlockingFace):
     """A client: connects, says hello, and may send at once.
 
     What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
@@ -269,14 +270,6 @@ class HiSockClient(ClientFace):
         """
         info = self._driver.get_client(client, timeout)
         return info.as_dict() if get_as_dict else info
-
-    def get_client_addr(self) -> Any:
-        """The client's own address, as the server sees it where nothing translates addresses."""
-        return self._driver.session.link.local_addr
-
-    def fileno(self) -> int:
-        """The socket's descriptor, for ``select`` and ``selectors``; -1 when it is closed."""
-        return self._driver.session.link.socket.fileno()
 
 
 class ThreadedHiSockClient(HiSockClient):

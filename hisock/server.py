@@ -25,14 +25,16 @@ from hisock._server.receiving import Receiving
 from hisock._server.registering import Registering
 from hisock._server.runner import HandlerRunner
 from hisock._server.sending import Sending
+from hisock._server.state import ServerState
 from hisock._server.stats import ServerStats
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
+from hisock.utils import *  # noqa: F403 - what programs of 2.0.2 import from here
 
 S = TypeVar("S", bound="HiSockServer")
 T = TypeVar("T")
 
 
-class HiSockServer(Registering, Sending, Receiving, Membership):
+class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -154,8 +156,8 @@ class HiSockServer(Registering, Sending, Receiving, Membership):
         self._life = Lifecycle(self._hub, self._waiting, listening, loop)
         #: Where the server listens, each address with its real port.
         self.addrs: list[Any] = [one.addr for one in listening]
-        #: The first of them.
-        self.addr: Any = self.addrs[0]
+        #: The first of them, by the host that was given.
+        self.addr: Any = sockets.as_given(addr, self.addrs[0])
 
     # -- running
 
@@ -210,11 +212,6 @@ class HiSockServer(Registering, Sending, Receiving, Membership):
         self.close()
         await self._life.leave()
 
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called, or the server ended otherwise."""
-        return self._life.closed
-
     def close(self, *, timeout: float | None = None) -> None:
         """Say goodbye to all clients, free the port and end :meth:`start`.
 
@@ -248,10 +245,6 @@ class HiSockServer(Registering, Sending, Receiving, Membership):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def get_addr(self) -> Any:
-        """Where the server listens."""
-        return self.addr
 
     def stats(self) -> ServerStats:
         """Figures of the server, as of now. From any thread."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import pathlib
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from hisock._core.addresses import format_addr, parse_addr
 from hisock._core.cache import MessageCacheMember
 from hisock._core.client_info import ClientInfo
+from hisock._core.codec import JSON
 from hisock.exceptions import (
     ClientDisconnected,
     ClientException,
@@ -65,6 +67,7 @@ __all__ = [
     "validate_ipv4",
 ]
 
+S = TypeVar("S", str, bytes)
 JSONSerializableValue = str | int | float | bool | None | dict[str, Any] | list[Any]
 #: What can be sent: these, and everything else that msgspec can encode.
 Sendable = bytes | str | int | float | bool | None | ClientInfo | list[Any] | dict[str, Any]
@@ -187,6 +190,16 @@ def get_local_ip(all_ips: bool = False) -> Any:
     return socket.gethostbyname_ex(name)[-1] if all_ips else socket.gethostbyname(name)
 
 
+def _input_ip_address(question: str) -> str:
+    """Ask for an IPv4 address until it is one."""
+    return _ask(question, "IP", lambda answer: validate_ipv4(answer, require_port=False))
+
+
+def _input_port(question: str) -> int:
+    """Ask for a port until it is one."""
+    return int(_ask(question, "port", lambda answer: validate_ipv4(answer, require_ip=False)))
+
+
 def _ask(question: str, what: str, check: Callable[[str], Any]) -> str:
     while True:
         answer = input(question)
@@ -199,9 +212,7 @@ def _ask(question: str, what: str, check: Callable[[str], Any]) -> str:
 
 
 def _ask_address(ip_prompt: str, port_prompt: str) -> tuple[str, int]:
-    ip = _ask(ip_prompt, "IP", lambda answer: validate_ipv4(answer, require_port=False))
-    port = _ask(port_prompt, "port", lambda answer: validate_ipv4(answer, require_ip=False))
-    return ip, int(port)
+    return _input_ip_address(ip_prompt), _input_port(port_prompt)
 
 
 def input_server_config(
@@ -231,3 +242,58 @@ def input_client_config(
     name = input(name_prompt) if name_prompt else None
     group = input(group_prompt) if group_prompt else None
     return tuple(part for part in (addr, name, group) if part)
+
+
+# What programs of 2.0.2 import although its name says that it is private.
+
+
+class _Sentinel:
+    """Marks what is missing."""
+
+
+def _removeprefix(string: S, prefix: S) -> S:
+    """``string.removeprefix(prefix)``, for text and for bytes."""
+    return string.removeprefix(prefix)
+
+
+def _dict_tupkey_lookup(
+    multikey: Any, _dict: Mapping[Any, Any], idx_to_match: int | None = None
+) -> Iterator[Any]:
+    """The values whose key, a tuple, holds ``multikey``, anywhere or at an index."""
+    return (_dict[key] for key in _dict_tupkey_lookup_key(multikey, _dict, idx_to_match))
+
+
+def _dict_tupkey_lookup_key(
+    multikey: Any, _dict: Mapping[Any, Any], idx_to_match: int | None = None
+) -> Iterator[Any]:
+    """Those keys themselves."""
+    for key in _dict:
+        if multikey in key if idx_to_match is None else multikey == key[idx_to_match]:
+            yield key
+
+
+def _str_type_to_type_annotations_dict(annotations_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations with the names of built-in types, and of this module, replaced by these."""
+    known = {**globals(), **vars(builtins)}
+    return {
+        argument: known[annotation] if isinstance(annotation, str) else annotation
+        for argument, annotation in annotations_dict.items()
+    }
+
+
+def _type_cast(type_cast: Any, content_to_type_cast: Any, func_name: str) -> Any:
+    """Content as another type, as it would arrive if it were sent.
+
+    :raises InvalidTypeCast: it does not fit.
+    """
+    if type_cast is None or type_cast is type(content_to_type_cast):
+        return content_to_type_cast
+    try:
+        message = JSON.encode_exactly(content_to_type_cast)
+        return (message or b"") if type_cast is bytes else JSON.cast_for(type_cast)(message)
+    except Exception as exc:
+        raise InvalidTypeCast(
+            f"Type casting from {type(content_to_type_cast).__name__} "
+            f"to {getattr(type_cast, '__name__', type_cast)} failed for function "
+            f'"{func_name}":\n{exc}'
+        ) from exc

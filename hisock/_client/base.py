@@ -261,8 +261,7 @@ def leaving(emit_leave: bool) -> End:
 def client_text(client: Any) -> str:
     """A name or an address as the text that ``$GETCLT$`` takes.
 
-    :raises ValueError: it is longer than a name may be.
-    :raises TypeError: it names no client.
+    :raises ValueError: it names no client, or is longer than a name may be.
     """
     if isinstance(client, str):
         protocol.encode_name(client)
@@ -271,4 +270,4 @@ def client_text(client: Any) -> str:
         return client.ip
     if isinstance(client, (tuple, list)):
         return format_addr(client)
-    raise TypeError(f"{client!r} does not name a client; give a name, (ip, port) or 'ip:port'")
+    raise ValueError(f"{client!r} does not name a client; give a name, (ip, port) or 'ip:port'")

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hisock._client.base import ClientBase
+from hisock._core.events import EventTable
+from hisock._core.inspection import Inspection
 from hisock._core.middleware import Middleware
+from hisock._core.protocol import as_name
 from hisock._core.routes import Part
 from hisock._runtime.sockets import address_text
 
@@ -14,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Middleware)
 
 
-class ClientFace:
+class ClientFace(Inspection):
     """The part of a client's API that needs no waiting."""
 
     _driver: ClientBase
@@ -67,12 +70,8 @@ class ClientFace:
         self._driver.events.handlers.use(func)
         return func
 
-    def get_cache(self, idx: int | slice | None = None) -> Any:
-        """The cached frames, oldest first: all, the one at an index, or a slice.
-
-        Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
-        """
-        return self._driver.events.cache.get(idx)
+    def _event_table(self) -> EventTable:
+        return self._driver.events
 
     @property
     def unhandled(self) -> dict[str, int]:
@@ -115,7 +114,7 @@ class ClientFace:
         :raises ValueError: it is longer than 1024 characters.
         :raises ConnectionLost: there is no connection.
         """
-        self._driver.change_name(new_name)
+        self._driver.change_name(as_name(new_name))
 
     def change_group(self, new_group: str | None) -> None:
         """Move to another group; see :meth:`change_name`.
@@ -124,7 +123,7 @@ class ClientFace:
         :raises ValueError: it is longer than 1024 characters.
         :raises ConnectionLost: there is no connection.
         """
-        self._driver.change_group(new_group)
+        self._driver.change_group(as_name(new_group))
 
     # -- the connection
 

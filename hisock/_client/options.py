@@ -8,6 +8,7 @@ from hisock._client.reconnect import Reconnect
 from hisock._core.checks import require
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler
+from hisock._core.protocol import as_name
 from hisock.framing import build_header
 
 
@@ -32,6 +33,8 @@ class ClientOptions:
     strict: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("name", "group"):
+            object.__setattr__(self, name, as_name(getattr(self, name)))
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
         find_codec(self.codec)
         require(self.max_message_size > 0, "max_message_size", self.max_message_size)

@@ -44,6 +44,7 @@ class MessageCache:
     """
 
     def __init__(self, size: int, header_len: int) -> None:
+        self.size = size
         self.enabled = size >= 0
         self._header_len = header_len
         self._members: deque[MessageCacheMember] = deque(maxlen=max(size, 0) or None)

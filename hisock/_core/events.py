@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -120,6 +120,11 @@ class EventTable:
         """Let no handler begin any more, but for ``leave``; who waits for a frame still gets it."""
         self._ending = True
         self.refresh()
+
+    @property
+    def described(self) -> dict[str, Mapping[str, Any]]:
+        """See :attr:`hisock._core.inspection.Inspection.funcs`."""
+        return self.handlers.described
 
     def handles(self, command: str) -> bool:
         """Whether there is a handler for a command."""
@@ -253,7 +258,8 @@ class EventTable:
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
 
-    def _call_back(self, command: str | None) -> None:
+    def call_back(self, command: str | None) -> None:
+        """Call the program's callback; its errors are reported as of that command or event."""
         assert self.callback is not None
         try:
             self.callback()
@@ -318,7 +324,7 @@ class ServerEvents(EventTable):
                     else:
                         self.handle(peer, command, message)
                     if self.callback is not None:
-                        self._call_back(command)
+                        self.call_back(command)
                     if peer.busy:
                         peer.defer(frames)
                         return
@@ -378,7 +384,7 @@ class ClientEvents(EventTable):
                     else:
                         self.handle(peer, command, message)
                     if self.callback is not None:
-                        self._call_back(command)
+                        self.call_back(command)
                     if peer.busy:
                         peer.defer(frames)
                         return

@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hisock._core.binding import Binding, Callables
@@ -78,6 +79,8 @@ class HandlerTable:
         self._registered: dict[str, list[Registration]] = {}
         #: Where the handler of each name is written.
         self._places: dict[str, str] = {}
+        #: What programs may know of each handler, as 2.0.2 tells it.
+        self.described: dict[str, Mapping[str, Any]] = {}
         self.commands: dict[str, CommandHandler] = {}
         self.reserved: dict[str, EventHandler] = {}
 
@@ -113,9 +116,23 @@ class HandlerTable:
             bound = Callables(bound, bound)
         self._note_second(name, signature, replace or (is_event and also))
         self._add(name, Registration(bound, mode, layers), is_event, also)
+        self._describe(name, func, signature, threaded, override)
         for note in signature.notes:
             # The line that the decorator stands on: it called a closure, which called this.
             warnings.warn(note, stacklevel=3)
+
+    def _describe(
+        self, name: str, func: Any, signature: Signature, threaded: bool, override: bool
+    ) -> None:
+        self.described[name] = MappingProxyType(
+            {
+                "func": func,
+                "name": signature.name.rpartition(".")[2],
+                "type_hint": signature.annotations(),
+                "threaded": threaded,
+                "override": override,
+            }
+        )
 
     def is_event(self, name: str) -> bool:
         """Whether a name is that of a reserved event here, which nobody overrode."""

@@ -63,6 +63,20 @@ NO_SUCH_CLIENT: Final = "$NOEXIST$"
 #: Names and groups are announced to everybody: a long one, sent once, would be multiplied.
 MAX_NAME_LENGTH: Final = 1024
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
+#: As peers of 2.0.2 may send it: they take a number for a name.
+_SentName = Name | int | None
+
+
+def as_name(name: Any) -> str | None:
+    """A name or a group as text; 2.0.2 takes whole numbers too.
+
+    :raises TypeError: it is neither.
+    """
+    if name is None or isinstance(name, str):
+        return name
+    if isinstance(name, int):
+        return str(name)
+    raise TypeError(f"a name or a group is text, not {name!r}; give str(...) of it")
 
 
 #: Bytes of the longest hello: a name, a group, a token, and what later versions add.
@@ -78,8 +92,8 @@ _LONGEST_INTERVAL: Final = 86_400
 class _SentHello(msgspec.Struct, frozen=True):
     """A hello as it came. What 2.0.2 does not know is kept as bytes, whatever it is."""
 
-    name: Name | None = None
-    group: Name | None = None
+    name: _SentName = None
+    group: _SentName = None
     features: msgspec.Raw = msgspec.Raw()
     codec: msgspec.Raw = msgspec.Raw()
     token: msgspec.Raw = msgspec.Raw()
@@ -128,6 +142,14 @@ class WireClient(msgspec.Struct, frozen=True):
     group: str | None
 
 
+class _SentClient(msgspec.Struct, frozen=True):
+    """Client info as it came."""
+
+    ip: tuple[str, int]
+    name: str | int | None
+    group: str | int | None
+
+
 #: What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting.
 _NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -138,7 +160,7 @@ _decode_features = msgspec.json.Decoder(
     Annotated[list[_Feature], msgspec.Meta(max_length=_MOST_FEATURES)]
 ).decode
 _decode_server_hello = msgspec.json.Decoder(ServerHello).decode
-_decode_client = msgspec.json.Decoder(WireClient).decode
+_decode_client = msgspec.json.Decoder(_SentClient).decode
 
 
 def split_reserved(payload: bytes) -> tuple[bytes, bytes] | None:
@@ -168,7 +190,9 @@ def encode_name(name: str | None) -> bytes:
     """What follows ``$CHNAME$`` and ``$CHGROUP$``; nothing for the name joined with.
 
     :raises ValueError: it is longer than a name may be.
+    :raises TypeError: it is no text.
     """
+    name = as_name(name)
     if name is not None and len(name) > MAX_NAME_LENGTH:
         raise ValueError(
             f"a name has at most {MAX_NAME_LENGTH} characters, this one has {len(name)}"
@@ -251,8 +275,8 @@ def parse_hello(payload: bytes) -> Hello:
         raise ProtocolError(f"the hello is not the JSON it has to be: {one_line(exc)}") from None
     resume = _text(sent.resume)
     return Hello(
-        sent.name,
-        sent.group,
+        as_name(sent.name),
+        as_name(sent.group),
         _features(sent.features),
         _text(sent.codec) if sent.codec else "json",
         _text(sent.token),
@@ -290,7 +314,8 @@ def parse_client(data: bytes) -> WireClient:
     :raises ProtocolError: the JSON is not client info.
     """
     try:
-        return _decode_client(data)
+        sent = _decode_client(data)
+        return WireClient(sent.ip, as_name(sent.name), as_name(sent.group))
     except _NOT_JSON as exc:
         raise ProtocolError(
             f"the client info is not the JSON it has to be: {one_line(exc)}"
@@ -337,13 +362,15 @@ class ClientAnswer(msgspec.Struct, frozen=True):
     """The answer to ``$GETCLT$``: client info, or the reason why there is none."""
 
     ip: tuple[str, int] | None = None
-    name: str | None = None
-    group: str | None = None
+    name: str | int | None = None
+    group: str | int | None = None
     traceback: str | None = None
 
     @property
     def client(self) -> WireClient | None:
-        return None if self.ip is None else WireClient(self.ip, self.name, self.group)
+        if self.ip is None:
+            return None
+        return WireClient(self.ip, as_name(self.name), as_name(self.group))
 
 
 _decode_answer = msgspec.json.Decoder(ClientAnswer).decode

@@ -77,6 +77,10 @@ class Signature:
             ) from hint
         return hint
 
+    def annotations(self) -> dict[str, Any]:
+        """The annotation of each positional argument by its name, ``None`` where there is none."""
+        return {name: self._hints.get(name) for name in self.names}
+
     def wants_dict(self, index: int) -> bool:
         """Whether the client, at that place, is asked for as a dict."""
         hint = self.hint(index)

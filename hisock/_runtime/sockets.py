@@ -178,6 +178,13 @@ def local_address(sock: socket.socket) -> Any:
     return name if is_unix(sock) else name[:2]
 
 
+def as_given(given: Any, bound: Any) -> Any:
+    """Where a socket is bound, with the host as the program named it."""
+    first = given[0] if isinstance(given, list) else given
+    named = isinstance(first, tuple) and isinstance(bound, tuple) and first[0] != ""
+    return (first[0], bound[1]) if named else bound
+
+
 def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket:
     """A blocking socket that is connected to an address.
 

@@ -210,6 +210,8 @@ class Hub:
         self._tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info.shown())
         self.events.fire("join", connection)
+        if self.events.callback is not None:
+            self.events.call_back("join")
 
     def _replace(self, connection: Connection, secret: str) -> None:
         """A client has come back, perhaps before anybody noticed that it had gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -134,6 +135,11 @@ class Lifecycle:
         loops.raise_descriptor_limit()
         loops.expect_large_messages(min(self._hub.options.max_message_size, _LARGE))
         return True
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Those that clients come to."""
+        return [one.sock for one in self._listening]
 
     def _listeners(self) -> list[Listener]:
         return [Acceptor(one) for one in self._listening]

@@ -11,6 +11,7 @@ from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
 from hisock._core.events import ServerEvents
+from hisock._core.inspection import Inspection
 from hisock._core.waiting import Waiting
 from hisock._runtime.waiters import (
     LoopWaiter,
@@ -28,7 +29,7 @@ from hisock.exceptions import ConnectionLost, NotSupported
 T = TypeVar("T")
 
 
-class Receiving:
+class Receiving(Inspection):
     """The receiving half of a server, beside its handlers."""
 
     header_len: int
@@ -37,6 +38,9 @@ class Receiving:
     _codec: Codec
     _waiting: Waiting
     _events: ServerEvents
+
+    def _event_table(self) -> ServerEvents:
+        return self._events
 
     @overload
     def recv(self, recv_on: str | None = None, *, timeout: float | None = None) -> bytes: ...
@@ -270,10 +274,3 @@ class Receiving:
             yield cast
         finally:
             calls.forget(number)
-
-    def get_cache(self, idx: int | slice | None = None) -> Any:
-        """The cached frames, oldest first: all, the one at an index, or a slice.
-
-        Each has ``header``, ``content``, ``called`` and ``command``. See ``cache_size``.
-        """
-        return self._events.cache.get(idx)

@@ -131,7 +131,7 @@ class Registry(Generic[P]):
         :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name. Where
             several have that name it is the one that joined first, and a warning.
         :raises ClientNotFound: nobody like that is connected.
-        :raises TypeError: that is no way to name a client.
+        :raises ValueError: that is no way to name a client.
         """
         if isinstance(client, str):
             return self._find_text(client)
@@ -144,7 +144,7 @@ class Registry(Generic[P]):
         elif isinstance(client, (tuple, list)) and len(client) >= 2:
             peer = self._find_addr(client)
         else:
-            raise TypeError(
+            raise ValueError(
                 f"{client!r} does not name a client; give a ClientInfo, (ip, port), "
                 "'ip:port' or a name"
             )

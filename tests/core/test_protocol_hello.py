@@ -51,7 +51,7 @@ def test_features_that_both_know() -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"name": 5},
+        {"name": 5.5},
         {"group": ["x"]},
         {"name": "x" * (protocol.MAX_NAME_LENGTH + 1)},
     ],
@@ -59,6 +59,12 @@ def test_features_that_both_know() -> None:
 def test_names_have_to_be_names(keys: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError, match="the JSON it has to be"):
         hello(**keys)
+
+
+def test_whole_numbers_are_names_too() -> None:
+    """2.0.2 takes them."""
+    parsed = hello(name=5, group=-7)
+    assert (parsed.name, parsed.group) == ("5", "-7")
 
 
 def test_a_secret_to_come_back_with_is_short() -> None:

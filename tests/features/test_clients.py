@@ -88,7 +88,7 @@ def test_a_client_is_found_by_everything_that_names_it(
     make_peer(server, "bob")
     info = ClientInfo(peer.addr, "ann", "red")
     names: list[Any] = [info, peer.addr, peer.ip, "ann", server.get_client("ann")]
-    for number, who in enumerate(names):
+    for number, who in enumerate(names, start=1):
         assert server.get_client(who) == info
         server.send_client(who, "found", number)
         assert peer.wait_for("found").message == str(number).encode()

@@ -53,7 +53,7 @@ HELLOS = [
     before_hello("a hello that is not UTF-8", frame(b'$CLTHELLO${"name": "\xff"}'), "hello"),
     before_hello("a hello that is a JSON list", hello('["alice", "red"]'), "hello"),
     before_hello("a hello that is JSON null", hello("null"), "hello"),
-    before_hello("a hello whose name is a number", hello('{"name": 5, "group": null}'), "hello"),
+    before_hello("a hello whose name is a list", hello('{"name": [5], "group": null}'), "hello"),
     before_hello("a hello without anything", hello(""), "hello"),
     before_hello("a hello nested deep", hello('{"x": ' + "[" * 30000), "hello"),
     before_hello("a hello over 64 KiB, only its header", b"65537".ljust(16), "65536"),
