@@ -33,7 +33,7 @@ _MOST_AT_ONCE = 64
 class Acceptor:
     """Accepts the clients of one listening socket, and shakes hands with each where there is TLS.
 
-    It is a :class:`hisock._server.hub.Listener`.
+    It is a :class:`hisock._server.listener.Listener`.
 
     :param listening: the socket; it does not block.
     """

@@ -7,7 +7,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
 
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr
@@ -22,6 +21,7 @@ from hisock._server.connection import RECEIVE_SIZE, Connection
 from hisock._server.deciding import Deciding
 from hisock._server.flushing import Flushing
 from hisock._server.keepalive import Keepalive
+from hisock._server.listener import Listener
 from hisock._server.options import ServerOptions
 from hisock._server.registry import Registry
 from hisock._server.renaming import Renaming
@@ -37,19 +37,6 @@ logger = logging.getLogger("hisock.server")
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
-
-
-class Listener(Protocol):
-    """Brings connections to a hub, from wherever it is.
-
-    Each of them is given to :meth:`Hub.attach`. Everything here is called on the loop's thread.
-    """
-
-    def start(self, hub: Hub) -> None:
-        """Bring connections from now on."""
-
-    async def close(self) -> None:
-        """Bring no more, and wait until those that are on their way are attached or given up."""
 
 
 class Hub:
@@ -112,6 +99,7 @@ class Hub:
         self._unix_clients = 0
         #: Those that have joined, are being admitted, or have been told goodbye just now.
         self.connections: set[Connection] = set()
+        self._listeners: list[Listener] = []
         self._stopping: asyncio.Event | None = None
         self._interruption: BaseException | None = None
         self.closing = Shutdown(self)
@@ -129,7 +117,8 @@ class Hub:
         self._stopping = asyncio.Event()
         if self.closing.asked:
             self._stopping.set()
-        for listener in listeners:
+        self._listeners[:0] = listeners
+        for listener in self._listeners:
             listener.start(self)
         self.ticks.start()
         if self.options.keepalive:
@@ -142,7 +131,7 @@ class Hub:
         finally:
             self.closing.ask(None)
             try:
-                for listener in listeners:
+                for listener in self._listeners:
                     await listener.close()
                 await self.closing.run()
             finally:
@@ -167,6 +156,12 @@ class Hub:
         self.stop()
 
     # -- coming and going
+
+    def listen(self, listener: Listener) -> None:
+        """Take the clients that one more listener brings, from now on or from the start on."""
+        self._listeners.append(listener)
+        if self.thread.running:
+            listener.start(self)
 
     def attach(self, transport: asyncio.Transport, addr: tuple[str, int]) -> Connection:
         """Take a client that comes over a transport.

@@ -14,7 +14,8 @@ from hisock._runtime import loops
 from hisock._runtime.loops import LoopName
 from hisock._runtime.sockets import ListeningSocket
 from hisock._server.acceptor import Acceptor
-from hisock._server.hub import Hub, Listener
+from hisock._server.hub import Hub
+from hisock._server.listener import Listener
 from hisock.exceptions import ClientDisconnected
 
 #: Bytes of a message that many programs send, for ``expect_large_messages``.

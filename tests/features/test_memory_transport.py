@@ -10,6 +10,7 @@ from support import command_frame, frame
 
 import hisock
 from hisock._runtime.memory import WINDOW, MemoryTransport, memory_pair
+from hisock._server.hub import Hub
 
 from .virtual_time import VirtualLoop
 
@@ -246,6 +247,48 @@ def test_a_server_takes_a_client_that_comes_over_a_transport() -> None:
             await settle()
             assert recorder.data == frame(b"$DISCONN$")
             assert recorder.told == ["eof", type(None)]
+
+    run(main())
+
+
+class MemoryListener:
+    """Brings clients in memory; see :class:`hisock._server.listener.Listener`."""
+
+    def __init__(self) -> None:
+        self.hub: Hub | None = None
+        self.closed = False
+
+    def start(self, hub: Hub) -> None:
+        self.hub = hub
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def connect(self) -> MemoryTransport:
+        mine, its = memory_pair()
+        assert self.hub is not None
+        self.hub.attach(its, ("memory", 1))
+        return mine
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_listener_brings_clients_until_it_is_closed_with_the_server(early: bool) -> None:
+    async def main() -> None:
+        server = hisock.HiSockServer(("127.0.0.1", 0), announce="none")
+        listener = MemoryListener()
+        if early:
+            server._hub.listen(listener)
+            assert listener.hub is None
+        async with server:
+            if not early:
+                server._hub.listen(listener)
+            mine = listener.connect()
+            mine.set_protocol(Recorder())
+            mine.write(HELLO)
+            await settle()
+            assert len(server) == 1
+            assert not listener.closed
+        assert listener.closed
 
     run(main())
 

@@ -209,3 +209,22 @@ def test_a_server_that_closes_forgets_whose_hands_it_shakes(
         server.close()
     assert server._hub.door._knocking == {}
     assert server._hub.door._in_vain == set()
+
+
+@pytest.mark.parametrize("how", ["kicked", "hello", "framing"])
+def test_a_client_that_never_says_that_it_has_closed_holds_nothing(
+    start_tls_server: StartServer, authority: Authority, how: str
+) -> None:
+    """It reads nothing, so it never answers the end of the server's side of TLS."""
+    server = start_tls_server(hello_timeout=0.5)
+    with contextlib.ExitStack() as stack:
+        if how == "hello":
+            peers = [stack.enter_context(shaken(server, authority)) for _ in range(5)]
+        else:
+            peers = [stack.enter_context(joined(server, authority)) for _ in range(5)]
+        if how == "framing":
+            for peer in peers:
+                peer.write(b"no header at all")
+        elif how == "kicked":
+            server.disconnect_all_clients()
+        eventually(lambda: server.stats().connections == 0, "they are given up", timeout=5)
