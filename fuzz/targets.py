@@ -22,7 +22,7 @@ import msgspec
 
 import hisock
 from fuzz import twins
-from hisock._core import protocol
+from hisock._core import call_frames, protocol
 from hisock._core.binding import cast_message
 from hisock._core.codec import CODECS
 from hisock.exceptions import FramingError, InvalidTypeCast, ProtocolError
@@ -92,12 +92,12 @@ def hello(data: bytes) -> None:
     text = _parse(lambda text: protocol.parse_text(protocol.CHANGE_NAME, text), data)
     if text is not None:
         _same(protocol.encode_name(text), data)
-    call = _parse(protocol.parse_call, data)
+    call = _parse(call_frames.parse_call, data)
     if call is not None:
-        _same(protocol.parse_call(_data_of(protocol.build_call(call, 16))), call)
-    reply = _parse(protocol.parse_reply, data)
+        _same(call_frames.parse_call(_data_of(call_frames.build_call(call, 16))), call)
+    reply = _parse(call_frames.parse_reply, data)
     if reply is not None:
-        _same(protocol.parse_reply(_data_of(protocol.build_reply(reply, 16))), reply)
+        _same(call_frames.parse_reply(_data_of(call_frames.build_reply(reply, 16))), reply)
 
 
 def _parse(parse: Callable[[bytes], Any], data: bytes) -> Any:

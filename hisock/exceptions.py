@@ -8,6 +8,9 @@ kept; ``hisock.utils`` re-exports them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 class HiSockError(Exception):
     """Base of every error of hisock."""
@@ -58,7 +61,36 @@ class NotSupported(HiSockError):
 
 
 class RemoteError(HiSockError):
-    """The peer's handler of a call raised an exception; its message is this one's."""
+    """The peer's handler of a call raised an exception; its message is this one's.
+
+    A handler raises one itself to give its caller more than a text:
+    ``raise RemoteError("sold out", code="sold_out", data=Offer(...))``.
+
+    :param code: what the program calls this kind of error, a text or a number.
+    :param data: more about it: anything that can be sent.
+    :ivar code: as given by the handler; ``None`` for other exceptions, and from older peers.
+    :ivar data: as it looks: a structure, a number, a text, or bytes; see :meth:`data_as`.
+    """
+
+    def __init__(
+        self, message: str = "", code: str | int | None = None, data: object = None
+    ) -> None:
+        super().__init__(message)
+        if not (code is None or isinstance(code, (str, int))):
+            raise TypeError(f"the code of an error is a text or a number, not {code!r}")
+        self.code = code
+        self.data: Any = data
+        self._cast: Callable[[Any], Any] | None = None
+
+    def data_as(self, kind: Any) -> Any:
+        """The data as a type, as a handler's annotation casts a message.
+
+        :raises InvalidTypeCast: it does not fit.
+        """
+        return self.data if self._cast is None else self._cast(kind)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteError, (str(self), self.code, self.data)
 
 
 class ClientDisconnected(ClientException, ConnectionError):

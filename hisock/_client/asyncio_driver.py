@@ -14,7 +14,7 @@ from hisock._client.connector import Connector
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
 from hisock._client.session import End
-from hisock._core import protocol
+from hisock._core import call_frames, protocol
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
 from hisock._core.waiting import Frame
@@ -209,11 +209,15 @@ class AsyncioDriver(AsyncioReader):
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         number = session.calls.add(waiter)
         try:
-            call = protocol.Call(number, command, message)
-            session.write(protocol.build_call(call, self.options.header_len))
+            call = call_frames.Call(number, command, message)
+            session.write(call_frames.build_call(call, self.options.header_len))
             return await waiter.wait(timeout)
         except TimeoutError:
             raise call_timed_out(command, timeout) from None
+        except asyncio.CancelledError:
+            if "cancel" in (session.features or ()):
+                session.write_quietly(protocol.CANCEL, b"%d" % number)
+            raise
         finally:
             session.calls.forget(number)
 

@@ -144,7 +144,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         if goodbye is not None:
             self.end(*goodbye)
             return True
-        if payload == protocol.KEEPALIVE or payload.startswith(protocol.REPLY):
+        if payload.startswith(protocol.URGENT):
             self.take_raw(payload)
             return True
         return self.take_client_answer(payload)

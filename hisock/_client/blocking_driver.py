@@ -14,7 +14,7 @@ from hisock._client.connector import Connector
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
 from hisock._client.session import End, goodbye_in
-from hisock._core import protocol
+from hisock._core import call_frames
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
 from hisock._core.waiting import Frame
@@ -117,8 +117,8 @@ class BlockingDriver(BlockingReader):
         waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
         number = session.calls.add(waiter)
         try:
-            call = protocol.Call(number, command, message)
-            session.write(protocol.build_call(call, self.options.header_len))
+            call = call_frames.Call(number, command, message)
+            session.write(call_frames.build_call(call, self.options.header_len))
             return self._wait(waiter, timeout)
         except TimeoutError:
             raise call_timed_out(command, timeout) from None

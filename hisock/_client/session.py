@@ -16,11 +16,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 from hisock._client.options import ClientOptions
-from hisock._core import protocol
-from hisock._core.calls import CallTable, build_answer
+from hisock._core import call_frames, protocol
+from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_info import ClientInfo
 from hisock._core.events import ClientEvents
 from hisock._core.jobs import RawFrame
@@ -93,7 +94,8 @@ class Session:
         self.how: End | None = None
         self.reason: Exception = ClientDisconnected("the client is closed")
         self.features: frozenset[str] | None = None
-        self.calls = CallTable()
+        self.calls = CallTable(owner.events.codec)
+        self.answering = RunningCalls()
         #: The frames that came last; cleared to have no more of them handled.
         self.batch: list[RawFrame] = []
         self._keepalive: float | None = None
@@ -299,34 +301,42 @@ class Session:
         elif name == protocol.CLIENT_LEFT:
             fire("client_disconnect", client_info(protocol.parse_client(data)))
         elif name == protocol.CALL:
-            self._answer(protocol.parse_call(data))
+            self._answer(call_frames.parse_call(data))
         elif name == protocol.REPLY:
-            if not self.calls.take_reply(protocol.parse_reply(data)):
+            if not self.calls.take_reply(call_frames.parse_reply(data)):
                 logger.debug("a reply came that nobody waits for")
+        elif name == protocol.CANCEL:
+            self.answering.cancel(call_frames.parse_cancel(data))
         elif name == protocol.REJECT:
             self.end(End.REJECTED, rejected(data))
         else:
             raise protocol.unexpected(name, "client")
 
-    def write_quietly(self, name: bytes) -> None:
+    def write_quietly(self, name: bytes, data: bytes = b"") -> None:
         """Send a reserved frame of the protocol's own; a connection that ends needs none."""
         try:
-            self.write(protocol.build_reserved(name, header_len=self._header_len))
+            self.write(protocol.build_reserved(name, data, self._header_len))
         except ConnectionError:
             logger.debug("the connection ended before %s was sent", name.decode())
 
-    def _answer(self, call: protocol.Call) -> None:
+    def _answer(self, call: call_frames.Call) -> None:
         # On the connection that the call came by: on another, the number may be another call's.
         events = self.owner.events
+        if not self.answering.begin(call.number):
+            return
 
         def done(result: Any, exc: BaseException | None) -> None:
-            frame = build_answer(call, result, exc, events, None, self._header_len)
+            if not self.answering.end(call.number):
+                return
+            knows_errors = "errors" in (self.features or ())
+            frame = build_answer(call, result, exc, events, None, self._header_len, knows_errors)
             try:
                 self.write(frame)
             except ConnectionError:
                 logger.debug("the connection ended before call %d was answered", call.number)
 
-        events.call(self, call.command, call.message, done)
+        runs = partial(self.answering.runs, call.number)
+        events.call(self, call.command, call.message, done, runs)
 
 
 class _Nobody:

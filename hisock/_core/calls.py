@@ -7,15 +7,20 @@ here: whoever waits is a :class:`CallWaiter` of the driver.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from hisock._core import protocol
+from hisock._core import call_frames
+from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo
+from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.jobs import ENDS_PROGRAM
 from hisock._core.reporting import error_text
 from hisock.exceptions import RemoteError
 
+#: Numbers of calls that are remembered as cancelled without having run.
+MOST_CANCELLED = 1024
 #: Bytes of an error's text that a caller is told.
 MOST_ERROR_BYTES = 64 * 1024
 
@@ -31,11 +36,15 @@ class CallWaiter(Protocol):
 
 
 class CallTable:
-    """The calls on one connection that wait for their replies. From any thread."""
+    """The calls on one connection that wait for their replies. From any thread.
 
-    __slots__ = ("_ended", "_numbers", "_waiting")
+    :param codec: reads what comes with errors.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_codec", "_ended", "_numbers", "_waiting")
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
         self._numbers = itertools.count(1)
         self._waiting: dict[int, CallWaiter] = {}
         self._ended: BaseException | None = None
@@ -55,7 +64,7 @@ class CallTable:
         """Stop waiting; a reply that comes later is ignored."""
         self._waiting.pop(number, None)
 
-    def take_reply(self, reply: protocol.Reply) -> bool:
+    def take_reply(self, reply: call_frames.Reply) -> bool:
         """Hand a reply to who waits for it; ``False`` when nobody does (any more)."""
         waiter = self._waiting.pop(reply.number, None)
         if waiter is None:
@@ -63,8 +72,17 @@ class CallTable:
         if reply.error is None:
             waiter.deliver(reply.message)
         else:
-            waiter.fail(RemoteError(reply.error))
+            waiter.fail(self._error(reply))
         return True
+
+    def _error(self, reply: call_frames.Reply) -> RemoteError:
+        data, codec = reply.data, self._codec
+        if data is None:
+            return RemoteError(reply.error or "", reply.code)
+        value = codec.decode_anything(data) if data else None
+        error = RemoteError(reply.error or "", reply.code, value)
+        error._cast = lambda kind: cast_message(None, codec.cast_for(kind), data)
+        return error
 
     def fail_all(self, exc: BaseException) -> None:
         """The connection has ended: tell everybody who waits, now or later."""
@@ -81,29 +99,82 @@ class CallTable:
         self._ended = None
 
 
+class RunningCalls:
+    """The calls of a peer that are being handled, by its numbers. From any thread."""
+
+    __slots__ = ("_cancelled", "_running")
+
+    def __init__(self) -> None:
+        self._running: dict[int, Callable[[], Any] | None] = {}
+        #: Those cancelled when they did not run: not yet, or no longer.
+        self._cancelled: dict[int, None] = {}
+
+    def begin(self, number: int) -> bool:
+        """A call is to be handled; ``False`` if it has been cancelled by now."""
+        if number in self._cancelled:
+            del self._cancelled[number]
+            return False
+        self._running[number] = None
+        return True
+
+    def runs(self, number: int, cancel: Callable[[], Any]) -> None:
+        """Its handler runs, and can be cancelled."""
+        self._running[number] = cancel
+
+    def end(self, number: int) -> bool:
+        """Its handler has ended; returns whether the caller still waits."""
+        try:
+            del self._running[number]
+        except KeyError:
+            return False
+        return True
+
+    def cancel(self, number: int) -> None:
+        """The caller waits no longer: cancel the handler, if it is one that can be cancelled."""
+        if number not in self._running:
+            self._cancelled[number] = None
+            if len(self._cancelled) > MOST_CANCELLED:
+                del self._cancelled[next(iter(self._cancelled))]
+            return
+        cancel = self._running.pop(number)
+        if cancel is not None:
+            cancel()
+
+
 def build_answer(
-    call: protocol.Call,
+    call: call_frames.Call,
     result: Any,
     exc: BaseException | None,
     events: EventTable,
     client: ClientInfo | None,
     header_len: int,
+    knows_errors: bool = False,
 ) -> bytes:
     """The frame that answers a call: what the handler returned, or the text of what it raised.
 
     It never fails: a result that cannot be sent is reported, and the caller is told so.
+
+    :param knows_errors: whether the caller knows errors with code and data.
     """
     if exc is None:
         try:
-            reply = protocol.Reply(call.number, events.codec.encode_exactly(result))
-            return protocol.build_reply(reply, header_len)
+            reply = call_frames.Reply(call.number, events.codec.encode_exactly(result))
+            return call_frames.build_reply(reply, header_len)
         except Exception as unsendable:
             exc = unsendable
             events.runner.report(exc, call.command, client)
+    if knows_errors and isinstance(exc, RemoteError):
+        try:
+            data = None if exc.data is None else (events.codec.encode_exactly(exc.data) or b"")
+            return call_frames.build_reply(
+                call_frames.Reply(call.number, None, error_text(exc), exc.code, data), header_len
+            )
+        except Exception as unsendable:
+            events.runner.report(unsendable, call.command, client)
     if isinstance(exc, ENDS_PROGRAM):
         text = f"the handler of {call.command!r} ended its program"
     else:
         text = error_text(exc)
-    room = min(MOST_ERROR_BYTES, 10**header_len - 1 - protocol.REPLY_OVERHEAD)
+    room = min(MOST_ERROR_BYTES, 10**header_len - 1 - call_frames.REPLY_OVERHEAD)
     cut = text.encode("utf-8", "backslashreplace")[:room].decode("utf-8", "ignore")
-    return protocol.build_reply(protocol.Reply(call.number, None, cut), header_len)
+    return call_frames.build_reply(call_frames.Reply(call.number, None, cut), header_len)

@@ -210,8 +210,18 @@ class EventTable:
         else:
             self.waiting.keep(frame)
 
-    def call(self, origin: Origin, command: str, message: bytes | None, done: Done) -> None:
-        """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns."""
+    def call(
+        self,
+        origin: Origin,
+        command: str,
+        message: bytes | None,
+        done: Done,
+        runs: Callable[[Callable[[], Any]], None] | None = None,
+    ) -> None:
+        """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns.
+
+        :param runs: told how to cancel the handler; see :class:`Job`.
+        """
         handler = self.handlers.commands.get(command)
         if self._ending:
             done(None, ConnectionError("the server is closing"))
@@ -219,7 +229,7 @@ class EventTable:
         if handler is None:
             done(None, self._no_handler(command))
         else:
-            self._run(handler, Job(self.runner, command, origin, origin.info, done), message)
+            self._run(handler, Job(self.runner, command, origin, origin.info, done, runs), message)
         self._observe(origin, command, message, handler is not None)
 
     def _no_handler(self, command: str) -> LookupError:

@@ -46,6 +46,7 @@ class Job(NamedTuple):
         for events that belong to no connection.
     :ivar client: the client as it was when the frame came; ``None`` on a client.
     :ivar done: told of the result, or of the exception; ``None`` when nobody waits for it.
+    :ivar runs: told how to cancel the handler, if it runs as a task; ``None`` if nobody may.
     """
 
     runner: Runner
@@ -53,6 +54,7 @@ class Job(NamedTuple):
     connection: Any
     client: ClientInfo | None
     done: Done | None = None
+    runs: Callable[[Callable[[], Any]], None] | None = None
 
     def finish(self, result: Any, exc: BaseException | None) -> None:
         """Report the error, if there is one, and answer the caller, if there is one."""

@@ -13,7 +13,7 @@ import msgspec
 
 from hisock._core.reporting import one_line
 from hisock.exceptions import ProtocolError
-from hisock.framing import build_raw, check_command
+from hisock.framing import build_raw
 
 HELLO: Final = b"$CLTHELLO$"
 CLIENT_JOINED: Final = b"$CLTCONN$"
@@ -31,9 +31,10 @@ SERVER_HELLO: Final = b"$SRVHELLO$"
 REJECT: Final = b"$REJECT$"
 CALL: Final = b"$CALL$"
 REPLY: Final = b"$REPLY$"
+CANCEL: Final = b"$CANCEL$"
 
 #: What no handler of the program sees, and the other side waits for.
-URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY)
+URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY, CANCEL)
 #: What changes who a client is.
 CHANGES: Final = (CHANGE_NAME, CHANGE_GROUP)
 
@@ -53,6 +54,7 @@ _RESERVED: Final = {
     REJECT: True,
     CALL: True,
     REPLY: True,
+    CANCEL: True,
 }
 _LONGEST: Final = max(map(len, _RESERVED))
 
@@ -151,7 +153,7 @@ class _SentClient(msgspec.Struct, frozen=True):
 
 
 #: What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting.
-_NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_hello = msgspec.json.Decoder(_SentHello).decode
@@ -200,8 +202,9 @@ def encode_name(name: str | None) -> bytes:
     return (name or "").encode()
 
 
-#: What this version knows: calls, and being told why it is not let in.
-FEATURES: Final = ["call", "reject"]
+#: What this version knows: calls, being told why it is not let in, errors with code and data, and
+#: that nobody waits for a reply any more.
+FEATURES: Final = ["call", "reject", "errors", "cancel"]
 #: What a client may know beyond that: ``names``, being told what it is called after each change.
 ALL_FEATURES: Final = frozenset({*FEATURES, "names"})
 #: One object for each set of features, so that connections share them.
@@ -253,7 +256,7 @@ def parse_server_hello(data: bytes) -> ServerHello:
     """
     try:
         return _decode_server_hello(data)
-    except _NOT_JSON as exc:
+    except NOT_JSON as exc:
         raise ProtocolError(
             f"the server's hello is not the JSON it has to be: {one_line(exc)}"
         ) from None
@@ -271,7 +274,7 @@ def parse_hello(payload: bytes) -> Hello:
         raise ProtocolError(f"a hello has at most {MAX_HELLO} bytes, {len(payload)} came")
     try:
         sent = _decode_hello(payload[len(HELLO) :])
-    except _NOT_JSON as exc:
+    except NOT_JSON as exc:
         raise ProtocolError(f"the hello is not the JSON it has to be: {one_line(exc)}") from None
     resume = _text(sent.resume)
     return Hello(
@@ -288,7 +291,7 @@ def _text(raw: msgspec.Raw) -> str | None:
     """The text that a key of a hello has; ``None`` where it has something else, or nothing."""
     try:
         return _decode_text(raw)
-    except _NOT_JSON:
+    except NOT_JSON:
         return None
 
 
@@ -298,7 +301,7 @@ def _features(raw: msgspec.Raw) -> frozenset[str] | None:
         return None
     try:
         known = ALL_FEATURES.intersection(_decode_features(raw))
-    except _NOT_JSON:
+    except NOT_JSON:
         return frozenset()
     return _SETS.setdefault(known, known)
 
@@ -316,7 +319,7 @@ def parse_client(data: bytes) -> WireClient:
     try:
         sent = _decode_client(data)
         return WireClient(sent.ip, as_name(sent.name), as_name(sent.group))
-    except _NOT_JSON as exc:
+    except NOT_JSON as exc:
         raise ProtocolError(
             f"the client info is not the JSON it has to be: {one_line(exc)}"
         ) from None
@@ -380,100 +383,9 @@ def parse_client_answer(payload: bytes) -> ClientAnswer | None:
     """The answer to a ``$GETCLT$`` in a raw payload, ``None`` if that is something else."""
     try:
         answer = _decode_answer(payload)
-    except _NOT_JSON:
+    except NOT_JSON:
         return None
     return answer if answer.ip is not None or answer.traceback is not None else None
-
-
-class Call(NamedTuple):
-    """A command that wants a reply; ``number`` is the sender's, to match the reply by."""
-
-    number: int
-    command: str
-    message: bytes | None
-
-
-class Reply(NamedTuple):
-    """The reply to a call: what the handler returned, or the text of what it raised."""
-
-    number: int
-    message: bytes | None
-    error: str | None = None
-
-
-_MSG: Final = b"$MSG$"
-_CMD: Final = b"$CMD$"
-_ERR: Final = b"$ERR$"
-#: Digits of a call's number at most; it is the sender's business, within reason.
-_NUMBER_DIGITS: Final = 20
-#: Bytes of a reply at most, but for what it carries.
-REPLY_OVERHEAD: Final = len(REPLY) + _NUMBER_DIGITS + len(_ERR)
-
-
-def build_call(call: Call, header_len: int) -> bytes:
-    """``$CALL$`` number ``$CMD$`` command [ ``$MSG$`` message ].
-
-    :raises ValueError: the command is empty or holds a ``$...$`` pair.
-    """
-    check_command(call.command)
-    data = b"%d%b%b" % (call.number, _CMD, call.command.encode())
-    if call.message is not None:
-        data += _MSG + call.message
-    return build_reserved(CALL, data, header_len)
-
-
-def parse_call(data: bytes) -> Call:
-    """What follows ``$CALL$``.
-
-    :raises ProtocolError: it is no call.
-    """
-    number, rest = _split_number(data, _CMD, "call")
-    command, separator, message = rest.partition(_MSG)
-    try:
-        text = command.decode()
-        check_command(text)
-    except ValueError as exc:
-        raise ProtocolError(f"the command of a call is not valid: {str(exc)[:200]}") from None
-    return Call(number, text, message if separator else None)
-
-
-def build_reply(reply: Reply, header_len: int) -> bytes:
-    """``$REPLY$`` number [ ``$MSG$`` message ], or ``$REPLY$`` number ``$ERR$`` text."""
-    data = b"%d" % reply.number
-    if reply.error is not None:
-        data += _ERR + reply.error.encode("utf-8", "backslashreplace")
-    elif reply.message is not None:
-        data += _MSG + reply.message
-    return build_reserved(REPLY, data, header_len)
-
-
-def parse_reply(data: bytes) -> Reply:
-    """What follows ``$REPLY$``.
-
-    :raises ProtocolError: it is no reply.
-    """
-    end = data.find(b"$", 0, _NUMBER_DIGITS + 1)
-    if end < 0:
-        return Reply(_number(data, "reply"), None)
-    number, rest = _number(data[:end], "reply"), data[end:]
-    if rest.startswith(_MSG):
-        return Reply(number, rest[len(_MSG) :])
-    if rest.startswith(_ERR):
-        return Reply(number, None, rest[len(_ERR) :].decode("utf-8", "replace"))
-    raise ProtocolError("a reply holds $MSG$ or $ERR$ behind its number, or nothing")
-
-
-def _split_number(data: bytes, separator: bytes, what: str) -> tuple[int, bytes]:
-    end = data.find(separator, 0, _NUMBER_DIGITS + len(separator))
-    if end < 0:
-        raise ProtocolError(f"a {what} holds its number and then {separator.decode()}")
-    return _number(data[:end], what), data[end + len(separator) :]
-
-
-def _number(digits: bytes, what: str) -> int:
-    if not digits.isdigit() or len(digits) > _NUMBER_DIGITS:
-        raise ProtocolError(f"the number of a {what} is {digits[:_NUMBER_DIGITS]!r}, not digits")
-    return int(digits)
 
 
 Side = Literal["server", "client"]

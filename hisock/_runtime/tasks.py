@@ -40,6 +40,8 @@ class Tasks:
             return
         self.add(task)
         begun()
+        if job.runs is not None:
+            job.runs(task.cancel)
 
         def done(task: asyncio.Task[Any]) -> None:
             try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from hisock._core import protocol
-from hisock._core.calls import CallTable
+from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.events import EventTable
 from hisock._core.jobs import RawFrame
@@ -54,7 +54,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
     :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
     :ivar writer: its writing side; ``outbox`` is that of the writer.
     :ivar resume: its secret, if it comes back after losing a connection.
-    :ivar calls: the calls to this client that wait for replies.
+    :ivar calls: the calls to this client that wait for replies; ``answering`` those of it.
     :ivar session: what the program keeps for this connection.
     """
 
@@ -70,6 +70,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         "_lost_by",
         "_transport",
         "alive",
+        "answering",
         "calls",
         "features",
         "get_buffer",
@@ -101,7 +102,8 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self._ended = False
         self._eof = False
         self._lost_by: tuple[str, str] | None = None
-        self.calls = CallTable()
+        self.calls = CallTable(hub.events.codec)
+        self.answering = RunningCalls()
         self.deferred = None
         self.deferred_bytes = 0
         self.deferred_changes = 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Any, TypeVar, overload
 
-from hisock._core import protocol
+from hisock._core import call_frames
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
@@ -268,9 +269,13 @@ class Receiving(Inspection):
         calls = peer.calls
         number = calls.add(waiter)
         try:
-            call = protocol.Call(number, command, encoded)
-            if not peer.writer.write_control(protocol.build_call(call, self.header_len)):
+            call = call_frames.Call(number, command, encoded)
+            if not peer.writer.write_control(call_frames.build_call(call, self.header_len)):
                 raise ConnectionLost(f"{title_of(peer.info)} is no longer connected")
             yield cast
+        except asyncio.CancelledError:
+            if peer.knows("cancel"):
+                peer.writer.write_control(call_frames.build_cancel(number, self.header_len))
+            raise
         finally:
             calls.forget(number)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hisock._core import protocol
+from hisock._core import call_frames, protocol
 from hisock._core.calls import build_answer
 from hisock._core.client_info import ClientInfo
 from hisock.exceptions import ProtocolError
@@ -52,9 +53,11 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
         new = protocol.parse_text(name, data) or connection.original[1]
         hub.renaming.change_group(connection, new)
     elif name == protocol.CALL and connection.knows("call"):
-        _answer_call(connection, protocol.parse_call(data))
+        _answer_call(connection, call_frames.parse_call(data))
     elif name == protocol.REPLY and connection.knows("call"):
-        connection.calls.take_reply(protocol.parse_reply(data))
+        connection.calls.take_reply(call_frames.parse_reply(data))
+    elif name == protocol.CANCEL and connection.knows("cancel"):
+        connection.answering.cancel(call_frames.parse_cancel(data))
     else:
         raise protocol.unexpected(name, "server")
 
@@ -68,11 +71,16 @@ def _answer_get_client(connection: Connection, who: str | None) -> None:
         connection.writer.write_control(build_raw(found, hub.header_len))
 
 
-def _answer_call(connection: Connection, call: protocol.Call) -> None:
-    hub = connection.hub
+def _answer_call(connection: Connection, call: call_frames.Call) -> None:
+    hub, answering = connection.hub, connection.answering
+    if not answering.begin(call.number):
+        return
 
     def done(result: Any, exc: BaseException | None) -> None:
-        frame = build_answer(call, result, exc, hub.events, connection.info, hub.header_len)
-        connection.writer.write_control(frame)
+        if answering.end(call.number):
+            info, rich = connection.info, connection.knows("errors")
+            frame = build_answer(call, result, exc, hub.events, info, hub.header_len, rich)
+            connection.writer.write_control(frame)
 
-    hub.events.call(connection, call.command, call.message, done)
+    runs = partial(answering.runs, call.number)
+    hub.events.call(connection, call.command, call.message, done, runs)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hisock._core import protocol
+from hisock._core import call_frames, protocol
 from hisock.exceptions import ProtocolError
 
 
@@ -84,42 +84,74 @@ def test_answers_to_questions() -> None:
         assert protocol.parse_client_answer(other) is None
 
 
+def reread(reply: call_frames.Reply) -> call_frames.Reply:
+    frame = call_frames.build_reply(reply, 16)
+    return call_frames.parse_reply(data_of(frame, protocol.REPLY))
+
+
 @pytest.mark.parametrize("message", [None, b"", b"1", b"$MSG$ $CMD$"])
 def test_a_call_and_its_reply(message: bytes | None) -> None:
-    call = protocol.Call(7, "add $ up", message)
-    assert protocol.parse_call(data_of(protocol.build_call(call, 16), protocol.CALL)) == call
-    reply = protocol.Reply(7, message)
-    assert protocol.parse_reply(data_of(protocol.build_reply(reply, 16), protocol.REPLY)) == reply
+    call = call_frames.Call(7, "add $ up", message)
+    frame = call_frames.build_call(call, 16)
+    assert call_frames.parse_call(data_of(frame, protocol.CALL)) == call
+    reply = call_frames.Reply(7, message)
+    assert (
+        call_frames.parse_reply(data_of(call_frames.build_reply(reply, 16), protocol.REPLY))
+        == reply
+    )
 
 
 def test_a_reply_that_is_an_error() -> None:
-    reply = protocol.Reply(7, None, "no luck ¡ay!")
-    assert protocol.parse_reply(data_of(protocol.build_reply(reply, 16), protocol.REPLY)) == reply
-    odd = protocol.build_reply(protocol.Reply(7, None, "\ud800"), 16)
-    assert protocol.parse_reply(data_of(odd, protocol.REPLY)).error == r"\ud800"
+    reply = call_frames.Reply(7, None, "no luck ¡ay!")
+    assert (
+        call_frames.parse_reply(data_of(call_frames.build_reply(reply, 16), protocol.REPLY))
+        == reply
+    )
+    odd = call_frames.build_reply(call_frames.Reply(7, None, "\ud800"), 16)
+    assert call_frames.parse_reply(data_of(odd, protocol.REPLY)).error == r"\ud800"
+
+
+@pytest.mark.parametrize("code", [None, "sold_out", 404, "$MSG$"])
+@pytest.mark.parametrize("data", [None, b"", b"[1]", b"$MSG$$EXC$"])
+def test_a_reply_that_is_an_error_with_code_and_data(
+    code: str | int | None, data: bytes | None
+) -> None:
+    reply = call_frames.Reply(7, None, "no luck $MSG$ \\ ¡ay!", code, data)
+    assert reread(reply) == reply
+
+
+def test_a_cancelled_call() -> None:
+    frame = call_frames.build_cancel(7, 16)
+    assert call_frames.parse_cancel(data_of(frame, protocol.CANCEL)) == 7
 
 
 def test_a_command_has_to_be_one_in_a_call_too() -> None:
     with pytest.raises(ValueError, match="command"):
-        protocol.build_call(protocol.Call(1, "", None), 16)
+        call_frames.build_call(call_frames.Call(1, "", None), 16)
 
 
 @pytest.mark.parametrize(
     ("parse", "data"),
     [
-        (protocol.parse_call, b""),
-        (protocol.parse_call, b"7"),
-        (protocol.parse_call, b"x$CMD$a"),
-        (protocol.parse_call, b"$CMD$a"),
-        (protocol.parse_call, b"7$CMD$"),
-        (protocol.parse_call, b"7$CMD$$x$"),
-        (protocol.parse_call, b"7$CMD$\xff"),
-        (protocol.parse_call, b"1" * 21 + b"$CMD$a"),
-        (protocol.parse_reply, b""),
-        (protocol.parse_reply, b"x"),
-        (protocol.parse_reply, b"-7"),
-        (protocol.parse_reply, b"7$ODD$"),
-        (protocol.parse_reply, b"1" * 21),
+        (call_frames.parse_call, b""),
+        (call_frames.parse_call, b"7"),
+        (call_frames.parse_call, b"x$CMD$a"),
+        (call_frames.parse_call, b"$CMD$a"),
+        (call_frames.parse_call, b"7$CMD$"),
+        (call_frames.parse_call, b"7$CMD$$x$"),
+        (call_frames.parse_call, b"7$CMD$\xff"),
+        (call_frames.parse_call, b"1" * 21 + b"$CMD$a"),
+        (call_frames.parse_reply, b""),
+        (call_frames.parse_reply, b"x"),
+        (call_frames.parse_reply, b"-7"),
+        (call_frames.parse_reply, b"7$ODD$"),
+        (call_frames.parse_reply, b"7$EXC$"),
+        (call_frames.parse_reply, b'7$EXC${"code": 1}'),
+        (call_frames.parse_reply, b'7$EXC${"message": "x", "code": [1]}'),
+        (call_frames.parse_reply, b"7$EXC$" + b"[" * 5000),
+        (call_frames.parse_cancel, b""),
+        (call_frames.parse_cancel, b"x"),
+        (call_frames.parse_reply, b"1" * 21),
         (protocol.parse_client, b"{}"),
         (protocol.parse_client, b"\xff"),
         (protocol.parse_client, b"[" * 5000),

@@ -222,7 +222,10 @@ def test_calls_look_like_this_on_the_wire(server: hisock.ThreadedHiSockServer) -
     with Peer(server.addr) as peer:
         peer.reserved("CLTHELLO", '{"name": "Ada", "group": null, "features": ["call"]}')
         hello = peer.read()
-        assert hello.payload == b'$SRVHELLO${"features":["call","reject"],"codec":"json"}'
+        assert (
+            hello.payload
+            == b'$SRVHELLO${"features":["call","reject","errors","cancel"],"codec":"json"}'
+        )
         assert peer.read().reserved == "CLTCONN"
         for asked, answered in (
             (b"$CALL$1$CMD$add$MSG$[1,2]", b"$REPLY$1$MSG$3"),

@@ -1,0 +1,155 @@
+"""Frames of calls: a call, its reply, and that nobody waits for the reply any more."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from hisock._core.protocol import CALL, CANCEL, NOT_JSON, REPLY, build_reserved
+from hisock._core.reporting import one_line
+from hisock.exceptions import ProtocolError
+from hisock.framing import check_command
+
+
+class Call(NamedTuple):
+    """A command that wants a reply; ``number`` is the sender's, to match the reply by."""
+
+    number: int
+    command: str
+    message: bytes | None
+
+
+class Reply(NamedTuple):
+    """The reply to a call: what the handler returned, or what it raised.
+
+    :ivar error: the text of the exception; ``None`` if there was none.
+    :ivar code: what the program calls the error.
+    :ivar data: what it says about it, encoded by the codec.
+    """
+
+    number: int
+    message: bytes | None
+    error: str | None = None
+    code: str | int | None = None
+    data: bytes | None = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str
+    code: str | int | None = None
+
+
+_decode_error = msgspec.json.Decoder(_Error).decode
+_encode_error = msgspec.json.Encoder().encode
+
+
+_MSG: Final = b"$MSG$"
+_CMD: Final = b"$CMD$"
+_ERR: Final = b"$ERR$"
+_EXC: Final = b"$EXC$"
+#: Digits of a call's number at most; it is the sender's business, within reason.
+_NUMBER_DIGITS: Final = 20
+#: Bytes of a reply at most, but for what it carries.
+REPLY_OVERHEAD: Final = len(REPLY) + _NUMBER_DIGITS + len(_ERR)
+
+
+def build_call(call: Call, header_len: int) -> bytes:
+    """``$CALL$`` number ``$CMD$`` command [ ``$MSG$`` message ].
+
+    :raises ValueError: the command is empty or holds a ``$...$`` pair.
+    """
+    check_command(call.command)
+    data = b"%d%b%b" % (call.number, _CMD, call.command.encode())
+    if call.message is not None:
+        data += _MSG + call.message
+    return build_reserved(CALL, data, header_len)
+
+
+def parse_call(data: bytes) -> Call:
+    """What follows ``$CALL$``.
+
+    :raises ProtocolError: it is no call.
+    """
+    number, rest = _split_number(data, _CMD, "call")
+    command, separator, message = rest.partition(_MSG)
+    try:
+        text = command.decode()
+        check_command(text)
+    except ValueError as exc:
+        raise ProtocolError(f"the command of a call is not valid: {str(exc)[:200]}") from None
+    return Call(number, text, message if separator else None)
+
+
+def build_reply(reply: Reply, header_len: int) -> bytes:
+    """``$REPLY$`` number [ ``$MSG$`` message ], or ``$REPLY$`` number ``$ERR$`` text.
+
+    An error with code or data is ``$REPLY$`` number ``$EXC$`` json [ ``$MSG$`` data ].
+    """
+    data = b"%d" % reply.number
+    if reply.code is not None or reply.data is not None:
+        error = _encode_error(_Error(reply.error or "", reply.code))
+        # No dollar in it, so that the first $MSG$ is the one behind it.
+        data += _EXC + error.replace(b"$", rb"\u0024")
+        if reply.data is not None:
+            data += _MSG + reply.data
+    elif reply.error is not None:
+        data += _ERR + reply.error.encode("utf-8", "backslashreplace")
+    elif reply.message is not None:
+        data += _MSG + reply.message
+    return build_reserved(REPLY, data, header_len)
+
+
+def parse_reply(data: bytes) -> Reply:
+    """What follows ``$REPLY$``.
+
+    :raises ProtocolError: it is no reply.
+    """
+    end = data.find(b"$", 0, _NUMBER_DIGITS + 1)
+    if end < 0:
+        return Reply(_number(data, "reply"), None)
+    number, rest = _number(data[:end], "reply"), data[end:]
+    if rest.startswith(_MSG):
+        return Reply(number, rest[len(_MSG) :])
+    if rest.startswith(_ERR):
+        return Reply(number, None, rest[len(_ERR) :].decode("utf-8", "replace"))
+    if rest.startswith(_EXC):
+        return _parse_error(number, rest[len(_EXC) :])
+    raise ProtocolError("a reply holds $MSG$, $ERR$ or $EXC$ behind its number, or nothing")
+
+
+def _parse_error(number: int, data: bytes) -> Reply:
+    text, separator, details = data.partition(_MSG)
+    try:
+        error = _decode_error(text)
+    except NOT_JSON as exc:
+        raise ProtocolError(
+            f"the error in a reply is not the JSON it has to be: {one_line(exc)}"
+        ) from None
+    return Reply(number, None, error.message, error.code, details if separator else None)
+
+
+def build_cancel(number: int, header_len: int) -> bytes:
+    """``$CANCEL$`` number: the caller waits no longer."""
+    return build_reserved(CANCEL, b"%d" % number, header_len)
+
+
+def parse_cancel(data: bytes) -> int:
+    """The number of the call that is cancelled.
+
+    :raises ProtocolError: it is no number.
+    """
+    return _number(data, "cancelled call")
+
+
+def _split_number(data: bytes, separator: bytes, what: str) -> tuple[int, bytes]:
+    end = data.find(separator, 0, _NUMBER_DIGITS + len(separator))
+    if end < 0:
+        raise ProtocolError(f"a {what} holds its number and then {separator.decode()}")
+    return _number(data[:end], what), data[end + len(separator) :]
+
+
+def _number(digits: bytes, what: str) -> int:
+    if not digits.isdigit() or len(digits) > _NUMBER_DIGITS:
+        raise ProtocolError(f"the number of a {what} is {digits[:_NUMBER_DIGITS]!r}, not digits")
+    return int(digits)
