@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
-from hisock._core.events import ServerEvents
+from hisock._core.server_events import ServerEvents
 from hisock._core.signatures import made_by
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets

@@ -17,10 +17,10 @@ from hisock._client.reconnect import OfflineBuffer
 from hisock._client.session import End, Session, client_info, fresh
 from hisock._core import protocol
 from hisock._core.addresses import format_addr
+from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Falsy, find_codec
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_error_handler
-from hisock._core.events import ClientEvents
 from hisock._core.jobs import Job
 from hisock._core.reporting import loggable, one_line
 from hisock._core.waiting import Waiting

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 from hisock._client.options import ClientOptions
 from hisock._core import call_frames, protocol
 from hisock._core.calls import CallTable, RunningCalls, build_answer
+from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
-from hisock._core.events import ClientEvents
 from hisock._core.jobs import RawFrame
 from hisock._core.waiting import Frame, Waiter
 from hisock.exceptions import (

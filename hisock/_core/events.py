@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from hisock._core.binding import Binding, ClientBinding, ServerBinding
+from hisock._core.binding import Binding
 from hisock._core.cache import MessageCache
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.handlers import CommandHandler, HandlerTable, Mode
-from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Origin, Runner, as_error
 from hisock._core.unhandled import Unhandled
 from hisock._core.waiting import Frame, Waiting
 from hisock.framing import check_command
 
-SERVER_LOG = logging.getLogger("hisock.server")
-CLIENT_LOG = logging.getLogger("hisock.client")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -289,117 +287,3 @@ class EventTable:
         while handler is not None:
             self._run_call(partial(handler.func, *args), job, handler.mode, size)
             handler = handler.also
-
-
-class ServerEvents(EventTable):
-    """The way of frames on a server, where handlers are called with the client first."""
-
-    def __init__(
-        self, waiting: Waiting, runner: Runner, codec: Codec, header_len: int, cache_size: int
-    ) -> None:
-        super().__init__(
-            ServerBinding(codec), waiting, runner, codec, header_len, cache_size, SERVER_LOG
-        )
-
-    def _bind_message(
-        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
-    ) -> Callable[[], Any]:
-        if message:
-            return partial(handler.full, client, message)
-        return partial(handler.empty, client)
-
-    def _fire_frame(
-        self, event: str, origin: Origin, command: str | None, message: bytes | None
-    ) -> None:
-        self._fire(event, origin, (origin.info, command, message))
-
-    def fire(self, event: str, origin: Origin, *args: Any) -> None:
-        """Call the handler of a reserved event with the client of a connection, and ``args``."""
-        self._fire(event, origin, (origin.info, *args))
-
-    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
-        """Deliver a batch of frames of one peer, in order."""
-        get = self._fast.get
-        while True:
-            command: str | None = None
-            try:
-                for command, message in frames:
-                    if message:
-                        handler = get(command)
-                        if handler is not None:
-                            handler(peer.info, message)
-                            continue
-                    if command is None:
-                        peer.take_raw(message or b"")
-                    else:
-                        self.handle(peer, command, message)
-                    if self.callback is not None:
-                        self.call_back(command)
-                    if peer.busy:
-                        peer.defer(frames)
-                        return
-                return
-            except ENDS_PROGRAM:
-                raise
-            except BaseException as exc:
-                self.runner.report(as_error(exc), command, peer.info)
-
-
-class ClientEvents(EventTable):
-    """The way of frames on a client, where handlers are called with the message.
-
-    :param reconnects: whether the client comes back after losing its connection.
-    """
-
-    def __init__(
-        self,
-        waiting: Waiting,
-        runner: Runner,
-        codec: Codec,
-        header_len: int,
-        cache_size: int,
-        reconnects: bool = False,
-    ) -> None:
-        binding = ClientBinding(codec, reconnects)
-        super().__init__(binding, waiting, runner, codec, header_len, cache_size, CLIENT_LOG)
-
-    def _bind_message(
-        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
-    ) -> Callable[[], Any]:
-        return partial(handler.full, message) if message else handler.empty
-
-    def _fire_frame(
-        self, event: str, origin: Origin, command: str | None, message: bytes | None
-    ) -> None:
-        self._fire(event, origin, (command, message))
-
-    def fire(self, event: str, *args: Any) -> None:
-        """Call the handler of a reserved event with ``args``."""
-        self._fire(event, None, args)
-
-    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
-        """Deliver a batch of frames of the server, in order."""
-        get = self._fast.get
-        while True:
-            command: str | None = None
-            try:
-                for command, message in frames:
-                    if message:
-                        handler = get(command)
-                        if handler is not None:
-                            handler(message)
-                            continue
-                    if command is None:
-                        peer.take_raw(message or b"")
-                    else:
-                        self.handle(peer, command, message)
-                    if self.callback is not None:
-                        self.call_back(command)
-                    if peer.busy:
-                        peer.defer(frames)
-                        return
-                return
-            except ENDS_PROGRAM:
-                raise
-            except BaseException as exc:
-                self.runner.report(as_error(exc), command, None)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr
 from hisock._core.client_info import ClientInfo, title_of
-from hisock._core.events import ServerEvents
 from hisock._core.reporting import LogLimit, one_line
+from hisock._core.server_events import ServerEvents
 from hisock._runtime.loop_thread import LoopThread
 from hisock._server.admission import Admission
 from hisock._server.audience import Broadcast, everybody, group

@@ -11,8 +11,8 @@ from hisock._core import call_frames
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
-from hisock._core.events import ServerEvents
 from hisock._core.inspection import Inspection
+from hisock._core.server_events import ServerEvents
 from hisock._core.waiting import Waiting
 from hisock._runtime.waiters import (
     LoopWaiter,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hisock._core.events import ServerEvents
 from hisock._core.middleware import Middleware
 from hisock._core.routes import Part
+from hisock._core.server_events import ServerEvents
 from hisock._server.authentication import bind_authenticate, bind_authorize_change
 from hisock._server.hub import Hub
 from hisock._server.ticks import Tick

@@ -6,10 +6,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import nullcontext
 from typing import Any
 
+from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
-from hisock._core.events import ClientEvents, ServerEvents
 from hisock._core.jobs import Job, RawFrame
+from hisock._core.server_events import ServerEvents
 from hisock._core.waiting import Frame, Waiting
 
 ADA = ClientInfo(("127.0.0.1", 5000), "Ada", "red")

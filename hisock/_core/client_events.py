@@ -1,0 +1,78 @@
+"""The way of frames on a client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from hisock._core.binding import ClientBinding
+from hisock._core.client_info import ClientInfo
+from hisock._core.codec import Codec
+from hisock._core.events import EventTable
+from hisock._core.handlers import CommandHandler
+from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.waiting import Waiting
+
+logger = logging.getLogger("hisock.client")
+
+
+class ClientEvents(EventTable):
+    """The way of frames on a client, where handlers are called with the message.
+
+    :param reconnects: whether the client comes back after losing its connection.
+    """
+
+    def __init__(
+        self,
+        waiting: Waiting,
+        runner: Runner,
+        codec: Codec,
+        header_len: int,
+        cache_size: int,
+        reconnects: bool = False,
+    ) -> None:
+        binding = ClientBinding(codec, reconnects)
+        super().__init__(binding, waiting, runner, codec, header_len, cache_size, logger)
+
+    def _bind_message(
+        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
+    ) -> Callable[[], Any]:
+        return partial(handler.full, message) if message else handler.empty
+
+    def _fire_frame(
+        self, event: str, origin: Origin, command: str | None, message: bytes | None
+    ) -> None:
+        self._fire(event, origin, (command, message))
+
+    def fire(self, event: str, *args: Any) -> None:
+        """Call the handler of a reserved event with ``args``."""
+        self._fire(event, None, args)
+
+    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
+        """Deliver a batch of frames of the server, in order."""
+        get = self._fast.get
+        while True:
+            command: str | None = None
+            try:
+                for command, message in frames:
+                    if message:
+                        handler = get(command)
+                        if handler is not None:
+                            handler(message)
+                            continue
+                    if command is None:
+                        peer.take_raw(message or b"")
+                    else:
+                        self.handle(peer, command, message)
+                    if self.callback is not None:
+                        self.call_back(command)
+                    if peer.busy:
+                        peer.defer(frames)
+                        return
+                return
+            except ENDS_PROGRAM:
+                raise
+            except BaseException as exc:
+                self.runner.report(as_error(exc), command, None)

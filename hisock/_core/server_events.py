@@ -1,0 +1,72 @@
+"""The way of frames on a server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from hisock._core.binding import ServerBinding
+from hisock._core.client_info import ClientInfo
+from hisock._core.codec import Codec
+from hisock._core.events import EventTable
+from hisock._core.handlers import CommandHandler
+from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.waiting import Waiting
+
+logger = logging.getLogger("hisock.server")
+
+
+class ServerEvents(EventTable):
+    """The way of frames on a server, where handlers are called with the client first."""
+
+    def __init__(
+        self, waiting: Waiting, runner: Runner, codec: Codec, header_len: int, cache_size: int
+    ) -> None:
+        super().__init__(
+            ServerBinding(codec), waiting, runner, codec, header_len, cache_size, logger
+        )
+
+    def _bind_message(
+        self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
+    ) -> Callable[[], Any]:
+        if message:
+            return partial(handler.full, client, message)
+        return partial(handler.empty, client)
+
+    def _fire_frame(
+        self, event: str, origin: Origin, command: str | None, message: bytes | None
+    ) -> None:
+        self._fire(event, origin, (origin.info, command, message))
+
+    def fire(self, event: str, origin: Origin, *args: Any) -> None:
+        """Call the handler of a reserved event with the client of a connection, and ``args``."""
+        self._fire(event, origin, (origin.info, *args))
+
+    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
+        """Deliver a batch of frames of one peer, in order."""
+        get = self._fast.get
+        while True:
+            command: str | None = None
+            try:
+                for command, message in frames:
+                    if message:
+                        handler = get(command)
+                        if handler is not None:
+                            handler(peer.info, message)
+                            continue
+                    if command is None:
+                        peer.take_raw(message or b"")
+                    else:
+                        self.handle(peer, command, message)
+                    if self.callback is not None:
+                        self.call_back(command)
+                    if peer.busy:
+                        peer.defer(frames)
+                        return
+                return
+            except ENDS_PROGRAM:
+                raise
+            except BaseException as exc:
+                self.runner.report(as_error(exc), command, peer.info)
