@@ -31,6 +31,8 @@ from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 from hisock.utils import *  # noqa: F403 - what programs of 2.0.2 import from here
 
 S = TypeVar("S", bound="HiSockServer")
+#: What :meth:`HiSockServer.start` takes first: a callback, or where to listen.
+StartArgument = Callable[[], Any] | Address | list[Address] | None
 T = TypeVar("T")
 
 
@@ -41,7 +43,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
 
     :param addr: ``(host, port)`` to listen on, IPv4, IPv6 or a host name; port 0 takes a free one,
         which :attr:`addr` tells. Or the path of a Unix socket, or a socket that is bound already,
-        or a list of these.
+        or a list of these. ``None`` listens nowhere until :meth:`start` is given an address.
     :param max_connections: how many clients may be connected at once; 0 for any number.
     :param header_len: digits of a frame's length, 1 to 20; clients must have the same.
     :param cache_size: frames kept for :meth:`get_cache`; below 0 none, 0 all, n the last n.
@@ -88,7 +90,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
 
     def __init__(
         self,
-        addr: Address | list[Address],
+        addr: Address | list[Address] | None,
         max_connections: int = 0,
         header_len: int = DEFAULT_HEADER_LEN,
         cache_size: int = -1,
@@ -152,33 +154,44 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         self._hub = Hub(self._events, self._runner, thread, options, sender=self)
         self._registry = self._hub.registry
         self._broadcast = self._hub.broadcast
-        listening = sockets.listen(addr)
-        self._life = Lifecycle(self._hub, self._waiting, listening, loop)
-        #: Where the server listens, each address with its real port.
-        self.addrs: list[Any] = [one.addr for one in listening]
-        #: The first of them, by the host that was given.
-        self.addr: Any = sockets.as_given(addr, self.addrs[0])
+        self._life = Lifecycle(self._hub, self._waiting, loop)
+        self._listen(addr)
 
     # -- running
 
+    def _listen(self, addr: Address | list[Address] | None) -> None:
+        #: Where the server listens, each address with its real port.
+        self.addrs: list[Any] = self._life.listen(addr)
+        #: The first of them, by the host that was given; ``None`` before one is known.
+        self.addr: Any = sockets.as_given(addr, self.addrs[0]) if self.addrs else None
+
+    def _listen_first(self, first: StartArgument) -> Callable[[], Any] | None:
+        """Take the first argument of :meth:`start`: a callback, or where to listen."""
+        if first is None or callable(first):
+            return first
+        self._listen(first)
+        return None
+
     def start(
         self,
-        callback: Callable[[], Any] | None = None,
+        callback: StartArgument = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
         """Serve until the server is closed, by :meth:`close`, SIGINT or SIGTERM.
 
-        :param callback: called after each frame.
+        :param callback: called after each frame. Or an address to listen on, for a server that was
+            made with ``HiSockServer(None)``: ``start(("", 5000))``.
         :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
         :raises KeyboardInterrupt: SIGINT (Ctrl-C) closed the server, in order; after SIGTERM this
             returns.
-        :raises RuntimeError: the server is running already.
+        :raises RuntimeError: the server is running already, or listens nowhere.
+        :raises OSError: the address is in use, or is not one of this machine.
         """
-        self._life.run(callback, error_handler, lambda: None)
+        self._life.run(self._listen_first(callback), error_handler, lambda: None)
 
     def run(
         self,
-        callback: Callable[[], Any] | None = None,
+        callback: StartArgument = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
         """The same as :meth:`start`."""
@@ -186,18 +199,18 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
 
     async def serve(
         self,
-        callback: Callable[[], Any] | None = None,
+        callback: StartArgument = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
         """Serve on the running event loop, beside whatever else runs there, until closed.
 
         Signals are left to whom the loop belongs; cancelling this closes the server.
 
-        :param callback: called after each frame.
+        :param callback: called after each frame; or an address, see :meth:`start`.
         :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
         :raises RuntimeError: the server is running already.
         """
-        await self._life.serve(callback, error_handler)
+        await self._life.serve(self._listen_first(callback), error_handler)
 
     async def __aenter__(self: S) -> S:
         await self._life.enter()
@@ -251,7 +264,8 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         return self._hub.stats()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} serving at {sockets.address_text(self.addr)}>"
+        where = "nowhere yet" if self.addr is None else f"at {sockets.address_text(self.addr)}"
+        return f"<{type(self).__name__} serving {where}>"
 
 
 class ThreadedHiSockServer(HiSockServer):
@@ -264,12 +278,12 @@ class ThreadedHiSockServer(HiSockServer):
 
     def start(
         self,
-        callback: Callable[[], Any] | None = None,
+        callback: StartArgument = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
         """Start serving, and return once clients are being accepted.
 
-        :param callback: called after each frame.
+        :param callback: called after each frame; or an address, see :meth:`HiSockServer.start`.
         :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
         :raises RuntimeError: the server is running already.
         """
@@ -277,12 +291,13 @@ class ThreadedHiSockServer(HiSockServer):
             return
         if self._life.started:
             raise RuntimeError("the server is running already")
+        after_each = self._listen_first(callback)
         ready = threading.Event()
         failure: list[BaseException] = []
 
         def serve() -> None:
             try:
-                self._life.run(callback, error_handler, ready.set)
+                self._life.run(after_each, error_handler, ready.set)
             except BaseException as exc:
                 failure.append(exc)
                 if ready.is_set() and not isinstance(exc, SystemExit):

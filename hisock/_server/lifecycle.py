@@ -10,9 +10,9 @@ from typing import Any
 
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
-from hisock._runtime import loops
+from hisock._runtime import loops, sockets
 from hisock._runtime.loops import LoopName
-from hisock._runtime.sockets import ListeningSocket
+from hisock._runtime.sockets import Address, ListeningSocket
 from hisock._server.acceptor import Acceptor
 from hisock._server.hub import Hub
 from hisock._server.listener import Listener
@@ -29,26 +29,37 @@ Callback = Callable[[], Any] | None
 class Lifecycle:
     """Begins, runs and closes one server.
 
-    :param listening: the sockets that clients come to.
     :param loop_name: which loop to run on, where none runs.
     :ivar started: whether it has begun to run.
     :ivar closed: whether it is closed, or closing.
     """
 
-    def __init__(
-        self, hub: Hub, waiting: Waiting, listening: list[ListeningSocket], loop_name: LoopName
-    ) -> None:
+    def __init__(self, hub: Hub, waiting: Waiting, loop_name: LoopName) -> None:
         self.started = False
         self.closed = False
         self._hub = hub
         self._waiting = waiting
-        self._listening = listening
+        self._listening: list[ListeningSocket] = []
         self._loop_name = loop_name
         #: Held while ``started`` or ``closed`` changes.
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._serving = asyncio.Event()
         self._task: asyncio.Future[None] | None = None
+
+    def listen(self, addr: Address | list[Address] | None) -> list[Any]:
+        """Listen at an address; returns where, each address with its real port.
+
+        :param addr: ``None`` listens nowhere.
+        :raises RuntimeError: the server listens already, or is closed.
+        """
+        if addr is None:
+            return []
+        if self.closed or self._listening:
+            where = "is closed" if self.closed else f"listens at {self._listening[0].addr} already"
+            raise RuntimeError(f"the server {where}; it cannot listen at {addr!r}")
+        self._listening = sockets.listen(addr)
+        return [one.addr for one in self._listening]
 
     def run(
         self, callback: Callback, error_handler: ErrorHandler | None, ready: Callable[[], None]
@@ -62,6 +73,11 @@ class Lifecycle:
         if self.closed:
             return
         loops.require_none_running("start()", "serve()")
+        if not self._listening:
+            raise RuntimeError(
+                "the server was made with HiSockServer(None) and listens nowhere; "
+                "give an address: start(addr)"
+            )
         if not self._begin(callback, error_handler):
             return
         try:

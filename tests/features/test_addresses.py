@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -379,7 +380,6 @@ async def test_any_address_in_a_loop_of_ones_own() -> None:
         ("127.0.0.1", 5000.0),
         ("127.0.0.1", 70000),
         5000,
-        None,
         [None],
         b"path",
     ],
@@ -436,3 +436,42 @@ def test_a_socket_of_another_type_keeps_its_path(path: Path) -> None:
         with pytest.raises(OSError):  # noqa: PT011
             hisock.HiSockServer(path)
         assert path.is_socket()
+
+
+# -- a server that learns its address later
+
+
+def test_a_server_without_an_address_listens_where_start_says(make_client: Any) -> None:
+    server = hisock.ThreadedHiSockServer(None)
+    assert (server.addr, server.addrs) == (None, [])
+    assert "nowhere" in repr(server)
+    server.on("ping")(lambda: "pong")
+    server.start(("127.0.0.1", 0))
+    with server:
+        client = make_client(server)
+        client.start()
+        assert server.addr[1] > 0
+        assert client.call("ping", type=str) == "pong"
+
+
+def test_a_server_without_an_address_cannot_start_without_one() -> None:
+    with hisock.HiSockServer(None) as server, pytest.raises(RuntimeError, match="listens nowhere"):
+        server.start()
+
+
+def test_a_server_that_listens_is_given_no_other_address() -> None:
+    with (
+        hisock.HiSockServer(("127.0.0.1", 0)) as server,
+        pytest.raises(RuntimeError, match="listens at"),
+    ):
+        server.start(("127.0.0.1", 0))
+
+
+async def serve_nowhere() -> None:
+    server = hisock.HiSockServer(None)
+    async with server:
+        assert not server.closed
+
+
+def test_a_server_on_a_loop_may_listen_nowhere() -> None:
+    asyncio.run(serve_nowhere())

@@ -45,7 +45,7 @@ def test_an_address_in_use_raises_in_the_constructor(make_server: MakeServer) ->
         hisock.ThreadedHiSockServer(server.addr)
 
 
-@pytest.mark.parametrize("wrong", [("127.0.0.1",), ("127.0.0.1", "port"), 5000, None])
+@pytest.mark.parametrize("wrong", [("127.0.0.1",), ("127.0.0.1", "port"), 5000])
 def test_what_is_no_address_is_a_type_error(wrong: Any) -> None:
     with pytest.raises(TypeError):
         hisock.HiSockServer(wrong)
