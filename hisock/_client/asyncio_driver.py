@@ -272,7 +272,11 @@ class AsyncioDriver(AsyncioReader):
     async def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close; see :meth:`hisock.AsyncHiSockClient.close`."""
         last_frame = self.leave_frame() if emit_leave else None
-        self._end(ClientDisconnected("the client is closed"), leaving(emit_leave), last_frame)
+        self._end(
+            ClientDisconnected("the client is closed; make a new one"),
+            leaving(emit_leave),
+            last_frame,
+        )
         for session in self._line:
             session.inbox.take_all()
         await self._tasks.cancel(LINGER_SECONDS)

@@ -72,7 +72,7 @@ class ClientBase:
         self.events.strict = options.strict
         self.closed = False
         self.how: End | None = None
-        self.ended_by: Exception = ClientDisconnected("the client is closed")
+        self.ended_by: Exception = ClientDisconnected("the client is closed; make a new one")
         self._reconnect = options.reconnect
         self._resume = None if options.reconnect is None else secrets.token_urlsafe(16)
         self._offline = OfflineBuffer(options.offline_buffer)
@@ -105,7 +105,9 @@ class ClientBase:
             return message
         if self.session.features is None:
             self.await_greeting()
-        return message.suiting(bool(self.session.features))
+        features = self.session.features
+        # Without a connection, what the last server was is the best guess.
+        return message.suiting(self._server_greets if features is None else bool(features))
 
     # -- running handlers: see hisock._core.jobs.Runner
 

@@ -315,7 +315,11 @@ class BlockingDriver(BlockingReader):
     def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close; see :meth:`hisock.HiSockClient.close`."""
         last_frame = self.leave_frame() if emit_leave else None
-        self._end(ClientDisconnected("the client is closed"), leaving(emit_leave), last_frame)
+        self._end(
+            ClientDisconnected("the client is closed; make a new one"),
+            leaving(emit_leave),
+            last_frame,
+        )
         if self._reader == threading.get_ident():
             return  # it is called by a handler; the socket is closed when that returns
         with self._turn:

@@ -92,7 +92,7 @@ class Session:
         self.busy = 0
         self.state = State.CONNECTING
         self.how: End | None = None
-        self.reason: Exception = ClientDisconnected("the client is closed")
+        self.reason: Exception = ClientDisconnected("the client is closed; make a new one")
         self.features: frozenset[str] | None = None
         self.calls = CallTable(owner.events.codec)
         self.answering = RunningCalls()

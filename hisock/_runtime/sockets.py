@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hisock._core.addresses import format_addr, parse_addr
+from hisock._runtime.holders import holder_of
 
 try:
     import fcntl
@@ -106,7 +107,12 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except (TypeError, LookupError, socket.gaierror, OverflowError) as exc:
+    except socket.gaierror as exc:
+        raise TypeError(
+            f"{addr!r} is not an address to listen on: {unresolved(addr[0], exc)}, "
+            "or listen on '0.0.0.0', which is every address of this machine"
+        ) from exc
+    except (TypeError, LookupError, OverflowError) as exc:
         reason = f": {exc}" if str(exc) else "; expected (host, port)"
         raise TypeError(f"{addr!r} is not an address to listen on{reason}") from exc
     # Where a name stands for both, IPv4, which is all that 2.0.2 clients know.
@@ -117,10 +123,30 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(sockaddr)
+    except OSError as exc:
+        listener.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise _in_use(exc, (host, port)) from None
+        raise
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _in_use(exc: OSError, addr: tuple[str, int]) -> OSError:
+    held = holder_of(addr[1])
+    by = f" by {held}" if held else ""
+    return OSError(
+        exc.errno,
+        f"{address_text(addr)} is in use already{by}; end that program, or give another port "
+        "(0 takes a free one)",
+    )
+
+
+def unresolved(host: str, exc: socket.gaierror) -> str:
+    """Why a host is no address, and what to do about it."""
+    return f"the host {host!r} cannot be resolved ({exc.strerror}); check how it is spelt"
 
 
 def _bind_unix(path: str) -> socket.socket:
@@ -201,7 +227,10 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
             connection.close()
             raise
     else:
-        connection = socket.create_connection((addr[0], addr[1]), timeout)
+        try:
+            connection = socket.create_connection((addr[0], addr[1]), timeout)
+        except socket.gaierror as exc:
+            raise socket.gaierror(exc.errno, unresolved(addr[0], exc)) from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.settimeout(None)
     return connection

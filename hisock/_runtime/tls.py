@@ -28,11 +28,26 @@ def server_context(option: ServerTLS) -> ssl.SSLContext | None:
     """
     if option is None or isinstance(option, ssl.SSLContext):
         return option
+    if not isinstance(option, (tuple, list)) or len(option) != 2:
+        raise TypeError(
+            f"ssl is (certificate, key), the paths of two files, or an SSLContext, not {option!r}"
+        )
     certificate, key = option
+    _require_files(certificate, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(os.fspath(certificate), os.fspath(key))
     return context
+
+
+def _require_files(*paths: str | Path) -> None:
+    """Raise an error that names the file: those of OpenSSL do not.
+
+    :raises OSError: one cannot be read.
+    """
+    for path in paths:
+        with open(path, "rb"):
+            pass
 
 
 def client_context(option: ClientTLS) -> ssl.SSLContext | None:
@@ -44,7 +59,11 @@ def client_context(option: ClientTLS) -> ssl.SSLContext | None:
         return None
     if isinstance(option, ssl.SSLContext):
         return option
-    authorities = None if option is True else os.fspath(option)
+    if not isinstance(option, (bool, str, os.PathLike)):
+        raise TypeError(f"ssl is True, the path of a file or an SSLContext, not {option!r}")
+    authorities = None if isinstance(option, bool) else os.fspath(option)
+    if authorities is not None:
+        _require_files(authorities)
     context = ssl.create_default_context(cafile=authorities)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
