@@ -6,6 +6,7 @@ from hisock import client, codec, constants, server, utils
 from hisock._client.reconnect import Reconnect
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import ErrorContext
+from hisock._core.http import HttpRequest, WebSocket
 from hisock._server.authentication import Accept, ChangeRequest, JoinRequest
 from hisock._server.stats import ServerStats
 from hisock.async_client import AsyncHiSockClient, async_connect
@@ -53,6 +54,7 @@ __all__ = [
     "HiSockClient",
     "HiSockError",
     "HiSockServer",
+    "HttpRequest",
     "InvalidTypeCast",
     "JoinRequest",
     "NotSupported",
@@ -65,6 +67,7 @@ __all__ = [
     "ServerStats",
     "ThreadedHiSockClient",
     "ThreadedHiSockServer",
+    "WebSocket",
     "__version__",
     "async_connect",
     "client",

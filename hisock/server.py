@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
+from hisock._core.http import WebSocket, websocket_option
 from hisock._core.server_events import ServerEvents
 from hisock._core.signatures import made_by
 from hisock._core.waiting import Waiting
@@ -84,8 +85,11 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         logged anyway.
     :param strict: whether a command that nobody handles is an error: it is given to the
         ``error_handler``, and a call of it is answered with the command that may have been meant.
+    :param websocket: take browsers too, over WebSockets on the same port: ``True``, or a
+        :class:`WebSocket` that says how.
     :raises OSError: the address is in use, or is not one of this machine.
     :raises ValueError: an option is not what it has to be.
+    :raises ImportError: ``websocket`` or ``loop`` needs a package that is not installed.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         session: Callable[[], Any] = dict,
         error_handler: ErrorHandler | None = None,
         strict: bool = False,
+        websocket: WebSocket | bool | None = None,
     ) -> None:
         options = ServerOptions(
             header_len=header_len,
@@ -139,6 +144,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
             on_flood=on_flood,
             tls=server_context(ssl),
             session=session,
+            websocket=websocket_option(websocket),
         )
         self.header_len = header_len
         self._codec = find_codec(codec)

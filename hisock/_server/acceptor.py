@@ -166,7 +166,12 @@ class Acceptor:
         loop = self._hub.loop
         try:
             sock.setblocking(False)
-            await loop.connect_accepted_socket(lambda: connection, sock, **self._tls)
+            greeter = self._hub.greeter
+            await loop.connect_accepted_socket(
+                lambda: connection if greeter is None else greeter.greet(connection),
+                sock,
+                **self._tls,
+            )
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
             self._hub.door.stop_knocking(connection)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
+from hisock._core.http import NO_WEBSOCKET
 from hisock._core.reporting import withhold
 from hisock._server.authentication import Accept, Authenticate, JoinRequest, require_yes
 from hisock._server.limits import Headcount
@@ -38,7 +39,11 @@ class Admission:
         options = hub.options
         self._hub = hub
         self.authenticate: Authenticate | None = None
-        self._headcount = Headcount(options.max_connections, options.max_connections_per_ip)
+        self._headcount = Headcount(
+            options.max_connections,
+            options.max_connections_per_ip,
+            (options.websocket or NO_WEBSOCKET).trusts,
+        )
         #: Whose hands are being shaken, and the address that they are counted for.
         self._knocking: dict[Connection, str] = {}
         #: Those whose hands are shaken only to tell them why they may not come in.
@@ -95,6 +100,14 @@ class Admission:
         if self._timer is None:
             self._timer = hub.loop.call_later(seconds, self._check_hellos)
 
+    def moved(self, connection: Connection, before: str) -> None:
+        """A connection has told that its client has another address than it seemed to."""
+        self._headcount.go(before)
+        refusal = self._headcount.come(connection.info.addr[0])
+        self._refusals.pop(connection, None)
+        if refusal is not None:
+            self._refusals[connection] = refusal
+
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self._awaiting_hello.pop(connection, None)
@@ -143,7 +156,9 @@ class Admission:
         elif self.authenticate is None:
             self._hub.admit(connection)
         else:
-            request = JoinRequest(hello.name, hello.group, connection.info.addr, hello.token)
+            request = JoinRequest(
+                hello.name, hello.group, connection.info.addr, hello.token, connection.http_request
+            )
             self._ask(self.authenticate, connection, request)
 
     def _ask(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
+from hisock._core.http import HttpRequest
 from hisock.exceptions import Reject
 
 
@@ -20,18 +21,20 @@ class JoinRequest(NamedTuple):
     :ivar group: the group it wants to be in, or ``None``.
     :ivar addr: its address, ``(ip, port)``.
     :ivar token: what it gave as ``token``, or ``None``. Not shown when a request is printed.
+    :ivar http: what its WebSocket began with: path, query, headers, cookies; ``None`` over TCP.
     """
 
     name: str | None
     group: str | None
     addr: tuple[str, int]
     token: str | None
+    http: HttpRequest | None = None
 
     def __repr__(self) -> str:
         shown = None if self.token is None else "..."
         return (
             f"JoinRequest(name={self.name!r}, group={self.group!r}, addr={self.addr!r}, "
-            f"token={shown})"
+            f"token={shown}, http={self.http!r})"
         )
 
 

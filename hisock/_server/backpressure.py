@@ -76,9 +76,9 @@ class Backpressure:
     def too_much_held(self) -> None:
         """Too many bytes of incomplete frames are held: end the connection with the most."""
         hub = self._hub
-        worst = max(hub.connections, key=lambda connection: connection.held)
+        worst = max(hub.connections, key=lambda connection: connection.held_in_all)
         reason = (
             f"{hub.buffered} bytes of incomplete frames are held for all clients, the limit is "
-            f"{hub.options.max_buffered}; {worst.held} are of this one"
+            f"{hub.options.max_buffered}; {worst.held_in_all} are of this one"
         )
         hub.leave(worst, "memory", reason, at_once=True)

@@ -17,9 +17,9 @@ from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.events import EventTable
 from hisock._core.jobs import RawFrame
-from hisock._core.ordering import Ordering
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
+from hisock._server.carried import Carried
 from hisock._server.reserved import take_hello, take_reserved
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
@@ -41,7 +41,7 @@ _MUCH = 16384
 _NO_FRAMES: list[RawFrame] = []
 
 
-class Connection(Ordering, asyncio.BufferedProtocol):
+class Connection(Carried, asyncio.BufferedProtocol):
     """A client, from the moment it connects.
 
     :param addr: its address, as :class:`ClientInfo` has it.
@@ -49,6 +49,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
     :ivar original: the name and the group that its hello said.
     :ivar joined: its place in the order of joining, 0 until the hello.
     :ivar held: bytes of memory that an incomplete frame of it occupies.
+    :ivar below: bytes of a WebSocket message that has come in part.
     :ivar alive: whether anything has come from it since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
@@ -62,28 +63,22 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         "__weakref__",
         "_batch",
         "_decoder",
-        "_ended",
         "_eof",
         "_flushing",
         "_holds",
         "_limit",
         "_lost_by",
-        "_transport",
         "alive",
         "answering",
         "calls",
         "features",
         "get_buffer",
-        "held",
-        "hub",
-        "info",
         "joined",
         "original",
         "outbox",
         "resume",
         "rooms",
         "session",
-        "writer",
     )
 
     _transport: asyncio.Transport
@@ -111,6 +106,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
         self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
         self.held = 0
+        self.below = 0
         self._holds = 0
         self._limit: RateLimit | None = None
         if hub.options.rate_limit is not None:
@@ -148,7 +144,7 @@ class Connection(Ordering, asyncio.BufferedProtocol):
                 # loop reads after every few of them: a client that sends much waits its turn too.
                 self._flushing.read_in_turn(self)
         if decoder.held != self.held:
-            self._hold(decoder.held)
+            self.hold(decoder.held)
         if decoder.error is not None:
             self._fail_if_idle()
 
@@ -194,15 +190,6 @@ class Connection(Ordering, asyncio.BufferedProtocol):
             self._take(frames[:allowed])
             rate, burst = self.hub.options.rate_limit or (0, 0)
             self.fail("flood", f"more than {rate:g} messages a second (bursts of {burst:g})")
-
-    def _hold(self, held: int) -> None:
-        """Account for the memory that an incomplete frame occupies."""
-        if self._ended:
-            return
-        self.hub.buffered += held - self.held
-        self.held = held
-        if self.hub.buffered > self.hub.options.max_buffered:
-            self.hub.pressure.too_much_held()
 
     def _fail_if_idle(self) -> None:
         """End the connection for what is wrong with its bytes, after what came before that."""
@@ -376,8 +363,8 @@ class Connection(Ordering, asyncio.BufferedProtocol):
 
     def _drop_what_waits(self) -> None:
         self._batch.clear()
-        self.hub.buffered -= self.held
-        self.held = 0
+        self.hub.buffered -= self.held_in_all
+        self.held = self.below = 0
         self.deferred = None
         self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
 

@@ -20,6 +20,7 @@ from hisock._server.backpressure import Backpressure
 from hisock._server.connection import RECEIVE_SIZE, Connection
 from hisock._server.deciding import Deciding
 from hisock._server.flushing import Flushing
+from hisock._server.greeting import Greeter, make_greeter
 from hisock._server.keepalive import Keepalive
 from hisock._server.listener import Listener
 from hisock._server.options import ServerOptions
@@ -36,7 +37,7 @@ from hisock.framing import Scratch
 logger = logging.getLogger("hisock.server")
 
 #: Ends of a connection that are nothing to worry about; the others are logged as warnings.
-_ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced"})
+_ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced", "health"})
 
 
 class Hub:
@@ -103,6 +104,10 @@ class Hub:
         self._stopping: asyncio.Event | None = None
         self._interruption: BaseException | None = None
         self.closing = Shutdown(self)
+        #: Listens to how connections begin, where some may be WebSockets.
+        self.greeter: Greeter | None = None
+        if options.websocket is not None:
+            self.greeter = make_greeter(options.websocket, lambda: self.closing.asked)
 
     # -- the run of the loop
 
@@ -236,6 +241,7 @@ class Hub:
             return
         info = connection.info
         self.note_end(kind, reason, info.shown())
+        connection.explain(kind, reason)
         self.door.forget(connection)
         had_joined = connection in self.registry
         if had_joined:
@@ -291,6 +297,7 @@ class Hub:
     def disconnect_all(self, force: bool) -> None:
         """End all connections, without announcing each to all the others that end too."""
         for connection in self._expel_all(force):
+            connection.explain("kicked", "the server disconnected it")
             connection.finish()
             gone = ConnectionLost(f"{connection.info} is no longer connected")
             self.events.waiting.close_source(connection.info.ip, gone)
@@ -298,6 +305,7 @@ class Hub:
     def say_goodbye(self) -> None:
         """Tell all connections ``$DISCONN$``, behind what waits for them; others end them."""
         for connection in self._expel_all(force=False):
+            connection.explain("closed", "the server is closing")
             connection.finish_writing()
         for connection in list(self.connections):
             if connection.lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 
 def check_rate_limit(option: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -24,9 +25,13 @@ class Headcount:
 
     :param most: how many there may be; 0 for any number.
     :param most_per_ip: how many of one IP address; 0 for any number.
+    :param exempt: tells addresses of which there may be any number.
     """
 
-    def __init__(self, most: int, most_per_ip: int) -> None:
+    def __init__(
+        self, most: int, most_per_ip: int, exempt: Callable[[str], bool] = lambda ip: False
+    ) -> None:
+        self._exempt = exempt
         self._most = most
         self._most_per_ip = most_per_ip
         self._all = 0
@@ -35,7 +40,7 @@ class Headcount:
     def come(self, ip: str) -> str | None:
         """Count a connection; returns why it is one too many, if it is."""
         self._all += 1
-        if self._most_per_ip:
+        if self._most_per_ip and not self._exempt(ip):
             self._by_ip[ip] += 1
             if self._by_ip[ip] > self._most_per_ip:
                 return f"the server takes {self._most_per_ip} connections from one address"
@@ -46,7 +51,7 @@ class Headcount:
     def go(self, ip: str) -> None:
         """A connection has gone."""
         self._all -= 1
-        if self._most_per_ip:
+        if self._most_per_ip and not self._exempt(ip):
             self._by_ip[ip] -= 1
             if not self._by_ip[ip]:
                 del self._by_ip[ip]

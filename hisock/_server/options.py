@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hisock._core.checks import require
 from hisock._core.client_info import ClientInfo
+from hisock._core.http import WebSocket
 from hisock._server.limits import check_rate_limit
 from hisock.framing import build_header
 
@@ -49,6 +50,7 @@ class ServerOptions:
     on_flood: OnFlood
     tls: SSLContext | None
     session: Callable[[], Any]
+    websocket: WebSocket | None
 
     def __post_init__(self) -> None:
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from support.events import PATIENCE
 
 HEADER_LEN = 16
+P = TypeVar("P", bound="Peer")
 
 
 def frame(payload: bytes, header_len: int = HEADER_LEN) -> bytes:
@@ -107,7 +108,7 @@ class Peer:
         peer.wait_for(lambda f: f.reserved == "CLTCONN" and f.json["ip"] == list(peer.addr))
         return peer
 
-    def __enter__(self) -> Peer:
+    def __enter__(self: P) -> P:
         return self
 
     def __exit__(self, *_: object) -> None:

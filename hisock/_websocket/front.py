@@ -1,0 +1,126 @@
+"""One port for both: the first byte tells a WebSocket from a stream of frames."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import cast
+
+from hisock._core.http import HttpRequest, WebSocket
+from hisock._websocket.handshake import MAX_REQUEST, Ruling, client_address, judge
+from hisock._websocket.pipe import Endpoint, feed
+
+_END = b"\r\n\r\n"
+
+
+class Front:
+    """Makes the protocols that listen to what a new connection begins with.
+
+    :param options: how WebSockets are taken.
+    :param is_closing: whether the server is closing, and says so to who asks for its health.
+    :raises ImportError: the engine that was asked for, or any, is not installed.
+    """
+
+    def __init__(self, options: WebSocket, is_closing: Callable[[], bool]) -> None:
+        self.options = options
+        self._is_closing = is_closing
+        self._engine = _load(options.engine)
+        #: Serves Unix sockets, whose options picows does not know.
+        self._unix_engine = self._engine
+        if options.engine == "auto" and "picows" in self._engine.__name__:
+            self._unix_engine = _find("websockets") or self._engine
+
+    def greet(self, endpoint: Endpoint) -> asyncio.BaseProtocol:
+        """The protocol of a connection that has been accepted just now."""
+        return Sniffer(self, endpoint)
+
+    def judge(self, request: HttpRequest) -> Ruling:
+        """Whether a request may become a WebSocket."""
+        return judge(request, self.options, self._is_closing())
+
+    def open(self, raw: asyncio.Transport, endpoint: Endpoint, data: bytes) -> None:
+        """Let an engine take a connection over, with what has come of it: a whole request.
+
+        Where it becomes no WebSocket, it is answered, and ends.
+        """
+        engine = self._unix_engine if endpoint.addr[0] == "unix" else self._engine
+        ruling = engine.open_websocket(self, raw, endpoint, data)
+        if ruling is None:
+            endpoint.fail("http", "it sent a request that is not valid")
+        elif not ruling.accepted:
+            endpoint.fail(ruling.kind, f"HTTP {ruling.status}: {ruling.text}")
+
+    def address(self, request: HttpRequest, endpoint: Endpoint) -> tuple[str, int]:
+        """The address of the client itself."""
+        return client_address(request, endpoint.addr, self.options)
+
+
+def _load(engine: str) -> ModuleType:
+    wanted = ("picows", "websockets") if engine == "auto" else (engine,)
+    for name in wanted:
+        module = _find(name)
+        if module is not None:
+            return module
+    raise ImportError(f"websocket= needs {' or '.join(wanted)}; pip install hisock[websocket]")
+
+
+def _find(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(f"hisock._websocket.{name}_engine")
+    except ImportError:
+        return None
+
+
+class Sniffer(asyncio.Protocol):
+    """Listens to the first bytes of a connection, and hands it over to who understands them.
+
+    No frame begins with a letter, and of HTTP only GET is understood.
+    """
+
+    def __init__(self, front: Front, endpoint: Endpoint) -> None:
+        self._front = front
+        self._endpoint = endpoint
+        self._request = bytearray()
+        self._over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._raw = cast(asyncio.Transport, transport)  # that of uvloop is none by its class
+        # From here on it counts, and has to say hello in time.
+        self._endpoint.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        endpoint = self._endpoint
+        if self._over or endpoint.ended:
+            return
+        if not self._request and not data.startswith(b"G"):
+            self._raw.set_protocol(endpoint)  # type: ignore[arg-type]
+            feed(endpoint, data)
+            return
+        searched = max(0, len(self._request) - len(_END) + 1)
+        self._request += data
+        end = self._request.find(_END, searched)
+        if not b"GET ".startswith(self._request[:4]):
+            self._refuse("framing", "it begins with neither a frame nor GET")
+        elif (len(self._request) if end < 0 else end) > MAX_REQUEST:
+            self._refuse("http", f"a request has at most {MAX_REQUEST} bytes")
+        elif end >= 0:
+            self._over = True
+            self._front.open(self._raw, endpoint, bytes(self._request))
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        self._over = True
+        self._endpoint.fail(kind, reason)
+
+    def eof_received(self) -> bool | None:
+        return self._endpoint.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._endpoint.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._endpoint.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._endpoint.resume_writing()

@@ -1,0 +1,263 @@
+"""WebSockets by picows, which is fast and leaves some checks to who uses it.
+
+picows takes over a transport that has been accepted by what it makes for its own servers:
+``WSProtocol``, which is not documented; so the extra ``hisock[websocket]`` pins its version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from picows import (
+    WSAutoPingStrategy,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from hisock._core.http import HttpRequest
+from hisock._websocket.handshake import Ruling
+from hisock._websocket.pipe import Endpoint, Pipe, feed
+
+if TYPE_CHECKING:
+    from hisock._websocket.front import Front
+
+_BINARY = WSMsgType.BINARY
+_CONTINUATION = WSMsgType.CONTINUATION
+_TEXT = WSMsgType.TEXT
+_PING = WSMsgType.PING
+_CLOSE = WSMsgType.CLOSE
+
+#: picows sends more than this by a view of its own memory, which the next message overwrites while
+#: the system has not taken it.
+_COPIED = 8192
+#: Room before a message that picows writes the header into.
+_HEADER = bytearray(14)
+#: Bytes that one read takes at most: the buffer of picows grows while one fills it, for good.
+_READ_SIZE = 32768
+#: Bytes that the buffer begins with, the least that picows allows.
+_FIRST_BUFFER = 2048
+
+
+class PicowsPipe(Pipe):
+    """A WebSocket of picows as a transport."""
+
+    ws: WSTransport
+
+    def _send(self, piece: bytes | memoryview) -> None:
+        if len(piece) <= _COPIED:
+            self.ws.send(_BINARY, piece)
+        else:
+            self.ws.send_reuse_external_bytearray(_BINARY, _HEADER + piece, len(_HEADER))
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self.ws.send_close(code, reason.encode())  # type: ignore[arg-type]
+
+    def send_pong(self, payload: bytes) -> None:
+        self.ws.send_pong(payload)
+
+
+class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]
+    """Takes the place of the logger of picows, which says in no other way what is wrong.
+
+    The server logs it, as often as it logs such things, and no more.
+    """
+
+    violation: tuple[int, str] | None = None
+
+    def __init__(self) -> None:
+        super().__init__(logging.getLogger("hisock.server"), {})
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        wrong = args[0] if args else ()
+        if level >= logging.ERROR and isinstance(wrong, tuple) and len(wrong) == 2:
+            self.violation = self.violation or (int(wrong[0]), str(wrong[1]))
+
+
+class Ears(WSListener):
+    """Listens to the messages of one WebSocket, and checks what picows does not."""
+
+    def __init__(self, protocol: PicowsProtocol, pipe: PicowsPipe, addr: tuple[str, int]) -> None:
+        self._protocol = protocol
+        self._pipe = pipe
+        self._endpoint = protocol.endpoint
+        self._addr = addr
+        self._gathered = bytearray()
+        #: Whether the last binary frame was not the last of its message.
+        self._fragmented = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._pipe.ws = transport
+        self._protocol.pipe = self._pipe
+        self._endpoint.move(self._pipe, self._addr)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        last = frame.last_in_buffer
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._protocol.refuse(1002, "a reserved bit is set")
+        elif kind in (_BINARY, _CONTINUATION):
+            self._take(frame, kind, last)
+        elif kind == _TEXT:
+            self._protocol.refuse(1003, "text is not understood, only binary messages are")
+        elif kind == _PING:
+            self._pipe.send_pong(frame.get_payload_as_bytes())
+        elif kind == _CLOSE:
+            self._deliver()
+            self._pipe.client_closed()
+        if last:
+            self._protocol.below = frame.tail_size
+            if self._gathered:
+                self._deliver()
+
+    def _take(self, frame: WSFrame, kind: WSMsgType, last: bool) -> None:
+        if self._fragmented != (kind == _CONTINUATION):
+            self._protocol.refuse(1002, "the parts of a message are out of order")
+            return
+        self._fragmented = not frame.fin
+        if self._protocol.violation is not None:
+            return
+        if last and not self._gathered:
+            feed(self._endpoint, frame.get_payload_as_memoryview())
+        else:
+            # What came in one read is handled in one go: that is what makes batches cheap.
+            self._gathered += frame.get_payload_as_memoryview()
+
+    def _deliver(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        feed(self._endpoint, gathered)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The protocol tells the connection, of every end."""
+
+    def pause_writing(self) -> None:
+        self._endpoint.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._endpoint.resume_writing()
+
+
+class PicowsProtocol(WSProtocol):  # type: ignore[misc]
+    """The protocol of picows for one connection.
+
+    :ivar pipe: the transport that the connection writes to, once there is a WebSocket.
+    :ivar below: bytes of a message that is not complete yet.
+    :ivar ruling: how the request was answered.
+    """
+
+    def __init__(self, front: Front, raw: asyncio.Transport, endpoint: Endpoint) -> None:
+        self._log = Silence()
+        super().__init__(
+            None,
+            None,
+            False,
+            self._answer,
+            self._log,
+            True,
+            None,  # the server has a time limit for all that comes before the hello
+            False,
+            None,
+            None,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # the listener would not be told which frame is the last of a read
+            front.options.max_frame,
+            None,
+            _FIRST_BUFFER,
+        )
+        self.endpoint = endpoint
+        self.pipe: PicowsPipe | None = None
+        self.ruling: Ruling | None = None
+        self.below = 0
+        self._told = 0
+        self._front = front
+        self._raw = raw
+
+    @property
+    def violation(self) -> tuple[int, str] | None:
+        return self._log.violation
+
+    def refuse(self, code: int, reason: str) -> None:
+        """The client has sent what it may not; said once what came before has been handled."""
+        self._log.violation = self._log.violation or (code, reason)
+
+    def _answer(self, asked: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        target = asked.path.decode("latin-1")
+        request = HttpRequest(target, list(asked.headers.items()))
+        self.ruling = ruling = self._front.judge(request)
+        if ruling.status == 200:
+            body = f"{ruling.text}\n".encode()
+            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_ok_response(body), None)
+        if not ruling.accepted:
+            body = f"{ruling.text}\n".encode()
+            refusal = WSUpgradeResponse.create_error_response(ruling.status, body)
+            return WSUpgradeResponseWithListener(refusal, None)
+        _simplify(asked)
+        headers = {}
+        if ruling.subprotocol is not None:
+            headers["Sec-WebSocket-Protocol"] = ruling.subprotocol
+        pipe = PicowsPipe(self._raw, self.endpoint, request)
+        ears = Ears(self, pipe, self._front.address(request, self.endpoint))
+        response = WSUpgradeResponse.create_101_response(extra_headers=headers)
+        return WSUpgradeResponseWithListener(response, ears)
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        buffer: memoryview = super().get_buffer(size_hint)
+        return buffer[:_READ_SIZE]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.below += nbytes
+        super().buffer_updated(nbytes)
+        if self._log.violation is not None and self.pipe is not None:
+            self.below = 0
+            self.pipe.violated(*self._log.violation)
+        if self.below != self._told:
+            self._told = self.below
+            self.endpoint.hold_below(self.below)
+
+    def eof_received(self) -> bool:
+        return bool(self.endpoint.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.endpoint.connection_lost(exc)
+
+
+def _simplify(asked: WSUpgradeRequest) -> None:
+    """``Connection: keep-alive, Upgrade`` is what some proxies send; picows knows one word only."""
+    words = ",".join(asked.headers.getall("connection", [])).lower().split(",")
+    if "upgrade" in (word.strip() for word in words):
+        asked.headers["Connection"] = "Upgrade"
+
+
+def open_websocket(
+    front: Front, raw: asyncio.Transport, endpoint: Endpoint, data: bytes
+) -> Ruling | None:
+    """Take a connection over that began with this request.
+
+    :returns: how it was answered; ``None`` where the request was not valid.
+    """
+    protocol = PicowsProtocol(front, raw, endpoint)
+    raw.set_protocol(protocol)
+    protocol.connection_made(raw)
+    view = memoryview(data)
+    while view and not raw.is_closing():
+        buffer = protocol.get_buffer(-1)
+        size = min(len(buffer), len(view))
+        buffer[:size] = view[:size]
+        buffer.release()
+        protocol.buffer_updated(size)
+        view = view[size:]
+    ruling = protocol.ruling
+    if ruling is not None and ruling.accepted and protocol.pipe is None:
+        return None
+    return ruling
