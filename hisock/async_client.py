@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from hisock._client.asyncio_driver import AsyncioDriver
-from hisock._client.connector import ServerConnector
+from hisock._client.connector import Connector, ServerConnector
 from hisock._client.face import ClientFace
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
@@ -183,7 +183,35 @@ class AsyncHiSockClient(ClientFace):
         await self.close()
 
 
-async def async_connect(
+class Connecting(Coroutine[Any, Any, AsyncHiSockClient]):
+    """What :func:`async_connect` returns: to be awaited, or entered with ``async with``."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, AsyncHiSockClient]) -> None:
+        self._coroutine = coroutine
+        self._client: AsyncHiSockClient | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncHiSockClient]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *exc: Any) -> Any:
+        return self._coroutine.throw(*exc)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    async def __aenter__(self) -> AsyncHiSockClient:
+        self._client = await self._coroutine
+        return self._client
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._client is not None, "it is left only after it was entered"
+        await self._client.close()
+
+
+def async_connect(
     addr: RemoteAddress,
     name: str | None = None,
     group: str | None = None,
@@ -200,10 +228,15 @@ async def async_connect(
     server_hostname: str | None = None,
     error_handler: ErrorHandler | None = None,
     strict: bool = False,
-) -> AsyncHiSockClient:
-    """Connect to a server from a running event loop.
+) -> Connecting:
+    """Connect to a server from a running event loop, and join it.
+
+    Await it, which gives an :class:`AsyncHiSockClient`, or use it with ``async with``, which closes
+    the client too. The client has joined when it is there: the server has answered its hello.
 
     Parameters and errors as for :class:`hisock.HiSockClient`.
+
+    :raises TimeoutError: the server did not answer within ``timeout`` seconds.
     """
     options = ClientOptions(
         name=name,
@@ -220,6 +253,10 @@ async def async_connect(
         strict=strict,
     )
     context, host = client_context(ssl), server_hostname or host_of(addr)
-    driver = AsyncioDriver(ServerConnector(addr, context, host), options)
+    return Connecting(_connect(ServerConnector(addr, context, host), options))
+
+
+async def _connect(connector: Connector, options: ClientOptions) -> AsyncHiSockClient:
+    driver = AsyncioDriver(connector, options)
     await driver.connect()
     return AsyncHiSockClient(driver)

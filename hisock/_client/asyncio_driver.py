@@ -19,6 +19,7 @@ from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
 from hisock._core.waiting import Frame
 from hisock._runtime.sockets import address_text
+from hisock._runtime.tasks import Tasks
 from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_asker
 from hisock.exceptions import (
     ClientDisconnected,
@@ -28,6 +29,9 @@ from hisock.exceptions import (
     ServerNotRunning,
 )
 from hisock.framing import build_command
+
+#: Turns of the loop until the task that awaits a client, be it through others, goes on with it.
+_TURNS_TO_REGISTER = 4
 
 logger = logging.getLogger("hisock.client")
 
@@ -42,20 +46,29 @@ class AsyncioDriver(AsyncioReader):
         self._changing = threading.Lock()
 
     async def connect(self) -> None:
-        """Connect and say hello; nothing is left behind if that fails or is given up.
+        """Connect, and wait until the server has answered the hello.
 
-        :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
+        Nothing is left behind if that fails or is given up.
+
+        :raises ServerNotRunning: nobody listens at the address.
+        :raises TimeoutError: the server did not answer in time.
         :raises ConnectionRejected: the server did not let the client in.
         """
         try:
             await self._attach(self.session)
-            if self.options.wants_answer:
-                await self._greeted(self.options.timeout)
+            await self._greeted(self.options.timeout)
         except BaseException:
             self._end(ClientDisconnected("the client was never connected"), End.CLOSED)
             self.session.abort()
             raise
         self._made = True
+        self._release_in(_TURNS_TO_REGISTER)
+
+    def _release_in(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._release_in, turns - 1)
+        else:
+            self.release()
 
     async def _attach(self, session: AsyncioSession) -> None:
         timeout = self.options.timeout
@@ -159,7 +172,7 @@ class AsyncioDriver(AsyncioReader):
         frames = session.inbox.take_all()
         self._go_on()
         if frames:
-            self.received(session, frames)
+            self._take(session, frames)
 
     # -- sending
 
@@ -264,7 +277,7 @@ class AsyncioDriver(AsyncioReader):
         else:
             session.shut(last_frame)
         self.waiting.close(reason)
-        if self._unread is not None:
+        if self._unread is not None and not self._holding:
             self._unread.end()
         self._ended.set()
         self._go_on()
@@ -283,3 +296,12 @@ class AsyncioDriver(AsyncioReader):
         await self.session.gone.wait()
         self._settled.set()
         self.workers.close()
+
+    def forget(self) -> None:
+        super().forget()
+        self._tasks = Tasks()
+        self._changing = threading.Lock()
+        self._ended, self._settled = asyncio.Event(), asyncio.Event()
+        self._ended.set()
+        self._settled.set()
+        self._unread = None

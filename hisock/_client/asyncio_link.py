@@ -13,6 +13,7 @@ from hisock._client.vigil import Verdict, Vigil
 from hisock._core import protocol
 from hisock._core.jobs import RawFrame
 from hisock._runtime.loops import write_chunks
+from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder, Outbox
 
@@ -238,6 +239,14 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             self.transport.write_eof()
         except OSError:  # the server is gone already
             self.transport.abort()
+
+    def forget(self, reason: Exception) -> None:
+        super().forget(reason)
+        self.outbox.close()
+        self.gone = asyncio.Event()
+        self.gone.set()
+        if self._made:
+            disown(self.transport.get_extra_info("socket"))
 
     def abort(self) -> None:
         """Close without a word."""

@@ -51,6 +51,8 @@ class AsyncioReader(ClientBase):
         # The connections whose frames are being handled, oldest first: all but the last have ended.
         self._line = deque([self.session])
         self._dispatching = False
+        # Until the program has its client, and can have registered its handlers.
+        self._holding = True
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()
         self._told = False
@@ -90,9 +92,20 @@ class AsyncioReader(ClientBase):
         """Frames have come."""
         if session.ended:
             return
-        if session is not self.session:
+        if session is not self.session or self._holding:
             session.stash(frames)
-        elif session is not self._line[0] or session.busy or session.inbox:
+        else:
+            self._take(session, frames)
+
+    def release(self) -> None:
+        """Have the frames handled that came before the program had its client."""
+        self._holding = False
+        self._take(self.session, self.session.inbox.take_all())
+        if self.closed and self._unread is not None:
+            self._unread.end()
+
+    def _take(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+        if session is not self._line[0] or session.busy or session.inbox:
             session.defer(iter(frames))
         else:
             self._handle(session, frames)
@@ -109,7 +122,7 @@ class AsyncioReader(ClientBase):
 
     def _go_on(self) -> None:
         """Handle what waits, connection by connection, until a handler holds it up."""
-        while not self._dispatching:
+        while not self._dispatching and not self._holding:
             session = self._line[0]
             if session.busy:
                 return
@@ -186,7 +199,7 @@ class AsyncioReader(ClientBase):
             self._unread = Unread(self._pause_for_readers, self.waiting.take_all())
             self.events.stream = self._unread.put
             self.events.stream_first = self._unread.put_first
-            if self.closed:
+            if self.closed and not self._holding:
                 self._unread.end()
         return self._unread
 

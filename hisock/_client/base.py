@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -24,6 +26,7 @@ from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_er
 from hisock._core.jobs import Job
 from hisock._core.reporting import loggable, one_line
 from hisock._core.waiting import Waiting
+from hisock._runtime.forks import forget_in_children
 from hisock._runtime.threads import Threads
 from hisock.exceptions import (
     ClientDisconnected,
@@ -80,6 +83,7 @@ class ClientBase:
         self._accepted = (options.name, options.group)
         #: Whether the server says hello; 2.0.2 does not.
         self._server_greets = False
+        forget_in_children(self)
 
     # -- what a driver adds
 
@@ -243,6 +247,15 @@ class ClientBase:
             logger.warning("%s", one_line(reason))
         self.ended_by = reason
         self.closed = True
+
+    def forget(self) -> None:
+        """Be closed in a forked child, where any lock may be held by a thread that is not there."""
+        reason = ClientDisconnected("the process was forked; this client is its parent's")
+        self.closed, self.how, self.ended_by = True, End.CLOSED, reason
+        self.workers = Threads("hisock-client")
+        self.waiting = self.events.waiting = Waiting(threading.Lock(), time.monotonic)
+        self.waiting.close(reason)
+        self.session.forget(reason)
 
     def gave_up(self, lost: Exception) -> ConnectionLost:
         assert self._reconnect is not None

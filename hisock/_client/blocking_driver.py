@@ -330,3 +330,12 @@ class BlockingDriver(BlockingReader):
         else:
             self.session.link.drain()
         self.workers.close()
+
+    def forget(self) -> None:
+        super().forget()
+        if self._attempting is not None:
+            self._attempting.forget(self.ended_by)
+        self._turn = threading.Condition()
+        self._changing = threading.Lock()
+        self._reader = None
+        self._was_told = True

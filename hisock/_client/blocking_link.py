@@ -229,6 +229,11 @@ class BlockingSession(Session):
             self.owner.write_failed(self)
             raise
 
+    def forget(self, reason: Exception) -> None:
+        super().forget(reason)
+        self.pending = iter(())
+        self.link.forget()
+
     @property
     def broken(self) -> bool:
         """Whether nothing can be sent on it."""

@@ -204,6 +204,13 @@ class Session:
         """Seconds between the server's keepalives; ``None`` if it has none, or did not say."""
         return self._keepalive
 
+    def forget(self, reason: Exception) -> None:
+        """Be ended in a forked child; tells nobody, since the waiters are the parent's."""
+        self.state, self.how, self.reason = State.ENDED, End.CLOSED, reason
+        self._changing, self._asking = threading.Lock(), threading.Lock()
+        self.calls = CallTable(self.owner.events.codec)
+        self.batch = []
+
     def error(self) -> Exception:
         """Why it ended, as an exception that can be raised: each raise has its own traceback."""
         return fresh(self.reason)

@@ -39,6 +39,13 @@ class LoopThread:
             timer.cancel()
         self.running = False
 
+    def forget(self) -> None:
+        """Have nothing to do with the loop any more: in a forked child, it is the parent's."""
+        self.running = False
+        self._id = 0
+        self.loop = asyncio.new_event_loop()
+        self.loop.close()
+
     def is_current(self) -> bool:
         """Whether the caller runs in this thread. From any thread."""
         return get_ident() == self._id

@@ -241,7 +241,7 @@ def disown(sock: Any) -> None:
 
     The descriptor stays taken, by nothing, so that whatever still holds its number closes that.
     """
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_RDWR)
         try:
             os.dup2(nothing, sock.fileno(), inheritable=False)

@@ -122,6 +122,11 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     # -- called by the loop
 
+    @property
+    def socket(self) -> Any:
+        """The socket under the transport; ``None`` where there is none."""
+        return self._transport.get_extra_info("socket")
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.writer.start(self._transport)

@@ -11,9 +11,11 @@ from typing import Any
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
+from hisock._runtime.forks import forget_in_children
 from hisock._runtime.loops import LoopName
 from hisock._runtime.sockets import Address, ListeningSocket
 from hisock._server.acceptor import Acceptor
+from hisock._server.forking import forget_connections
 from hisock._server.hub import Hub
 from hisock._server.listener import Listener
 from hisock.exceptions import ClientDisconnected
@@ -46,6 +48,7 @@ class Lifecycle:
         self._ended = threading.Event()
         self._serving = asyncio.Event()
         self._task: asyncio.Future[None] | None = None
+        forget_in_children(self)
 
     def listen(self, addr: Address | list[Address] | None) -> list[Any]:
         """Listen at an address; returns where, each address with its real port.
@@ -190,3 +193,14 @@ class Lifecycle:
         self._waiting.close(ClientDisconnected("the server is closed"))
         self._hub.workers.close(timeout=_THREADS_SECONDS)
         self._ended.set()
+
+    def forget(self) -> None:
+        """Be closed in a forked child, where any lock may be held by a thread that is not there."""
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._ended.set()
+        self.closed, self.started = True, False
+        for one in self._listening:
+            sockets.disown(one.sock)
+        self._listening = []  # not to be closed: that would remove the parent's Unix sockets
+        forget_connections(self._hub)

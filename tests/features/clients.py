@@ -14,6 +14,7 @@ from support.events import PATIENCE
 import hisock
 
 from .loops import run_on, turns
+from .wire import HandServer
 
 T = TypeVar("T")
 
@@ -55,18 +56,37 @@ class AnyClient:
     ) -> None:
         self.kind = kind
         self._thread: LoopThread | None = None
-        self.client: Any
+        self._client: Any = None
+        self._connecting: Any = None
+        self._early: list[Callable[[Any], Any]] = []
         if kind == "plain":
-            self.client = hisock.connect(addr, name, group, **options)
+            self._client = hisock.connect(addr, name, group, **options)
         elif kind == "threaded":
-            self.client = hisock.threaded_connect(addr, name, group, **options)
+            self._client = hisock.threaded_connect(addr, name, group, **options)
         else:
             self._thread = LoopThread()
-            try:
-                self.client = self._thread.run(hisock.async_connect(addr, name, group, **options))
-            except BaseException:
-                self._thread.close()
-                raise
+            connecting = self._connect(hisock.async_connect(addr, name, group, **options))
+            self._connecting = asyncio.run_coroutine_threadsafe(connecting, self._thread.loop)
+            # A server by hand answers when the test has it do so, not before.
+            if addr not in HandServer.listening or options.keys() & {"token", "codec"}:
+                try:
+                    self._connecting.result(3 * PATIENCE)
+                except BaseException:
+                    self._thread.close()
+                    raise
+
+    async def _connect(self, connecting: Any) -> None:
+        client = await connecting
+        for act in self._early:
+            act(client)
+        self._client = client
+
+    @property
+    def client(self) -> Any:
+        """The client itself, once it is there."""
+        if self._connecting is not None:
+            self._connecting.result(3 * PATIENCE)
+        return self._client
 
     def start(self) -> None:
         """Handlers are registered: let a client that has to be started run."""
@@ -85,7 +105,20 @@ class AnyClient:
         return self._thread.run(do())
 
     def on(self, command: str, handler: Callable[..., Any], **options: Any) -> None:
-        self._do("on", command, **options)(handler)
+        def register(client: Any) -> None:
+            client.on(command, **options)(handler)
+
+        if self._thread is None:
+            register(self._client)
+        else:
+            self._thread.run(self._soon(register))
+
+    async def _soon(self, act: Callable[[Any], Any]) -> None:
+        """Do something with the client as soon as it is there."""
+        if self._client is None:
+            self._early.append(act)
+        else:
+            act(self._client)
 
     def send(self, command: str, content: Any = None) -> None:
         self._do("send", command, content)
@@ -125,7 +158,10 @@ class AnyClient:
         return bool(self.client.closed)
 
     def close(self) -> None:
-        self._do("close")
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.cancel()
+        else:
+            self._do("close")
         if self._thread is not None:
             self._thread.close()
 

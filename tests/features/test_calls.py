@@ -282,9 +282,7 @@ async def test_thousands_of_calls_in_flight_are_matched_by_number() -> None:
 @on_loops
 async def test_replies_may_come_in_any_order() -> None:
     with HandServer() as by_hand:
-        connecting = asyncio.ensure_future(hisock.async_connect(by_hand.addr))
-        client = await within(connecting)
-        peer = by_hand.accept()
+        client, peer = await by_hand.serve(hisock.async_connect(by_hand.addr))
         calls = [asyncio.ensure_future(client.call("x", n, str)) for n in range(5)]
         await asyncio.sleep(0)
         loop = asyncio.get_running_loop()

@@ -287,8 +287,7 @@ async def test_a_server_may_disconnect_clients_that_have_just_gone(force: bool) 
 async def test_a_client_may_close_when_the_server_has_just_gone() -> None:
     for _ in range(20):
         with HandServer() as server:
-            client = await hisock.async_connect(server.addr)
-            peer = server.accept()
+            client, peer = await server.serve(hisock.async_connect(server.addr))
             await turns(3)
             peer.close()
             await within(client.close())

@@ -351,7 +351,7 @@ async def test_what_was_kept_of_the_old_connection_does_not_confuse_the_new_one(
     go_on = asyncio.Event()
     loop = asyncio.get_running_loop()
     with HandServer() as by_hand:
-        client = await hisock.async_connect(by_hand.addr, reconnect=SOON)
+        client, first = await by_hand.serve(hisock.async_connect(by_hand.addr, reconnect=SOON))
         client.on("disconnect")(lambda reason: seen.add("disconnect"))
         client.on("reconnect")(lambda: seen.add("reconnect"))
         client.on("news")(lambda message: seen.add("news", message))
@@ -362,7 +362,7 @@ async def test_what_was_kept_of_the_old_connection_does_not_confuse_the_new_one(
             await go_on.wait()
             seen.add("ended")
 
-        with by_hand.accept() as peer:
+        with first as peer:
             peer.send("slow")
             peer.send("news", b"old")
             peer.reserved("KEEPALIVE")

@@ -207,11 +207,11 @@ def test_a_server_that_hangs_up_at_once_is_tried_again(
 @on_one_loop
 async def test_a_client_waiting_to_be_closed_uses_no_time_while_it_is_offline() -> None:
     with HandServer() as by_hand:
-        client = await hisock.async_connect(by_hand.addr, reconnect=LATER)
+        client, peer = await by_hand.serve(hisock.async_connect(by_hand.addr, reconnect=LATER))
         seen = Seen()
         client.on("disconnect")(lambda reason: seen.add("disconnect"))
         waiting = asyncio.ensure_future(client.wait_closed())
-        by_hand.accept().close()
+        peer.close()
         await seen.until_named("disconnect")
         loop = asyncio.get_running_loop()
         turns = 0

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, ClassVar, TypeVar
 
 from support import Frame, Peer
 from support.events import PATIENCE
 
-from .loops import LOOPBACK
+from .loops import LOOPBACK, within
 
 FEATURES = ["call", "reject"]
+T = TypeVar("T")
 
 
 def modern_peer(addr: tuple[str, int], name: str | None = None, **hello: Any) -> Peer:
@@ -36,13 +38,17 @@ class HandServer:
     """A server by hand: it accepts one client at a time and speaks the protocol as a raw peer.
 
     :param modern: says hello as this version does; otherwise it is as 2.0.2 is.
+    :ivar listening: the addresses of all such servers that listen.
     """
+
+    listening: ClassVar[set[tuple[str, int]]] = set()
 
     def __init__(self, modern: bool = True) -> None:
         self.modern = modern
         self.listener = socket.create_server(LOOPBACK)
         self.listener.settimeout(PATIENCE)
         self.addr: tuple[str, int] = self.listener.getsockname()
+        self.listening.add(self.addr)
 
     def accept(self) -> Peer:
         """The next client, after its hello was read and answered."""
@@ -55,6 +61,12 @@ class HandServer:
         info = {"ip": ip, "name": hello.json["name"], "group": hello.json["group"]}
         peer.reserved("CLTCONN", json.dumps(info))
         return peer
+
+    async def serve(self, connecting: Awaitable[T]) -> tuple[T, Peer]:
+        """The client that connects, and the peer that it has here."""
+        accepting = asyncio.get_running_loop().run_in_executor(None, self.accept)
+        client, peer = await within(asyncio.gather(connecting, accepting))
+        return client, peer
 
     def take(self) -> Peer:
         """The next connection, as it comes."""
@@ -99,6 +111,7 @@ class HandServer:
             return bool(selector.select(0))
 
     def close(self) -> None:
+        self.listening.discard(self.addr)
         self.listener.close()
 
     def __enter__(self) -> HandServer:

@@ -1,0 +1,116 @@
+"""After ``os.fork`` the connections are the parent's alone, whatever the child does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from features.clients import AnyClient, Kind
+
+import hisock
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+
+
+def in_child(act: Callable[[], Any]) -> str:
+    """What becomes of something done in a forked child: ``"ok"``, or the error."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            act()
+            os.write(write, b"ok")
+        except BaseException as exc:
+            os.write(write, repr(exc).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as result:
+        text = result.read()
+    os.waitpid(pid, 0)
+    return text
+
+
+@pytest.fixture
+def server() -> Any:
+    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0))
+    server.on("double")(lambda client, number: 2 * int(number))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "threaded", "async"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_what_a_child_does_with_a_client_does_not_reach_the_parents(
+    server: hisock.ThreadedHiSockServer, kind: Kind
+) -> None:
+    with AnyClient(kind, server.addr, "Ada") as ada:
+        ada.start()
+        assert ada.call("double", 21, int) == 42
+
+        def act() -> None:
+            client = ada.client
+            assert client.closed
+            assert not client.connected
+            with pytest.raises(hisock.ClientDisconnected, match="forked"):
+                client.send("double", 1)
+            if kind == "async":
+                asyncio.run(client.close())
+            else:
+                client.close()
+
+        assert in_child(act) == "ok"
+        assert ada.call("double", 4, int) == 8
+        assert [info.name for info in server.get_all_clients()] == ["Ada"]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("unix", [False, True])
+def test_a_child_that_closes_the_server_closes_only_its_own(unix: bool, tmp_path: Any) -> None:
+    addr = str(tmp_path / "socket") if unix else ("127.0.0.1", 0)
+    with (
+        hisock.ThreadedHiSockServer(addr) as server,
+        hisock.threaded_connect(server.addr, "Ada") as ada,
+    ):
+        server.on("double")(lambda client, number: 2 * int(number))
+        server.start()
+        ada.start()
+        assert ada.call("double", 21, int) == 42
+
+        def act() -> None:
+            assert server.closed
+            server.close()
+
+        assert in_child(act) == "ok"
+        assert ada.call("double", 4, int) == 8
+        with hisock.connect(server.addr) as bob:
+            assert bob.call("double", 5, int) == 10
+
+
+def test_the_descriptors_of_a_child_hold_no_connection_open(
+    server: hisock.ThreadedHiSockServer,
+) -> None:
+    """A child that lives on must not keep the server from seeing its parent's end."""
+    left, right = os.pipe()
+    client = hisock.connect(server.addr, "Ada")
+    assert client.call("double", 1, int) == 2
+    pid = os.fork()
+    if not pid:
+        os.close(right)
+        os.read(left, 1)  # until the parent has ended its half
+        os._exit(0)
+    try:
+        os.close(left)
+        client.close(emit_leave=False)
+        for _ in range(500):
+            if not len(server):
+                break
+            server.join(0.01)
+        assert len(server) == 0
+    finally:
+        os.close(right)
+        os.waitpid(pid, 0)
