@@ -127,10 +127,6 @@ class Broadcast:
         """
         return self.write(self.members(audience), command, message, volatile, latest)
 
-    def announce(self, audience: Audience, frame: bytes) -> None:
-        """Write a frame of the protocol's own to the clients of this server."""
-        fan_out(self.members(audience), frame)
-
     def members(self, audience: Audience) -> Members:
         """The clients of an audience that are on this server, by outbox; not to be changed."""
         kind, name, refs, exclude = audience

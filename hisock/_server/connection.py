@@ -55,6 +55,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
     :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
     :ivar writer: its writing side; ``outbox`` is that of the writer.
     :ivar resume: its secret, if it comes back after losing a connection.
+    :ivar limit: how many messages it may send now; ``None`` for any number.
     :ivar calls: the calls to this client that wait for replies; ``answering`` those of it.
     :ivar session: what the program keeps for this connection.
     """
@@ -66,7 +67,6 @@ class Connection(Carried, asyncio.BufferedProtocol):
         "_eof",
         "_flushing",
         "_holds",
-        "_limit",
         "_lost_by",
         "alive",
         "answering",
@@ -74,6 +74,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         "features",
         "get_buffer",
         "joined",
+        "limit",
         "original",
         "outbox",
         "resume",
@@ -108,9 +109,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.held = 0
         self.below = 0
         self._holds = 0
-        self._limit: RateLimit | None = None
-        if hub.options.rate_limit is not None:
-            self._limit = RateLimit(*hub.options.rate_limit, hub.loop.time())
+        self.limit: RateLimit | None = None
         self._decoder = Decoder(
             hub.header_len, hub.options.max_message_size, hub.scratch, MAX_HELLO_SIZE
         )
@@ -130,6 +129,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.writer.start(self._transport)
+        self.limit = self.hub.limits.begin(self)
         self.hub.connected(self)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -158,8 +158,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
         flushing = self._flushing
         flushing.reading = True
         try:
-            if self._limit is not None:
-                self._take_limited(frames, self._limit)
+            if self.limit is not None:
+                self._take_limited(frames, self.limit)
             elif self.joined and not self.busy:  # as in _take(), for one call less
                 self._batch = frames
                 self.hub.dispatch(self, iter(frames))
@@ -232,9 +232,11 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self.writer.paused = True
+        self.hub.announcements.fall_behind(self)
 
     def resume_writing(self) -> None:
         self.writer.resume()
+        self.hub.announcements.catch_up(self)
 
     # -- frames
 

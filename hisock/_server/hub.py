@@ -15,13 +15,15 @@ from hisock._core.reporting import LogLimit, one_line
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.loop_thread import LoopThread
 from hisock._server.admission import Admission
-from hisock._server.audience import Broadcast, everybody, group
+from hisock._server.announcing import Announcements
+from hisock._server.audience import Broadcast
 from hisock._server.backpressure import Backpressure
 from hisock._server.connection import RECEIVE_SIZE, Connection
 from hisock._server.deciding import Deciding
 from hisock._server.flushing import Flushing
 from hisock._server.greeting import Greeter, make_greeter
 from hisock._server.keepalive import Keepalive
+from hisock._server.limits import Limits
 from hisock._server.listener import Listener
 from hisock._server.options import ServerOptions
 from hisock._server.registry import Registry
@@ -82,6 +84,8 @@ class Hub:
         self.registry: Registry[Connection] = Registry()
         self.broadcast = Broadcast(self.registry, self.header_len)
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
+        self.limits = Limits(self)
+        self.announcements = Announcements(self)
         self.deciding = Deciding(self)
         self.door = Admission(self)
         self.renaming = Renaming(self)
@@ -207,7 +211,7 @@ class Hub:
         self.registry.add(connection)
         if self.broadcast.backplane is not None:
             self.broadcast.backplane.admitted(connection.info)
-        self._tell(protocol.CLIENT_JOINED, connection)
+        self.announcements.tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info.shown())
         self.events.fire("join", connection)
         if self.events.callback is not None:
@@ -243,6 +247,7 @@ class Hub:
         self.note_end(kind, reason, info.shown())
         connection.explain(kind, reason)
         self.door.forget(connection)
+        self.limits.end(connection)
         had_joined = connection in self.registry
         if had_joined:
             self._remove(connection)
@@ -259,7 +264,7 @@ class Hub:
         if had_joined:
             gone = ConnectionLost(f"{title_of(info)} is no longer connected")
             self.events.waiting.close_source(info.ip, gone)
-            self._tell(protocol.CLIENT_LEFT, connection)
+            self.announcements.tell(protocol.CLIENT_LEFT, connection)
             if call_func:
                 self.events.fire("leave", connection)
             if call_func and self.events.runs_elsewhere("leave"):
@@ -284,6 +289,8 @@ class Hub:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self.limits.end(connection)
+        self.announcements.forget(connection)
         self.door.go(connection)
         self.gone = Figures.sum((self.gone, connection.figures()))
         if self.closing.begun and not self.connections:
@@ -350,19 +357,6 @@ class Hub:
                 return None  # whether somebody has that address is not told either
         found = self.registry.lookup(who)
         return None if found is None else self.describe(found)
-
-    def _tell(self, event: bytes, connection: Connection) -> None:
-        """Announce that somebody joined or left."""
-        if self.options.announce == "none":
-            return
-        if self.options.announce == "all":
-            audience = everybody()
-        elif connection.info.group is not None:
-            audience = group(connection.info.group)
-        else:
-            return
-        data = self.describe(connection)
-        self.broadcast.announce(audience, protocol.build_reserved(event, data, self.header_len))
 
     def _tell_of_unhandled(self) -> None:
         """Tell of commands that nobody took within a second, every second."""

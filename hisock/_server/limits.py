@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hisock._core.addresses import network_of
+from hisock._core.rates import Allowances, RateLimit
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+    from hisock._server.hub import Hub
 
 
 def check_rate_limit(option: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -55,3 +63,37 @@ class Headcount:
             self._by_ip[ip] -= 1
             if not self._by_ip[ip]:
                 del self._by_ip[ip]
+
+
+class Limits:
+    """Rates of what clients do, which coming back does not reset."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        rate = hub.options.rate_limit
+        self._allowances = None if rate is None else Allowances(*rate)
+
+    def begin(self, connection: Connection) -> RateLimit | None:
+        """How many messages a new connection may send; ``None`` for any number."""
+        if self._allowances is None:
+            return None
+        now = self._hub.loop.time()
+        limit = self._allowances.take(network_of(connection.info.addr[0]), now)
+        debt = limit.debt(now)
+        if debt and self._hub.options.on_flood == "pause":
+            # What comes waits, the hello too; if that is overdue then, the connection has ended.
+            connection.begin()
+            most = self._hub.options.hello_timeout + 1
+            self._hub.loop.call_later(min(debt, most), connection.idle)
+        return limit
+
+    def end(self, connection: Connection) -> None:
+        """Keep what a connection that has ended may send for the next one of its address."""
+        limit, connection.limit = connection.limit, None
+        if self._allowances is None or limit is None:
+            return
+        if self._hub.options.on_flood == "disconnect":
+            # What was too much has not been handled; the next one's hello has to be.
+            limit.forgive()
+        now = self._hub.loop.time()
+        self._allowances.give_back(network_of(connection.info.addr[0]), limit, now)

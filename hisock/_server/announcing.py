@@ -1,0 +1,78 @@
+"""Telling clients that others joined and left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hisock._core import protocol
+from hisock._server.audience import everybody, group
+from hisock.framing import fan_out
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+    from hisock._server.hub import Hub
+
+#: Announcements that a client which has caught up is given in one go.
+_PORTION = 256
+
+
+class Announcements:
+    """What clients are told of others. Everything here runs on the loop's thread.
+
+    A client that is behind is told when it has caught up, of those only that have come to stay, or
+    left: strangers who come and go would fill its backlog, and it would be thrown out for that.
+    What waits for it here is bounded by the number of clients.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        #: For each client that is behind, frames by the place in the order of joining of the
+        #: client that they are about.
+        self._behind: dict[Connection, dict[int, bytes]] = {}
+
+    def tell(self, event: bytes, connection: Connection) -> None:
+        """Announce that a client joined or left.
+
+        :param event: ``protocol.CLIENT_JOINED`` or ``protocol.CLIENT_LEFT``.
+        """
+        hub, name = self._hub, connection.info.group
+        if hub.options.announce == "none" or (hub.options.announce == "group" and name is None):
+            return
+        whole = hub.options.announce == "all" or name is None
+        members = hub.broadcast.members(everybody() if whole else group(name or ""))
+        if not members:
+            return
+        frame = protocol.build_reserved(event, hub.describe(connection), hub.header_len)
+        late = [peer for peer in self._behind if peer.outbox in members]
+        if late:
+            members = dict(members)
+            for peer in late:
+                del members[peer.outbox]
+                self._tell_later(peer, event, connection.joined, frame)
+        fan_out(members, frame)
+
+    def _tell_later(self, peer: Connection, event: bytes, number: int, frame: bytes) -> None:
+        waiting = self._behind[peer]
+        if event == protocol.CLIENT_LEFT and waiting.pop(number, None) is not None:
+            return  # it came and went
+        waiting[number] = frame
+
+    def fall_behind(self, connection: Connection) -> None:
+        """A client takes nothing more at the moment."""
+        self._behind.setdefault(connection, {})
+
+    def catch_up(self, connection: Connection) -> None:
+        """A client takes something again: tell it what it has missed, some at a time."""
+        waiting = self._behind.get(connection)
+        if waiting is None or connection.ended or connection.writer.paused:
+            return
+        for number in list(waiting)[:_PORTION]:
+            connection.outbox.write(waiting.pop(number))
+        if waiting:
+            self._hub.loop.call_soon(self.catch_up, connection)
+        else:
+            del self._behind[connection]
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._behind.pop(connection, None)
