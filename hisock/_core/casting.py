@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -238,12 +238,24 @@ def _require_supported(annotation: Any) -> None:
         info = msgspec.inspect.type_info(annotation)
     except Exception as exc:
         raise TypeError(f"{annotation!r} is not a type that a message can have: {exc}") from exc
-    if isinstance(info, msgspec.inspect.CustomType) and not can_decode(info.cls):
-        raise TypeError(
-            f"{annotation!r} is not a type that a message can have; use one that msgspec knows, "
-            "give it a class method __from_json__(cls, value), or register it with "
-            "hisock.codec.register()"
-        )
+    for part in _parts_of(info):
+        if isinstance(part, msgspec.inspect.CustomType) and not can_decode(part.cls):
+            raise TypeError(
+                f"{part.cls!r} is not a type that a message can have; use one that msgspec knows, "
+                "give it a class method __from_json__(cls, value), or register it with "
+                "hisock.codec.register()"
+            )
+
+
+def _parts_of(info: Any) -> Iterator[Any]:
+    """A type and those of its members; fields of classes may be left out of a message."""
+    yield info
+    for name in ("item_type", "key_type", "value_type"):
+        if hasattr(info, name):
+            yield from _parts_of(getattr(info, name))
+    for name in ("item_types", "types"):
+        for member in getattr(info, name, ()):
+            yield from _parts_of(member)
 
 
 def _make_union_cast(codec: Structures, annotation: Any) -> Cast:

@@ -184,7 +184,14 @@ def test_what_looks_like_json_and_is_none_is_text(message: bytes) -> None:
 
 
 @both
-@pytest.mark.parametrize("kind", [complex, typing.NoReturn, 5, type])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(complex, typing.NoReturn, 5, type),
+        *(list[complex], dict[str, complex], tuple[int, complex], tuple[complex, ...]),
+        *(complex | None, list[complex | int], list[list[complex]]),
+    ],
+)
 def test_a_type_that_no_message_can_have(codec: Codec, kind: Any) -> None:
     with pytest.raises(TypeError, match="not a type that a message can have"):
         codec.cast_for(kind)
