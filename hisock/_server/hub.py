@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections import Counter
@@ -79,8 +80,6 @@ class Hub:
         self.overfull = self.pressure.outbox_full
         self.options = options
         self.header_len = options.header_len
-        #: The frame that asks a client whether it is there.
-        self.question = protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
         self.registry: Registry[Connection] = Registry()
         self.broadcast = Broadcast(self.registry, self.header_len)
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
@@ -163,6 +162,11 @@ class Hub:
         """End :meth:`serve` with an exception that a handler raised to end the program."""
         self._interruption = exc
         self.stop()
+
+    @functools.cached_property
+    def question(self) -> bytes:
+        """The frame that asks a client whether it is there."""
+        return protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
 
     # -- coming and going
 
