@@ -60,6 +60,22 @@ def test_a_servers_hello() -> None:
     assert hello.features == protocol.FEATURES
 
 
+@pytest.mark.parametrize(
+    ("said", "interval"),
+    [(30, 30.0), (0.5, 0.5), (0, None), (-1, None), (True, None), ("30", None), (1e300, None)],
+)
+def test_a_servers_hello_says_how_often_it_asks(said: Any, interval: float | None) -> None:
+    data = json.dumps({"features": [], "keepalive": said}).encode()
+    assert protocol.parse_server_hello(data).keepalive_interval == interval
+
+
+def test_a_server_that_asks_says_so() -> None:
+    data = data_of(protocol.build_server_hello("json", 16, 30.0), protocol.SERVER_HELLO)
+    assert protocol.parse_server_hello(data).keepalive_interval == 30.0
+    data = data_of(protocol.build_server_hello("json", 16), protocol.SERVER_HELLO)
+    assert protocol.parse_server_hello(data).keepalive_interval is None
+
+
 def test_client_info() -> None:
     data = protocol.encode_client(("127.0.0.1", 5), "Ada", None)
     assert json.loads(data) == {"ip": ["127.0.0.1", 5], "name": "Ada", "group": None}

@@ -12,10 +12,12 @@ from support.logs import logged
 from hisock._core.cache import MessageCache, MessageCacheMember, payload_of
 from hisock._core.checks import require
 from hisock._core.error_handlers import ErrorContext, bind_error_handler
+from hisock._core.events import EventTable
+from hisock._core.inspection import Inspection
 from hisock._core.rates import RateLimit
 from hisock._core.unhandled import MOST_NAMES, OTHERS, Unhandled
 
-from .driving import ADA
+from .driving import ADA, ServerSide
 
 # The cache
 
@@ -179,3 +181,24 @@ async def later(exc: Exception) -> None: ...
 def test_an_error_handler_that_cannot_be_called(wrong: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="error handler"):
         bind_error_handler(wrong)
+
+
+# What programs may look up
+
+
+def test_what_a_program_can_look_up() -> None:
+    side = ServerSide(cache_size=3)
+
+    class Server(Inspection):
+        def _event_table(self) -> EventTable:
+            return side.events
+
+    server = Server()
+    side.events.on("a")(lambda client, message: None)
+    side.send(("a", b"1"), ("b", b"2"))
+    assert server.cache_size == 3
+    assert [member.command for member in server.cache] == ["a", "b"]
+    assert server.get_cache(0).content == b"1"
+    assert list(server.funcs) == ["a"]
+    with pytest.raises(TypeError):
+        server.funcs["b"] = {}  # type: ignore[index]

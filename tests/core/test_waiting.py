@@ -149,6 +149,16 @@ def test_what_comes_back_from_a_waiter_takes_its_old_place() -> None:
     assert [kept.message for kept in waiting.take_all()] == [b"0", b"1", b"2"]
 
 
+def test_what_comes_back_from_a_waiter_is_for_the_next_one() -> None:
+    waiting = make_waiting()
+    gave_up, there = KeptWaiter(), KeptWaiter()
+    waiting.add(("a", None), gave_up)
+    waiting.add(("a", None), there)
+    assert waiting.offer(frame("a", b"1"))
+    assert waiting.offer(gave_up.frames[0])
+    assert there.frames == gave_up.frames
+
+
 def test_it_tells_once_of_commands_that_nobody_took() -> None:
     clock = Clock()
     waiting = make_waiting(clock)
