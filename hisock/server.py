@@ -20,6 +20,7 @@ from hisock._runtime.sockets import Address
 from hisock._runtime.tls import ServerTLS, server_context
 from hisock._server.hub import Hub
 from hisock._server.lifecycle import Lifecycle
+from hisock._server.limits import AddressRate
 from hisock._server.membership import Membership
 from hisock._server.options import Announce, OnFlood, OnSlow, ServerOptions
 from hisock._server.receiving import Receiving
@@ -61,6 +62,10 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
     :param rate_limit: ``(messages a second, burst)`` that each client may send; ``None`` for any.
     :param on_flood: what becomes of a client that sends more: ``"disconnect"``, or ``"pause"``,
         which reads no more from it until the average is right again.
+    :param connection_rate: ``(connections a second, burst)`` that are taken from each address,
+        ``None`` for any number. ``"auto"`` takes 50 and 500, and any number from this machine.
+    :param change_rate: ``(changes a second, burst)`` of names and groups that are let through from
+        each address, as for ``connection_rate``. ``"auto"`` is 10 and 200.
     :param send_buffer: bytes that may wait for one client to take them.
     :param latest_ahead: how many batches of messages that were sent with ``latest`` may be on
         their way to a client at once; 0 for any number. With 2, a client that stops reads two old
@@ -108,6 +113,8 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         max_connections_per_ip: int = 0,
         rate_limit: tuple[float, float] | None = None,
         on_flood: OnFlood = "disconnect",
+        connection_rate: AddressRate = "auto",
+        change_rate: AddressRate = "auto",
         send_buffer: int = 4 * 1024 * 1024,
         latest_ahead: int = 0,
         on_slow: OnSlow = "disconnect",
@@ -142,6 +149,8 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
             on_slow=on_slow,
             rate_limit=rate_limit,
             on_flood=on_flood,
+            connection_rate=connection_rate,
+            change_rate=change_rate,
             tls=server_context(ssl),
             session=session,
             websocket=websocket_option(websocket),

@@ -12,6 +12,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
+from hisock._core.addresses import format_addr
 from hisock._core.reporting import LogLimit
 from hisock._runtime import sockets
 from hisock._runtime.sockets import ListeningSocket
@@ -135,6 +136,10 @@ class Acceptor:
             # The peer has gone already, and some systems no longer tell its address then.
             sock.close()
             self._hub.note_end("reset", "it was gone before it was accepted", "a client")
+            return
+        if not self._hub.limits.permits_connection(addr[0]):
+            self._hub.note_end("rate", "too many connections of its address", format_addr(addr))
+            sock.close()
             return
         connection = Connection(self._hub, addr)
         if self._tls:

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from hisock._core.addresses import network_of
-from hisock._core.rates import Allowances, RateLimit
+from hisock._core.addresses import is_local, network_of
+from hisock._core.http import NO_WEBSOCKET
+from hisock._core.rates import AddressRates, Allowances, RateLimit
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.hub import Hub
 
 
-def check_rate_limit(option: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The option ``rate_limit=(messages a second, burst)``.
+#: What a rate of an address may be: (times a second, burst), none, or a default that spares this
+#: machine, from which proxies, tests and many processes of one program connect.
+AddressRate = tuple[float, float] | Literal["auto"] | None
+
+_AUTO_CONNECTIONS = (50.0, 500.0)
+_AUTO_CHANGES = (10.0, 200.0)
+
+
+def check_rate(name: str, option: AddressRate) -> None:
+    """An option such as ``rate_limit=(messages a second, burst)``.
 
     :raises ValueError: one of them is not more than 0.
     """
-    if option is not None:
-        rate, burst = option
-        if rate <= 0 or burst < 1:
-            raise ValueError(
-                f"rate_limit is (messages a second, burst), both more than 0, not {option!r}"
-            )
-    return option
+    if option is None or (option == "auto" and name != "rate_limit"):
+        return
+    if isinstance(option, str) or len(option) != 2 or option[0] <= 0 or option[1] < 1:
+        raise ValueError(f"{name} is (times a second, burst), both more than 0, not {option!r}")
 
 
 class Headcount:
@@ -65,13 +71,39 @@ class Headcount:
                 del self._by_ip[ip]
 
 
+class _Rule:
+    """How often something may happen from one address."""
+
+    def __init__(self, option: AddressRate, auto: tuple[float, float]) -> None:
+        self._spares_local = option == "auto"
+        rate = auto if option == "auto" else option
+        self._rates = None if rate is None else AddressRates(*rate)
+
+    def permits(self, host: str, now: float) -> bool:
+        if self._rates is None or (self._spares_local and is_local(host)):
+            return True
+        return self._rates.permits(network_of(host), now)
+
+
 class Limits:
     """Rates of what clients do, which coming back does not reset."""
 
     def __init__(self, hub: Hub) -> None:
+        options = hub.options
         self._hub = hub
-        rate = hub.options.rate_limit
+        rate = options.rate_limit
         self._allowances = None if rate is None else Allowances(*rate)
+        self._trusts = (options.websocket or NO_WEBSOCKET).trusts
+        self._connections = _Rule(options.connection_rate, _AUTO_CONNECTIONS)
+        self._changes = _Rule(options.change_rate, _AUTO_CHANGES)
+
+    def permits_connection(self, host: str) -> bool:
+        """Whether one more connection may come from an address now; counts it if so."""
+        return self._trusts(host) or self._connections.permits(host, self._hub.loop.time())
+
+    def permits_change(self, connection: Connection) -> bool:
+        """Whether a client may ask for a name or a group now; counts it if so."""
+        return self._changes.permits(connection.info.addr[0], self._hub.loop.time())
 
     def begin(self, connection: Connection) -> RateLimit | None:
         """How many messages a new connection may send; ``None`` for any number."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hisock._core.checks import require
 from hisock._core.client_info import ClientInfo
 from hisock._core.http import WebSocket
-from hisock._server.limits import check_rate_limit
+from hisock._server.limits import AddressRate, check_rate
 from hisock.framing import build_header
 
 if TYPE_CHECKING:
@@ -48,13 +48,16 @@ class ServerOptions:
     on_slow: OnSlow
     rate_limit: tuple[float, float] | None
     on_flood: OnFlood
+    connection_rate: AddressRate
+    change_rate: AddressRate
     tls: SSLContext | None
     session: Callable[[], Any]
     websocket: WebSocket | None
 
     def __post_init__(self) -> None:
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
-        check_rate_limit(self.rate_limit)
+        for name in ("rate_limit", "connection_rate", "change_rate"):
+            check_rate(name, getattr(self, name))
         require(self.announce in ("all", "group", "none"), "announce", self.announce)
         require(self.on_flood in ("disconnect", "pause"), "on_flood", self.on_flood)
         slow = callable(self.on_slow) or self.on_slow in ("disconnect", "drop")

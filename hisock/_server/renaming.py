@@ -50,6 +50,9 @@ class Renaming:
 
     def _ask(self, change: _Change) -> None:
         hub, authorize, request = self._hub, self.authorize, change.request
+        if not hub.limits.permits_change(change.connection):
+            self._refuse(change, "too many changes come from its address")
+            return
         unchanged = request[1:] == (request.client.name, request.client.group)
         if unchanged or (authorize is None and hub.door.authenticate is None):
             self._apply(change)

@@ -69,7 +69,7 @@ class ServerStats:
     :ivar dropped: frames that slow clients were not sent.
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,
-        ``keepalive``, ``full``, ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``,
+        ``keepalive``, ``full``, ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``, ``rate``,
         ``http`` (a request that becomes no WebSocket) and ``health``.
     :ivar handler_errors: exceptions that handlers raised.
     :ivar unhandled: commands that nobody took, neither a handler nor a ``recv`` within a second,

@@ -117,3 +117,48 @@ def test_a_client_that_has_much_to_hear_hears_all_of_it(loop: Loop) -> None:
             joined = good.wait_for(lambda f: f.reserved == "CLTCONN")
             assert len(joined.json["name"]) > 500
         assert len(server) == 301
+
+
+def test_one_address_connects_only_so_often(loop: Loop) -> None:
+    with serving(loop, connection_rate=(0.001, 3)) as server:
+        server.start()
+        for number in range(6):
+            with Peer(server.addr) as stranger:
+                with contextlib.suppress(OSError):
+                    stranger.hello("x")
+                    stranger.send("ping")
+                    stranger.end_writing()
+                answered = any(each.command == "pong" for each in stranger.rest())
+                assert answered == (number < 3)
+        assert server.stats().ended["rate"] == 3
+
+
+def test_one_address_changes_names_only_so_often(loop: Loop) -> None:
+    with serving(loop, change_rate=(0.001, 3)) as server:
+        server.start()
+        with Peer.joined(server.addr, "ann") as ann, Peer.joined(server.addr, "bob") as bob:
+            for number in range(10):
+                ann.reserved("CHNAME", f"ann{number}")
+                ann.ask("ping", answer="pong")
+            bob.reserved("CHGROUP", "red")
+            bob.ask("ping", answer="pong")
+            names = server.get_all_clients("name")
+            assert names == ["ann2", "bob"]
+            assert server.get_client("bob").group is None
+
+
+def test_this_machine_connects_as_often_as_it_likes_by_default(loop: Loop) -> None:
+    with serving(loop) as server:
+        server.start()
+        with contextlib.ExitStack() as stack:
+            for _ in range(600):
+                stack.enter_context(Peer(server.addr))
+            with Peer.joined(server.addr, "ann") as ann:
+                ann.ask("ping", answer="pong")
+
+
+@pytest.mark.parametrize("rate", [(0, 1), (1, 0), "often", (1, 2, 3)])
+def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
+    for name in ("connection_rate", "change_rate", "rate_limit"):
+        with pytest.raises(ValueError, match=name):
+            hisock.HiSockServer(("127.0.0.1", 0), **{name: rate})
