@@ -20,7 +20,7 @@ from hisock._client.session import End, Session, client_info, fresh
 from hisock._core import protocol
 from hisock._core.addresses import format_addr
 from hisock._core.client_events import ClientEvents
-from hisock._core.client_info import ClientInfo
+from hisock._core.client_info import ClientInfo, NoReference
 from hisock._core.codec import Falsy, find_codec
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_error_handler
 from hisock._core.jobs import Job
@@ -285,4 +285,4 @@ def client_text(client: Any) -> str:
         return client.ip
     if isinstance(client, (tuple, list)):
         return format_addr(client)
-    raise ValueError(f"{client!r} does not name a client; give a name, (ip, port) or 'ip:port'")
+    raise NoReference(client)

@@ -116,3 +116,12 @@ ClientRef = ClientInfo | tuple[str, int] | str
 def title_of(client: ClientInfo) -> str:
     """A client in the text of an error, which may be told to others: without its address."""
     return "a client" if client.name is None else f"the client '{one_line(client.name, 100)}'"
+
+
+class NoReference(TypeError, ValueError):
+    """What a program gave names no client; 2.0.2 documents a ``ValueError`` for it."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(
+            f"{given!r} does not name a client; give a ClientInfo, (ip, port), 'ip:port' or a name"
+        )

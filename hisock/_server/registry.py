@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from hisock._core.addresses import HIDDEN, Addr, client_addr, format_addr
-from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.client_info import ClientInfo, ClientRef, NoReference
 from hisock._server.namesakes import Namesakes
 from hisock.exceptions import ClientNotFound, GroupNotFound
 from hisock.framing import Outbox
@@ -144,10 +144,7 @@ class Registry(Generic[P]):
         elif isinstance(client, (tuple, list)) and len(client) >= 2:
             peer = self._find_addr(client)
         else:
-            raise ValueError(
-                f"{client!r} does not name a client; give a ClientInfo, (ip, port), "
-                "'ip:port' or a name"
-            )
+            raise NoReference(client)
         if peer is None:
             raise ClientNotFound(_NOT_THERE)
         return peer
