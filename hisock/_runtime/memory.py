@@ -8,7 +8,7 @@ with a clock of its own makes it independent of time as well.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 #: Bytes that are under way to one side before the other has to keep them, as in a socket's buffer.
@@ -45,9 +45,12 @@ class MemoryTransport(asyncio.Transport):
     As with sockets, nothing is received before the loop runs again, a protocol that reads nothing
     makes the other one pause, :meth:`close` writes what waits, and a write to a side that has
     closed resets the connection.
+
+    :ivar tap: called with all that is written, when set.
     """
 
     _peer: MemoryTransport
+    tap: Callable[[bytes], object] | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, extra: dict[str, Any], window: int) -> None:
         super().__init__(extra)
@@ -132,6 +135,8 @@ class MemoryTransport(asyncio.Transport):
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._lost or not data:
             return
+        if self.tap is not None:
+            self.tap(bytes(data))
         self._unsent += data
         if not self._closing:
             self._transmit()

@@ -42,6 +42,7 @@ STOREYS: list[set[str]] = [
         "routing",
         "codec",
         "hisock",
+        "_testing",
     },
     {"_cli", "__main__", "examples"},
 ]

@@ -6,6 +6,7 @@ Only the port is another one, so that tests can run beside whatever uses 5000.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -224,3 +225,15 @@ def test_what_is_shown_as_python_is_python(page: Path) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_tests_of_the_testing_page_pass(tmp_path: Path) -> None:
+    blocks = python_blocks(ROOT / "docs/guide/testing.md")
+    (tmp_path / "game.py").write_text(blocks[0], "utf-8")
+    (tmp_path / "test_plain.py").write_text(blocks[2], "utf-8")
+    awaited = "\nimport asyncio\n\ndef test_it():\n    asyncio.run(test_players_tire())\n"
+    (tmp_path / "test_awaited.py").write_text(blocks[1] + awaited, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["test_plain.py", "test_awaited.py::test_it"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr

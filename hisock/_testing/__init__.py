@@ -1,0 +1,1 @@
+"""What :mod:`hisock.testing` is made of."""

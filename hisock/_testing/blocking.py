@@ -1,0 +1,129 @@
+"""The same for tests that are not async: every call runs the loop until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+
+from hisock._core.error_handlers import ErrorContext
+from hisock._testing.recording import RecordedFrame
+from hisock._testing.server import TestServer
+from hisock.async_client import AsyncHiSockClient
+from hisock.server import HiSockServer
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+class BlockingClock:
+    """Moves the time of a :class:`BlockingTestServer`."""
+
+    def __init__(self, inner: TestServer, run: Run) -> None:
+        self._inner = inner
+        self._run = run
+
+    def time(self) -> float:
+        """The time of the server, in seconds."""
+        return self._inner.clock.time()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; see :meth:`hisock.testing.Clock.advance`."""
+        self._run(self._inner.clock.advance(seconds))
+
+
+class BlockingTestClient:
+    """A client of a :class:`BlockingTestServer`.
+
+    What is not here is on :attr:`client`, an :class:`hisock.AsyncHiSockClient`.
+    """
+
+    def __init__(self, client: AsyncHiSockClient, inner: TestServer, run: Run) -> None:
+        self.client = client
+        self.on = client.on
+        self._inner = inner
+        self._run = run
+
+    def send(self, command: str, content: Any = None) -> None:
+        """Send a command, and wait until the server and all clients have handled what follows."""
+        self.client.send(command, content)
+        self._run(self._inner.settle())
+
+    def call(
+        self, command: str, content: Any = None, type: Any = None, timeout: float | None = 5.0
+    ) -> Any:
+        """See :meth:`hisock.AsyncHiSockClient.call`."""
+        return self._run(self.client.call(command, content, type, timeout))
+
+    def recv(self, command: str | None = None, type: Any = bytes, timeout: float = 5.0) -> Any:
+        """See :meth:`hisock.AsyncHiSockClient.recv`."""
+        return self._run(self.client.recv(command, type, timeout))
+
+    def close(self) -> None:
+        """Say goodbye and close."""
+        self._run(self.client.close())
+        self._run(self._inner.settle())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is closed, by whichever side."""
+        return self.client.closed
+
+
+class BlockingTestServer:
+    """A server, its clients and its clock for a plain test: ``with BlockingTestServer(server)``.
+
+    Parameters and attributes as for :class:`TestServer`. Threaded handlers are for real servers:
+    here they run in threads of their own, and nothing waits for them.
+    """
+
+    clock: BlockingClock
+
+    def __init__(self, server: HiSockServer, *, raise_errors: bool = True) -> None:
+        self.server = server
+        self._inner = TestServer(server, raise_errors=raise_errors)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def frames(self) -> list[RecordedFrame]:
+        """What went between the server and its clients, both ways, in order."""
+        return self._inner.frames
+
+    @property
+    def errors(self) -> list[tuple[Exception, ErrorContext]]:
+        """What handlers raised, with the context of each."""
+        return self._inner.errors
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None, "this runs inside of a with block"
+        return self._loop.run_until_complete(coroutine)
+
+    def connect(
+        self, name: str | None = None, group: str | None = None, **options: Any
+    ) -> BlockingTestClient:
+        """A client that has joined; see :meth:`TestServer.connect`."""
+        client = self._run(self._inner.connect(name, group, **options))
+        return BlockingTestClient(client, self._inner, self._run)
+
+    def __enter__(self) -> BlockingTestServer:
+        self._loop = asyncio.SelectorEventLoop()
+        try:
+            self._run(self._inner.__aenter__())
+        except BaseException:
+            self._loop.close()
+            raise
+        self.clock = BlockingClock(self._inner, self._run)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._loop is not None
+        try:
+            self._run(self._inner.__aexit__(exc_type, exc, traceback))
+        finally:
+            self._loop.close()
