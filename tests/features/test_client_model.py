@@ -11,7 +11,7 @@ import json
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import hisock
@@ -193,7 +193,10 @@ STEPS = ["plain", "ordered", "unhandled", "recv", "answered", "ignored", "ask", 
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.sampled_from([*STEPS, "wait", "lose", "kick"]), max_size=40))
+@given(st.lists(st.sampled_from([*STEPS, "wait", "lose", "kick"]), min_size=8, max_size=40))
+@example(["ordered", "plain", "ordered", "plain", "kick"])
+@example(["ordered", "plain", "recv", "lose", "wait", "plain", "ordered", "unhandled", "kick"])
+@example(["recv", "unhandled", "cancel", "ask", "ordered", "answered", "lose", "wait", "recv"])
 def test_an_async_client_does_what_the_model_says(steps: list[str]) -> None:
     async def play() -> None:
         world = World()
