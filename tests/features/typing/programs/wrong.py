@@ -35,6 +35,9 @@ hisock.start_server(("127.0.0.1", 5000), max_connections="five")  # wrong
 hisock.start_server()  # wrong
 hisock.start_threaded_server(("127.0.0.1", 5000), on_slow="wait")  # wrong
 hisock.start_threaded_server(("127.0.0.1", 5000), keepalive_intervall=5)  # wrong
+hisock.connect(("127.0.0.1", 5000), reconect=True)  # wrong
+hisock.threaded_connect(("127.0.0.1", 5000), reconect=True)  # wrong
+hisock.async_connect(("127.0.0.1", 5000), reconect=True)  # wrong
 
 
 async def use(one: hisock.AsyncHiSockClient) -> None:
