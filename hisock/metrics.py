@@ -31,7 +31,7 @@ _GAUGES: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
     "clients": ("Clients that have joined and are connected.", lambda s: s.clients),
     "connections": ("Connections, those that have not joined included.", lambda s: s.connections),
     "queued_bytes": ("Bytes that wait for clients to take them.", lambda s: s.queued_bytes),
-    "buffered_bytes": ("Bytes held of incomplete frames.", lambda s: s.buffered_bytes),
+    "buffered_bytes": ("Bytes held of what has come and is not done.", lambda s: s.buffered_bytes),
     "loop_lag_seconds": ("How late the event loop was last.", lambda s: s.loop_lag),
 }
 _COUNTERS: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {

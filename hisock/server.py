@@ -56,8 +56,8 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
     :param hello_timeout: seconds that a new connection has to say hello, and for the handshake of
         TLS before that.
     :param max_message_size: bytes that one frame may have; a longer one ends its connection.
-    :param max_buffered: bytes of incomplete frames that are held for all clients together; over
-        it, the client with the most of them is disconnected.
+    :param max_buffered: bytes of what has come and is not done that are held for all clients
+        together; over that the client with the most is disconnected.
     :param max_connections_per_ip: how many connections one IP address may have; 0 for any number.
     :param rate_limit: ``(messages a second, burst)`` that each client may send; ``None`` for any.
     :param on_flood: what becomes of a client that sends more: ``"disconnect"``, or ``"pause"``,
@@ -159,7 +159,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         self._codec = find_codec(codec)
         self._waiting = Waiting(threading.Lock(), time.monotonic)
         thread = LoopThread()
-        self._runner = HandlerRunner(thread)
+        self._runner = HandlerRunner(thread, max_buffered)
         self._events = ServerEvents(
             self._waiting, self._runner, self._codec, header_len, cache_size
         )

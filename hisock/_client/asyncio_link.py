@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
-from hisock._client.inbox import Inbox, Pauses
 from hisock._client.session import End, Owner, Session, State, goodbye_in
 from hisock._client.vigil import Verdict, Vigil
 from hisock._core import protocol
+from hisock._core.account import Account, Total
+from hisock._core.inbox import Inbox
 from hisock._core.jobs import RawFrame
+from hisock._core.pausing import Pauses
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
@@ -53,7 +56,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self._dirty: list[Any] = []
         self.outbox = Outbox(self._dirty, self, self._schedule_flush, options.header_len)
         self.pauses = Pauses(self._set_reading)
-        self.inbox = Inbox(self.pauses)
+        self.inbox = Inbox(Account(Total(sys.maxsize)), self.pauses)
         self._vigil: Vigil | None = None
         self._watch: asyncio.TimerHandle | None = None
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from hisock._core.account import frame_size
 from hisock._core.waiting import Frame
 
 #: Frames that ``async for`` may lag behind by, before reading pauses; and bytes of their messages.
@@ -34,7 +35,7 @@ class Unread:
     def put(self, frame: Frame) -> None:
         """Queue a frame, and wake those who wait for one."""
         self._frames.append(frame)
-        self._bytes += len(frame.message or b"")
+        self._bytes += frame_size(frame.command, frame.message)
         if len(self._frames) >= MOST_FRAMES or self._bytes >= MOST_BYTES:
             self._set_full(True)
         self._wake()
@@ -42,7 +43,7 @@ class Unread:
     def put_first(self, frame: Frame) -> None:
         """Queue a frame that was taken before those that wait, and is not wanted after all."""
         self._frames.appendleft(frame)
-        self._bytes += len(frame.message or b"")
+        self._bytes += frame_size(frame.command, frame.message)
         self._wake()
 
     def end(self) -> None:
@@ -60,7 +61,7 @@ class Unread:
         for frame in self._frames:
             if command is None or frame.command == command:
                 self._frames.remove(frame)
-                self._bytes -= len(frame.message or b"")
+                self._bytes -= frame_size(frame.command, frame.message)
                 self._resume()
                 return frame
         return None

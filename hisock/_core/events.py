@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from hisock._core.account import arguments_size, frame_size
 from hisock._core.binding import Binding
 from hisock._core.cache import MessageCache
 from hisock._core.client_info import ClientInfo
@@ -238,15 +239,16 @@ class EventTable:
 
     def _run(self, handler: CommandHandler, job: Job, message: bytes | None) -> None:
         call = self._bind_message(handler, job.client, message)
-        self._run_call(call, job, handler.mode, len(message or b""))
-
-    def _run_call(self, call: Callable[[], Any], job: Job, mode: Mode, size: int) -> None:
-        if mode is Mode.DIRECT:
+        if handler.mode is Mode.DIRECT:
             job.run(call)
-        elif mode is Mode.THREAD:
+        else:
+            self._run_elsewhere(call, job, handler.mode, frame_size(job.command, message))
+
+    def _run_elsewhere(self, call: Callable[[], Any], job: Job, mode: Mode, size: int) -> None:
+        if mode is Mode.THREAD:
             self.runner.in_thread(call, job, size)
         else:
-            self._start(call, job, mode is Mode.ORDERED)
+            self._start(call, job._replace(size=size), mode is Mode.ORDERED)
 
     def _start(self, call: Callable[[], Any], job: Job, ordered: bool) -> None:
         try:
@@ -281,9 +283,11 @@ class EventTable:
         handler = self.handlers.reserved.get(event)
         if handler is None or (self._ending and event != "leave"):
             return
-        last = args[-1] if args else None
-        size = len(last) if isinstance(last, bytes) else 0
         job = Job(self.runner, event, origin, None if origin is None else origin.info)
         while handler is not None:
-            self._run_call(partial(handler.func, *args), job, handler.mode, size)
+            call = partial(handler.func, *args)
+            if handler.mode is Mode.DIRECT:
+                job.run(call)
+            else:
+                self._run_elsewhere(call, job, handler.mode, arguments_size(args))
             handler = handler.also

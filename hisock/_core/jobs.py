@@ -47,6 +47,7 @@ class Job(NamedTuple):
     :ivar client: the client as it was when the frame came; ``None`` on a client.
     :ivar done: told of the result, or of the exception; ``None`` when nobody waits for it.
     :ivar runs: told how to cancel the handler, if it runs as a task; ``None`` if nobody may.
+    :ivar size: bytes that its frame occupies; told of jobs that do not run at once.
     """
 
     runner: Runner
@@ -55,6 +56,7 @@ class Job(NamedTuple):
     client: ClientInfo | None
     done: Done | None = None
     runs: Callable[[Callable[[], Any]], None] | None = None
+    size: int = 0
 
     def finish(self, result: Any, exc: BaseException | None) -> None:
         """Report the error, if there is one, and answer the caller, if there is one."""

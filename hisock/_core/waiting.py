@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
+from hisock._core.account import frame_size
+
 #: Frames that nobody took are kept for a ``recv`` that is just about to be called: the answer to
 #: a question may arrive before the thread that asked it gets from ``send`` to ``recv``.
 UNCLAIMED_FRAMES = 32
@@ -181,7 +183,7 @@ class Waiting:
             while place and self._unclaimed[place - 1].frame.number > kept.number:
                 place -= 1  # it comes back from a waiter, and others came after it
             self._unclaimed.insert(place, _Unclaimed(self._clock(), observed, kept))
-            self._unclaimed_bytes += len(frame.message or b"")
+            self._unclaimed_bytes += frame_size(frame.command, frame.message)
             self._forget_old()
             self._forget_too_many()
 
@@ -206,7 +208,7 @@ class Waiting:
 
     def _forget_oldest(self) -> None:
         gone = self._unclaimed.popleft()
-        self._unclaimed_bytes -= len(gone.frame.message or b"")
+        self._unclaimed_bytes -= frame_size(gone.frame.command, gone.frame.message)
         if not gone.observed and gone.frame.command is not None:
             self._forgotten.append(gone.frame.command)
 
@@ -219,7 +221,7 @@ class Waiting:
                 continue
             if command is None or frame.command == command:
                 self._unclaimed.remove(kept)
-                self._unclaimed_bytes -= len(frame.message or b"")
+                self._unclaimed_bytes -= frame_size(frame.command, frame.message)
                 return frame
         return None
 

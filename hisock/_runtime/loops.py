@@ -132,3 +132,13 @@ def raise_descriptor_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def set_reading(transport: asyncio.Transport, reading: bool) -> None:
+    """Read on from a transport, or stop reading; does nothing for one that is closing."""
+    if transport.is_closing():
+        return
+    if reading:
+        transport.resume_reading()
+    else:
+        transport.pause_reading()

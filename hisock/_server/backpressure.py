@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
+from hisock._core.account import Use
+from hisock._core.reporting import LogLimit
 from hisock._server.connection import Connection
 
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
+
+#: What is free when a connection ends.
+_DROPPABLE = (Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION, Use.QUEUED)
+logger = logging.getLogger("hisock.server")
 
 #: Seconds that a thread which sends much waits at most for the loop to write it.
 _MOST_DELAY = 0.05
@@ -22,6 +29,7 @@ class Backpressure:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._log_limit = LogLimit()
 
     def outbox_full(self, connection: Connection) -> None:
         """More waits for a client than may: write it now. From any thread."""
@@ -73,12 +81,38 @@ class Backpressure:
     def _end(self, connection: Connection, reason: str) -> None:
         self._hub.leave(connection, "slow", reason, at_once=True)
 
-    def too_much_held(self) -> None:
-        """Too many bytes of incomplete frames are held: end the connection with the most."""
+    def free_memory(self) -> None:
+        """If too much is held of what has come, drop what can be dropped.
+
+        First what clients that have gone have queued for threads; then the client that holds most
+        of what ends with it.
+        """
         hub = self._hub
-        worst = max(hub.connections, key=lambda connection: connection.held_in_all)
-        reason = (
-            f"{hub.buffered} bytes of incomplete frames are held for all clients, the limit is "
-            f"{hub.options.max_buffered}; {worst.held_in_all} are of this one"
-        )
-        hub.leave(worst, "memory", reason, at_once=True)
+        if hub.memory.over:
+            self._note_dropped(hub.workers.drop_left(), "clients that have gone")
+        if not hub.memory.over or not hub.connections:
+            return
+        worst = max(hub.connections, key=_droppable)
+        if _droppable(worst):
+            reason = (
+                f"{hub.memory.size} bytes that have come are held for all clients, the limit is "
+                f"{hub.memory.limit}; {_droppable(worst)} are of this one"
+            )
+            hub.leave(worst, "memory", reason, at_once=True)
+
+    def gone(self, connection: Connection, kind: str) -> None:
+        """A client has gone: what it occupies still is counted until it is free.
+
+        :param kind: why, in a word; ``memory`` frees what can be freed at once.
+        """
+        dropped = self._hub.runner.leave(connection, drop=kind == "memory")
+        self._note_dropped(dropped, connection.info.shown())
+
+    def _note_dropped(self, count: int, who: str) -> None:
+        if count and self._log_limit.permits(self._hub.loop.time()):
+            logger.warning("%d threaded commands of %s were dropped, unhandled", count, who)
+
+
+def _droppable(connection: Connection) -> int:
+    """Bytes that a connection holds, and that are free when it ends."""
+    return connection.account.size(*_DROPPABLE)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from hisock._core.account import Account, Use
 from hisock._core.client_info import ClientInfo
 from hisock._core.http import HttpRequest
-from hisock._core.ordering import Ordering
+from hisock._runtime import loops
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
     from hisock._server.writer import Writer
 
 
-class Carried(Ordering):
+class Carried:
     """The part of a connection that knows of its transport, whatever that is."""
 
-    __slots__ = ("_ended", "_transport", "below", "held", "hub", "info", "writer")
+    __slots__ = ("_ended", "_transport", "account", "held", "hub", "info", "writer")
 
     hub: Hub
     info: ClientInfo
     writer: Writer
+    account: Account
     held: int
-    below: int
     _ended: bool
     _transport: asyncio.Transport
 
@@ -37,28 +38,30 @@ class Carried(Ordering):
             self.info = ClientInfo(addr)
             self.hub.door.moved(cast("Connection", self), before)
 
+    def set_reading(self, reading: bool) -> None:
+        """Read on, or stop reading; for :class:`hisock._core.pausing.Pauses`."""
+        loops.set_reading(self._transport, reading)
+
     def hold(self, held: int) -> None:
         """Account for the memory that an incomplete frame occupies."""
-        if self._ended:
-            return
-        self.hub.buffered += held - self.held
-        self.held = held
-        if self.hub.buffered > self.hub.options.max_buffered:
-            self.hub.pressure.too_much_held()
+        if not self._ended:
+            self.held = held
+            self._hold(Use.PARTIAL, held)
 
     def hold_below(self, size: int) -> None:
         """Account for the bytes of a WebSocket message that has come in part."""
-        if self._ended:
-            return
-        self.hub.buffered += size - self.below
-        self.below = size
-        if self.hub.buffered > self.hub.options.max_buffered:
-            self.hub.pressure.too_much_held()
+        if not self._ended:
+            self._hold(Use.WEBSOCKET, size)
+
+    def _hold(self, use: Use, size: int) -> None:
+        self.account.set(use, size)
+        if self.hub.memory.over:
+            self.hub.pressure.free_memory()
 
     @property
-    def held_in_all(self) -> int:
-        """Bytes that are held of it, of incomplete frames and below them."""
-        return self.held + self.below
+    def address(self) -> str:
+        """The IP address that it is counted for."""
+        return self.info.addr[0]
 
     @property
     def addr(self) -> tuple[str, int]:

@@ -8,15 +8,16 @@ most once per iteration of the loop.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from hisock._core import protocol
+from hisock._core import ordering, protocol
+from hisock._core.account import Account, Use
 from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_info import ClientInfo, title_of
-from hisock._core.events import EventTable
+from hisock._core.inbox import Inbox
 from hisock._core.jobs import RawFrame
+from hisock._core.pausing import Pauses
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
 from hisock._server.carried import Carried
@@ -49,7 +50,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
     :ivar original: the name and the group that its hello said.
     :ivar joined: its place in the order of joining, 0 until the hello.
     :ivar held: bytes of memory that an incomplete frame of it occupies.
-    :ivar below: bytes of a WebSocket message that has come in part.
+    :ivar account: what it occupies in memory.
+    :ivar inbox: its frames that wait for handlers, or until it is let in.
+    :ivar pauses: why it is not read at the moment.
     :ivar alive: whether anything has come from it since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
@@ -66,17 +69,19 @@ class Connection(Carried, asyncio.BufferedProtocol):
         "_decoder",
         "_eof",
         "_flushing",
-        "_holds",
         "_lost_by",
         "alive",
         "answering",
+        "busy",
         "calls",
         "features",
         "get_buffer",
+        "inbox",
         "joined",
         "limit",
         "original",
         "outbox",
+        "pauses",
         "resume",
         "rooms",
         "session",
@@ -100,15 +105,12 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._lost_by: tuple[str, str] | None = None
         self.calls = CallTable(hub.events.codec)
         self.answering = RunningCalls()
-        self.deferred = None
-        self.deferred_bytes = 0
-        self.deferred_changes = 0
-        self._held_up = False
+        self.account = Account(hub.memory)
+        self.pauses = Pauses(self.set_reading)
+        self.inbox = Inbox(self.account, self.pauses, Use.ADMISSION)
         self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
         self.held = 0
-        self.below = 0
-        self._holds = 0
         self.limit: RateLimit | None = None
         self._decoder = Decoder(
             hub.header_len, hub.options.max_message_size, hub.scratch, MAX_HELLO_SIZE
@@ -189,8 +191,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
         elif self.hub.options.on_flood == "pause":
             self._take(frames)
             if not self._ended:
-                self.set_reading(False)
-                self.hub.loop.call_later(debt, self.set_reading, True)
+                self.pauses.set("rate", True)
+                self.hub.loop.call_later(debt, self.pauses.set, "rate", False)
         else:
             self._take(frames[:allowed])
             rate, burst = self.hub.options.rate_limit or (0, 0)
@@ -249,33 +251,21 @@ class Connection(Carried, asyncio.BufferedProtocol):
         else:
             self.hub.dispatch(self, frames)
 
-    def event_table(self) -> EventTable:
-        return self.hub.events
-
-    def set_reading(self, reading: bool) -> None:
-        """Stop reading, or read on once everybody who stopped it has said so."""
-        self._holds += -1 if reading else 1
-        if self._transport.is_closing():
-            return
-        if reading and self._holds == 0:
-            self._transport.resume_reading()
-        elif not reading and self._holds == 1:
-            self._transport.pause_reading()
-
     @property
     def waits_for_us(self) -> bool:
         """Whether it cannot answer, because nothing is read from it at the moment."""
-        return bool(self.busy or self._holds)
+        return bool(self.busy or self.pauses)
 
     def defer(self, frames: Iterator[RawFrame]) -> None:
+        """Keep frames until the handlers that run have ended, or until the client is let in."""
         if self.joined:
-            super().defer(frames)
-            return
-        # Nothing is handled before the client is let in.
-        kept = self.deferred = deque() if self.deferred is None else self.deferred
-        for command, message in frames:
-            self._keep(kept, command, message)
-        self.pause_if_much()
+            ordering.defer(self, self.hub.events, frames)
+        else:
+            for frame in frames:
+                self.inbox.put(frame)
+        if self.hub.memory.over:
+            # Later: it may end this connection, the frames of which are being handled.
+            self.hub.loop.call_soon(self.hub.pressure.free_memory)
 
     def begin(self) -> None:
         """An async handler is running: what comes next waits for its end."""
@@ -284,7 +274,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
     def idle(self) -> None:
         """A handler has ended: handle what was kept meanwhile, if it was the last."""
         self.busy -= 1
-        while not self.busy and not self._ended and (frame := self.pop_deferred()) is not None:
+        while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
             try:
                 self._take([frame])
             except (SystemExit, KeyboardInterrupt) as exc:
@@ -370,9 +360,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def _drop_what_waits(self) -> None:
         self._batch.clear()
-        self.hub.buffered -= self.held_in_all
-        self.held = self.below = 0
-        self.deferred = None
+        self.held = 0
+        self.account.clear((Use.PARTIAL, Use.WEBSOCKET))
+        self.inbox.take_all()
         self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
 
     @property

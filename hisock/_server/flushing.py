@@ -10,6 +10,8 @@ from hisock._runtime.loop_thread import LoopThread
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
 
+#: Why a connection is not read: others are written to first.
+TURN = "turn"
 #: Connections written to in one iteration of the loop. The loop reads between two turns, and what
 #: comes of that goes along with what is queued: the worst latency of a busy server is one round of
 #: the queue, not that and one of reading nothing.
@@ -76,11 +78,11 @@ class Flushing:
 
     def read_in_turn(self, connection: Connection) -> None:
         """Read on from a connection only when all that are queued now are written to."""
-        connection.set_reading(False)
+        connection.pauses.set(TURN, True)
         if self.queue:
             self._resuming.append((self._written + len(self.queue), connection))
         else:
-            self._thread.loop.call_soon(connection.set_reading, True)
+            self._thread.loop.call_soon(connection.pauses.set, TURN, False)
 
     def _take_turn(self) -> None:
         queue = self.queue
@@ -91,6 +93,6 @@ class Flushing:
             connection.writer.flush()
         resuming = self._resuming
         while resuming and resuming[0][0] <= self._written:
-            resuming.popleft()[1].set_reading(True)
+            resuming.popleft()[1].pauses.set(TURN, False)
         if queue:
             self._thread.loop.call_soon(self._take_turn)

@@ -32,7 +32,7 @@ from hisock._server.renaming import Renaming
 from hisock._server.runner import HandlerRunner
 from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
-from hisock._server.stats import Figures, Lag, ServerStats
+from hisock._server.stats import Figures, Lag, ServerStats, memory_by_kind
 from hisock._server.ticks import Ticks
 from hisock.exceptions import ConnectionLost
 from hisock.framing import Scratch
@@ -69,6 +69,7 @@ class Hub:
         self.runner = runner
         self.tasks = runner.tasks
         self.workers = runner.workers
+        self.memory = runner.memory
         self.thread = thread
         #: Held for a few instructions by threads that change what belongs to a connection.
         self.lock = threading.Lock()
@@ -78,6 +79,7 @@ class Hub:
         self.dispatch = events.dispatch
         self.schedule = self.flushing.schedule
         self.overfull = self.pressure.outbox_full
+        runner.free_memory = self.pressure.free_memory
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
@@ -96,7 +98,6 @@ class Hub:
         self.lag = Lag(thread)
         #: What went through the connections that are gone.
         self.gone = Figures()
-        self.buffered = 0
         #: Clients that come back after losing a connection, by their secrets.
         self._resumable: dict[str | None, Connection] = {}
         self._log_limit = LogLimit()
@@ -213,6 +214,7 @@ class Hub:
             connection.writer.write_control(hello)
         self.joins += 1
         self.registry.add(connection)
+        connection.inbox.admit()
         if self.broadcast.backplane is not None:
             self.broadcast.backplane.admitted(connection.info)
         self.announcements.tell(protocol.CLIENT_JOINED, connection)
@@ -265,6 +267,7 @@ class Hub:
             connection.abort()
         else:
             connection.finish()
+        self.pressure.gone(connection, kind)
         if had_joined:
             gone = ConnectionLost(f"{title_of(info)} is no longer connected")
             self.events.waiting.close_source(info.ip, gone)
@@ -380,7 +383,8 @@ class Hub:
             bytes_in=figures.bytes_in,
             bytes_out=figures.bytes_out,
             queued_bytes=sum(connection.writer.backlog() for connection in connections),
-            buffered_bytes=self.buffered,
+            buffered_bytes=self.memory.size,
+            memory=memory_by_kind(self.memory, [connection.writer for connection in connections]),
             dropped=self.broadcast.dropped + figures.dropped,
             ended=dict(self.ended),
             handler_errors=self.runner.errors,

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from hisock._core.account import TASK_COST, WORK_COST, Total
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
 from hisock._core.jobs import Job
 from hisock._core.reporting import LogLimit, loggable, one_line
+from hisock._runtime.concurrency import Concurrency
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
+from hisock._runtime.work import Line
 from hisock.exceptions import ClientDisconnected
 
 if TYPE_CHECKING:
@@ -26,20 +29,27 @@ class HandlerRunner:
     """Runs the handlers of one server; see :class:`hisock._core.jobs.Runner`.
 
     :param thread: where the loop runs.
+    :param max_buffered: bytes that all connections together may occupy.
     :ivar error_handler: given every exception of a handler; ``None`` for none.
     :ivar errors: how many there were.
     :ivar tasks: async handlers, and ticks.
     :ivar workers: threads for threaded handlers.
+    :ivar concurrency: bounds the tasks of ``concurrent`` handlers.
+    :ivar memory: what all connections occupy.
+    :ivar free_memory: called on the loop's thread when that is too much.
     :ivar closing: whether handlers that wait for a frame are told that the server is closed.
     """
 
     has_loop = True
 
-    def __init__(self, thread: LoopThread) -> None:
+    def __init__(self, thread: LoopThread, max_buffered: int) -> None:
         self.error_handler: BoundErrorHandler | None = None
         self.errors = 0
         self.tasks = Tasks()
-        self.workers = Threads("hisock-server", self._continue)
+        self.memory = Total(max_buffered)
+        self.workers = Threads("hisock-server", self._continue, self.memory)
+        self.concurrency = Concurrency(self.memory)
+        self.free_memory: Callable[[], None] = _nothing
         self.closing = False
         self._thread = thread
         self._log_limit = LogLimit()
@@ -79,9 +89,13 @@ class HandlerRunner:
         for an async handler, in order and within the same bounds.
         """
         connection: Connection | None = job.connection
-        full = self.workers.submit_for(connection, size, job.run, func)
-        if full and connection is not None:
+        full = self.workers.submit_for(connection, size + WORK_COST, job.run, func)
+        if connection is None:
+            return
+        if full:
             connection.begin()
+        if self.memory.over:
+            self._thread.post(self.free_memory)
 
     def _continue(self, connection: Connection) -> None:
         self._thread.post(connection.idle)
@@ -89,11 +103,35 @@ class HandlerRunner:
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop."""
         connection: Connection | None = job.connection
-        if connection is None or not ordered:
+        if connection is None:
             self.tasks.start(coroutine, job, _nothing, _nothing)
-        else:
+        elif ordered:
             self.tasks.start(coroutine, job, connection.begin, connection.idle)
+        else:
+            self._start_concurrent(coroutine, job, connection)
+
+    def _start_concurrent(
+        self, coroutine: Coroutine[Any, Any, Any], job: Job, connection: Connection
+    ) -> None:
+        concurrency = self.concurrency
+        size = job.size + TASK_COST
+        line: Line
+
+        def begun() -> None:
+            nonlocal line
+            line = concurrency.begin(connection, size)
+
+        self.tasks.start(coroutine, job, begun, lambda: concurrency.end(connection, line, size))
+
+    def leave(self, connection: Connection, drop: bool) -> int:
+        """A client has gone: what it occupies still counts for its address.
+
+        :param drop: drop the threaded work that has not begun.
+        :returns: how much threaded work was dropped.
+        """
+        self.concurrency.leave(connection)
+        return self.workers.leave(connection, drop)
 
 
 def _nothing() -> None:
-    """No connection waits for this handler."""
+    """Nobody waits."""

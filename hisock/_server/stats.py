@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from hisock._core.account import Total
 from hisock._runtime.loop_thread import LoopThread
+
+if TYPE_CHECKING:
+    from hisock._server.writer import Writer
 
 
 class Figures(NamedTuple):
@@ -21,6 +25,17 @@ class Figures(NamedTuple):
     @classmethod
     def sum(cls, figures: Iterable[Figures]) -> Figures:
         return cls(*map(sum, zip(cls(), *figures, strict=True)))
+
+
+def memory_by_kind(memory: Total, writers: Iterable[Writer]) -> dict[str, int]:
+    """Return :attr:`ServerStats.memory`."""
+    kinds = memory.by_kind()
+    kinds["latest"] = kinds["outbox"] = 0
+    for writer in writers:
+        latest = writer.latest_bytes
+        kinds["latest"] += latest
+        kinds["outbox"] += max(0, writer.backlog() - latest)
+    return kinds
 
 
 class Lag:
@@ -65,7 +80,12 @@ class ServerStats:
     :ivar messages_in: frames received; ``messages_out`` frames sent.
     :ivar bytes_in: bytes received; ``bytes_out`` bytes sent.
     :ivar queued_bytes: bytes that wait now for clients to take them.
-    :ivar buffered_bytes: bytes received now of frames that are not complete.
+    :ivar buffered_bytes: bytes of memory that is occupied now by what has come and is not done,
+        by clients that have gone too; ``max_buffered`` bounds it.
+    :ivar memory: the same by kind, ``partial`` frames, frames ``deferred`` while async handlers
+        run, frames held for ``admission``, threaded work that is ``queued`` or ``running``, tasks
+        of ``concurrent`` handlers; and what waits for clients to take it, newest states
+        (``latest``) and everything else (``outbox``).
     :ivar dropped: frames that slow clients were not sent.
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,
@@ -88,6 +108,7 @@ class ServerStats:
     bytes_out: int = 0
     queued_bytes: int = 0
     buffered_bytes: int = 0
+    memory: dict[str, int] = field(default_factory=dict)
     dropped: int = 0
     ended: dict[str, int] = field(default_factory=dict)
     handler_errors: int = 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hisock._core import protocol
-from hisock._core.events import EventTable
+from hisock._core.account import Account, Total, frame_size
+from hisock._core.client_info import ClientInfo
+from hisock._core.inbox import Inbox
 from hisock._core.jobs import RawFrame
-from hisock._core.ordering import DEFERRED_BYTES, DEFERRED_FRAMES, Ordering
+from hisock._core.ordering import DEFERRED_BYTES, DEFERRED_FRAMES, defer
+from hisock._core.pausing import Pauses
 
 from .driving import ADA, KeptWaiter, ServerSide
 
@@ -14,7 +19,7 @@ QUESTION: RawFrame = (None, protocol.GET_CLIENT + b"Ada")
 CHANGE: RawFrame = (None, protocol.CHANGE_NAME + b"Bob")
 
 
-class Peer(Ordering):
+class OrderedPeer:
     """A connection whose handler runs, until the test says that it has ended.
 
     :ivar raw: frames without a command that it took.
@@ -22,44 +27,44 @@ class Peer(Ordering):
     :ivar ends: whether a frame without a command ends it.
     """
 
+    info: ClientInfo | None = ADA
+
     def __init__(self, side: ServerSide) -> None:
         self.side = side
-        self.info = ADA
         self.busy = 1
-        self.deferred = None
-        self.deferred_bytes = 0
-        self.deferred_changes = 0
-        self._held_up = False
+        self.total = Total(10**9)
+        self.inbox = Inbox(Account(self.total), Pauses(self.set_reading))
         self.raw: list[bytes] = []
         self.reading = True
-        self.ends = False
-
-    def event_table(self) -> EventTable:
-        return self.side.events
+        self.ends = self.ended = False
 
     def take_raw(self, payload: bytes) -> None:
         self.raw.append(payload)
         if self.ends:
-            self.deferred = None
+            self.ended = True
+            self.inbox.take_all()
 
     def set_reading(self, reading: bool) -> None:
         assert reading != self.reading
         self.reading = reading
+
+    def defer(self, frames: Iterator[RawFrame]) -> None:
+        defer(self, self.side.events, frames)
 
     def send(self, *frames: RawFrame) -> None:
         self.defer(iter(frames))
 
     def popped(self) -> list[RawFrame]:
         frames = []
-        while (frame := self.pop_deferred()) is not None:
+        while (frame := self.inbox.pop()) is not None:
             frames.append(frame)
         return frames
 
 
-def make_peer() -> Peer:
+def make_peer() -> OrderedPeer:
     side = ServerSide()
     side.events.on("handled")(lambda client, message: None)
-    return Peer(side)
+    return OrderedPeer(side)
 
 
 def test_what_has_a_handler_waits_in_order() -> None:
@@ -67,9 +72,9 @@ def test_what_has_a_handler_waits_in_order() -> None:
     frames: list[RawFrame] = [("handled", b"1"), ("handled", None), CHANGE, ("handled", b"22")]
     peer.send(*frames[:2])
     peer.send(*frames[2:])
-    assert peer.deferred_bytes == 1 + len(CHANGE[1] or b"") + 2
+    assert peer.total.size == sum(frame_size(*frame) for frame in frames)
     assert peer.popped() == frames
-    assert (peer.deferred, peer.deferred_bytes, peer.deferred_changes) == (None, 0, 0)
+    assert (len(peer.inbox), peer.total.size, peer.inbox.changes) == (0, 0, 0)
 
 
 def test_what_handlers_may_wait_for_overtakes() -> None:
@@ -107,9 +112,9 @@ def test_reading_pauses_while_many_frames_wait() -> None:
     peer.send(("handled", b""), ("handled", b""))
     assert not peer.reading
     for _ in range(DEFERRED_FRAMES // 2 + 1):
-        peer.pop_deferred()
+        peer.inbox.pop()
     assert not peer.reading
-    peer.pop_deferred()
+    peer.inbox.pop()
     assert peer.reading
 
 
@@ -117,7 +122,7 @@ def test_reading_pauses_while_many_bytes_wait() -> None:
     peer = make_peer()
     peer.send(("handled", bytes(DEFERRED_BYTES)), ("handled", b"1"))
     assert not peer.reading
-    peer.pop_deferred()
+    peer.inbox.pop()
     assert peer.reading
 
 
@@ -126,4 +131,4 @@ def test_nothing_is_handled_behind_a_frame_that_ends_the_connection() -> None:
     peer.ends = True
     peer.send(("handled", b"1"), REPLY, REPLY, ("handled", b"2"))
     assert peer.raw == [REPLY[1]]
-    assert peer.deferred is None
+    assert (len(peer.inbox), peer.total.size) == (0, 0)

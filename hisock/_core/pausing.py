@@ -1,0 +1,32 @@
+"""Why a connection is not read at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Pauses:
+    """Pauses reading while there is any reason for it, each of which ends by itself.
+
+    :param set_reading: called with ``False`` when the first reason comes, and with ``True`` when
+        the last one has gone.
+    """
+
+    __slots__ = ("_reasons", "_set_reading")
+
+    def __init__(self, set_reading: Callable[[bool], object]) -> None:
+        self._set_reading = set_reading
+        self._reasons: set[str] = set()
+
+    def set(self, reason: str, applies: bool) -> None:
+        """Note whether a reason applies now."""
+        before = bool(self._reasons)
+        if applies:
+            self._reasons.add(reason)
+        else:
+            self._reasons.discard(reason)
+        if before != bool(self._reasons):
+            self._set_reading(before)
+
+    def __bool__(self) -> bool:
+        return bool(self._reasons)
