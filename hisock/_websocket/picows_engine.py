@@ -95,6 +95,7 @@ class Ears(WSListener):
         self._gathered = bytearray()
         #: Whether the last binary frame was not the last of its message.
         self._fragmented = False
+        self._deaf = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._pipe.ws = transport
@@ -105,11 +106,11 @@ class Ears(WSListener):
         kind = frame.msg_type
         last = frame.last_in_buffer
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._protocol.refuse(1002, "a reserved bit is set")
+            self._refuse(1002, "a reserved bit is set")
         elif kind in (_BINARY, _CONTINUATION):
             self._take(frame, kind, last)
         elif kind == _TEXT:
-            self._protocol.refuse(1003, "text is not understood, only binary messages are")
+            self._refuse(1003, "text is not understood, only binary messages are")
         elif kind == _PING:
             self._pipe.send_pong(frame.get_payload_as_bytes())
         elif kind == _CLOSE:
@@ -122,16 +123,20 @@ class Ears(WSListener):
 
     def _take(self, frame: WSFrame, kind: WSMsgType, last: bool) -> None:
         if self._fragmented != (kind == _CONTINUATION):
-            self._protocol.refuse(1002, "the parts of a message are out of order")
+            self._refuse(1002, "the parts of a message are out of order")
+        if self._deaf:
             return
         self._fragmented = not frame.fin
-        if self._protocol.violation is not None:
-            return
         if last and not self._gathered:
             feed(self._endpoint, frame.get_payload_as_memoryview())
         else:
             # What came in one read is handled in one go: that is what makes batches cheap.
             self._gathered += frame.get_payload_as_memoryview()
+
+    def _refuse(self, code: int, reason: str) -> None:
+        """Take nothing that follows; what came before is handled first."""
+        self._deaf = True
+        self._protocol.refuse(code, reason)
 
     def _deliver(self) -> None:
         gathered, self._gathered = self._gathered, bytearray()
@@ -181,10 +186,6 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self._told = 0
         self._front = front
         self._raw = raw
-
-    @property
-    def violation(self) -> tuple[int, str] | None:
-        return self._log.violation
 
     def refuse(self, code: int, reason: str) -> None:
         """The client has sent what it may not; said once what came before has been handled."""

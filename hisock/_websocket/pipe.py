@@ -83,6 +83,7 @@ class Pipe(asyncio.Transport):
         self._said_end = False
         self._code = close_code("closed")
         self._reason = ""
+        self._violated = False
 
     def _send(self, piece: bytes | memoryview) -> None:
         raise NotImplementedError
@@ -94,13 +95,15 @@ class Pipe(asyncio.Transport):
 
     def explain(self, kind: str, reason: str) -> None:
         """Say why the connection is about to end; the client is told by the close code."""
-        self._code, self._reason = close_code(kind), cut(reason)
+        if not self._violated:
+            self._code, self._reason = close_code(kind), cut(reason)
 
     def violated(self, code: int, reason: str) -> None:
         """The client broke the protocol of WebSockets."""
+        self._violated = True
+        self._code, self._reason = code, cut(reason)
         if not self._endpoint.ended:
             self._endpoint.fail("protocol", f"of WebSockets: {reason}")
-        self._code = code
 
     def write_eof(self) -> None:
         """Send the close frame."""

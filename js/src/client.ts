@@ -229,9 +229,8 @@ export function connect<P = AnyProtocol>(
   function lost(code: number, reason?: string, pause = 0): void {
     clearTimeout(timer);
     socket = 0;
-    const why =
-      goodbye ?? new ConnectionLost(reason || `closed: ${code}`, code);
-    const kicked = goodbye && code != 1001;
+    const kicked = code != 1001 && goodbye;
+    const why = kicked || new ConnectionLost(reason || `closed: ${code}`, code);
     const again = /^10(0[156]|1[1-4])$/.test(`${code}`) && state != "connecting";
     const {
       initial = 250,

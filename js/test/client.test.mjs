@@ -391,8 +391,10 @@ test("kicked by a server behind a proxy that swallows the close", async () => {
 test("a restart is told from a kick by its code", async () => {
   const { client, peer } = await connected();
   client.on("force_disconnect", () => assert.fail("it was no kick"));
+  const lost = listen(client, "disconnect");
   peer.send("$DISCONN$");
   peer.socket.close(1001);
+  assert.equal((await lost())[0].code, 1001);
   await (await server.accept()).welcome();
 });
 
