@@ -210,8 +210,11 @@ class Threads:
                 self._relieve(gone.held_up.popleft())
 
     def _staff(self) -> None:
-        """Give the lines in turn to threads that are idle, or new."""
-        while self._turns:
+        """Give the lines in turn to threads that are idle, or new.
+
+        Not once it is closed: then idle threads end, and those that are at work take the turns.
+        """
+        while self._turns and not self._closed:
             if self._idle:
                 self._idle -= 1
             elif not self._start_thread():
