@@ -232,11 +232,14 @@ def async_connect(
     """Connect to a server from a running event loop, and join it.
 
     Await it, which gives an :class:`AsyncHiSockClient`, or use it with ``async with``, which closes
-    the client too. The client has joined when it is there: the server has answered its hello.
+    the client too. The client has joined when it is there: the server has answered its hello. A
+    server that says nothing for a second is used all the same, unless there is a ``token`` or a
+    ``codec`` other than JSON.
 
     Parameters and errors as for :class:`hisock.HiSockClient`.
 
-    :raises TimeoutError: the server did not answer within ``timeout`` seconds.
+    :raises TimeoutError: the server did not let a client with a ``token`` or another ``codec`` in
+        within ``timeout`` seconds.
     """
     options = ClientOptions(
         name=name,

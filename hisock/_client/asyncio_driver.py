@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -48,21 +49,30 @@ class AsyncioDriver(AsyncioReader):
     async def connect(self) -> None:
         """Connect, and wait until the server has answered the hello.
 
-        Nothing is left behind if that fails or is given up.
+        A server that says nothing to a client which needs no answer is used all the same, after a
+        short while. Nothing is left behind if this fails or is given up.
 
         :raises ServerNotRunning: nobody listens at the address.
-        :raises TimeoutError: the server did not answer in time.
+        :raises TimeoutError: the server did not let in a client that has a token or another codec.
         :raises ConnectionRejected: the server did not let the client in.
         """
         try:
             await self._attach(self.session)
-            await self._greeted(self.options.timeout)
+            await self._joined()
         except BaseException:
             self._end(ClientDisconnected("the client was never connected"), End.CLOSED)
             self.session.abort()
             raise
         self._made = True
         self._release_in(_TURNS_TO_REGISTER)
+
+    async def _joined(self) -> None:
+        timeout = self.options.timeout
+        if self.options.wants_answer:
+            await self._greeted(timeout)
+            return
+        with contextlib.suppress(TimeoutError):
+            await self._greeted(GRACE_SECONDS if timeout is None else min(timeout, GRACE_SECONDS))
 
     def _release_in(self, turns: int) -> None:
         if turns:
@@ -217,6 +227,13 @@ class AsyncioDriver(AsyncioReader):
     async def call(self, command: str, message: bytes | None, timeout: float | None) -> Any:
         """What the server's handler returns, as bytes."""
         self.on_own_loop("call()")
+        try:
+            return await self._call(command, message, timeout)
+        except TimeoutError:
+            raise call_timed_out(command, timeout) from None
+
+    async def _call(self, command: str, message: bytes | None, timeout: float | None) -> Any:
+        began = self._loop.time()
         session = await self._greeted(timeout)
         self.require_calls(session, command)
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
@@ -224,9 +241,8 @@ class AsyncioDriver(AsyncioReader):
         try:
             call = call_frames.Call(number, command, message)
             session.write(call_frames.build_call(call, self.options.header_len))
-            return await waiter.wait(timeout)
-        except TimeoutError:
-            raise call_timed_out(command, timeout) from None
+            left = None if timeout is None else began + timeout - self._loop.time()
+            return await waiter.wait(left)
         except asyncio.CancelledError:
             if "cancel" in (session.features or ()):
                 session.write_quietly(protocol.CANCEL, b"%d" % number)

@@ -112,6 +112,13 @@ class BlockingDriver(BlockingReader):
     def call(self, command: str, message: bytes | None, timeout: float | None) -> bytes | None:
         """What the server's handler returns; see :meth:`hisock.HiSockClient.call`."""
         self._not_while_handling("call()")
+        try:
+            return self._call(command, message, timeout)
+        except TimeoutError:
+            raise call_timed_out(command, timeout) from None
+
+    def _call(self, command: str, message: bytes | None, timeout: float | None) -> bytes | None:
+        began = time.monotonic()
         session = self._greeted(timeout)
         self.require_calls(session, command)
         waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
@@ -119,9 +126,8 @@ class BlockingDriver(BlockingReader):
         try:
             call = call_frames.Call(number, command, message)
             session.write(call_frames.build_call(call, self.options.header_len))
-            return self._wait(waiter, timeout)
-        except TimeoutError:
-            raise call_timed_out(command, timeout) from None
+            left = None if timeout is None else max(0, began + timeout - time.monotonic())
+            return self._wait(waiter, left)
         finally:
             session.calls.forget(number)
 

@@ -61,7 +61,7 @@ def test_a_call_to_a_server_that_says_nothing_times_out_and_nothing_is_sent(kind
     with HandServer() as by_hand, AnyClient(kind, by_hand.addr) as client:
         client.start()
         with by_hand.take() as peer:
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match="'add'"):
                 client.call("add", [1, 2], timeout=0.01)
             client.send("done")
             assert peer.read().reserved == "CLTHELLO"
