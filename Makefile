@@ -50,7 +50,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(abspath $(PY)) -m
 
-.PHONY: rebuild help demo test test-dev test-js lint format bench bench-full fuzz asan soak crowd docs \
+.PHONY: rebuild help demo test test-dev test-js test-web lint format bench bench-full fuzz asan soak crowd docs \
 	wheel venv clean
 .DEFAULT_GOAL := help
 
@@ -69,6 +69,10 @@ test-dev: $(READY)  ## the test suite in Python's development mode, where leaks 
 
 test-js: js/node_modules/.package-lock.json  ## the JavaScript client: size, types and tests (Node 20)
 	cd js && npm test --silent
+
+test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client in Chromium
+	cd js && npm run --silent build
+	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_browser.py $(ARGS)
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "This needs Node 20 or newer, and npm."; exit 1; }
