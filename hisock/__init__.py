@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from hisock import client, codec, constants, server, utils
+from hisock import (
+    async_client,
+    client,
+    codec,
+    constants,
+    exceptions,
+    framing,
+    routing,
+    server,
+    utils,
+)
 from hisock._client.reconnect import Reconnect
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import ErrorContext
 from hisock._core.http import HttpRequest, WebSocket
+from hisock._core.public import publish
 from hisock._server.authentication import Accept, ChangeRequest, JoinRequest
-from hisock._server.stats import ServerStats
+from hisock._server.stats import ServerStats, TickStats
 from hisock.async_client import AsyncHiSockClient, async_connect
 from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
 from hisock.constants import __version__
@@ -67,21 +78,32 @@ __all__ = [
     "ServerStats",
     "ThreadedHiSockClient",
     "ThreadedHiSockServer",
+    "TickStats",
     "WebSocket",
     "__version__",
+    "async_client",
     "async_connect",
     "client",
     "codec",
     "connect",
     "constants",
+    "exceptions",
+    "framing",
     "get_local_ip",
     "input_client_config",
     "input_server_config",
     "ipstr_to_tup",
     "iptup_to_str",
+    "routing",
     "server",
     "start_server",
     "start_threaded_server",
     "threaded_connect",
     "utils",
 ]
+
+publish(__name__, globals(), __all__)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__"])

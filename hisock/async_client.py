@@ -18,6 +18,7 @@ from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 
+__all__ = ["AsyncHiSockClient", "async_connect"]
 C = TypeVar("C", bound="AsyncHiSockClient")
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class AsyncHiSockClient(ClientFace):
     def send(self, command: str, content: Any = None) -> None:
         """Send a command to the server, without waiting; see :meth:`drain`. From any thread.
 
-        :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
+        :param content: the message; see :mod:`hisock.codec` for what can be sent.
         :raises InvalidTypeCast: the content cannot be sent; nothing has been.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
+from hisock import utils
 from hisock._client.blocking_driver import BlockingDriver
 from hisock._client.blocking_face import BlockingFace
 from hisock._client.connector import ServerConnector
@@ -16,12 +17,15 @@ from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler
+from hisock._core.signatures import made_by
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
 from hisock.exceptions import ConnectionLost, ConnectionRejected
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
 from hisock.utils import *  # noqa: F403 - what programs of 2.0.2 import from here
 
+__all__ = ["HiSockClient", "ThreadedHiSockClient", "connect", "threaded_connect"]
+__all__ += utils.__all__
 C = TypeVar("C", bound="HiSockClient")
 T = TypeVar("T")
 
@@ -167,7 +171,7 @@ class HiSockClient(BlockingFace):
     def send(self, command: str, content: Any = None) -> None:
         """Send a command to the server. From any thread.
 
-        :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
+        :param content: the message; see :mod:`hisock.codec` for what can be sent.
         :raises InvalidTypeCast: the content cannot be sent; nothing has been.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.
@@ -237,7 +241,7 @@ class HiSockClient(BlockingFace):
     ) -> Any:
         """Send a command and return what the server's handler returns. From any thread.
 
-        :param content: the message; see :mod:`hisock._core.codec` for what can be sent.
+        :param content: the message; see :mod:`hisock.codec` for what can be sent.
         :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
         :param timeout: seconds to wait for the reply; ``None`` waits for ever.
         :raises RemoteError: the handler raised; the error's message is this one's.
@@ -319,69 +323,13 @@ class ThreadedHiSockClient(HiSockClient):
             self._thread.join(timeout)
 
 
-def connect(
-    addr: RemoteAddress,
-    name: str | None = None,
-    group: str | None = None,
-    header_len: int = DEFAULT_HEADER_LEN,
-    cache_size: int = -1,
-    *,
-    max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
-    timeout: float | None = 10.0,
-    codec: str = "json",
-    token: str | None = None,
-    reconnect: Reconnect | bool | None = None,
-    offline_buffer: int = 0,
-    ssl: ClientTLS = None,
-    server_hostname: str | None = None,
-) -> HiSockClient:
-    """Make a :class:`HiSockClient`; parameters and errors as for :class:`HiSockClient`."""
-    return HiSockClient(
-        addr,
-        name,
-        group,
-        header_len,
-        cache_size,
-        max_message_size=max_message_size,
-        timeout=timeout,
-        codec=codec,
-        token=token,
-        reconnect=reconnect,
-        offline_buffer=offline_buffer,
-        ssl=ssl,
-        server_hostname=server_hostname,
-    )
+@made_by(HiSockClient)
+def connect(*args: Any, **options: Any) -> HiSockClient:
+    """Make a :class:`HiSockClient`, with the same parameters and errors."""
+    return HiSockClient(*args, **options)
 
 
-def threaded_connect(
-    addr: RemoteAddress,
-    name: str | None = None,
-    group: str | None = None,
-    header_len: int = DEFAULT_HEADER_LEN,
-    cache_size: int = -1,
-    *,
-    max_message_size: int = DEFAULT_MAX_FRAME_SIZE,
-    timeout: float | None = 10.0,
-    codec: str = "json",
-    token: str | None = None,
-    reconnect: Reconnect | bool | None = None,
-    offline_buffer: int = 0,
-    ssl: ClientTLS = None,
-    server_hostname: str | None = None,
-) -> ThreadedHiSockClient:
-    """Make a :class:`ThreadedHiSockClient`; parameters and errors as for :class:`HiSockClient`."""
-    return ThreadedHiSockClient(
-        addr,
-        name,
-        group,
-        header_len,
-        cache_size,
-        max_message_size=max_message_size,
-        timeout=timeout,
-        codec=codec,
-        token=token,
-        reconnect=reconnect,
-        offline_buffer=offline_buffer,
-        ssl=ssl,
-        server_hostname=server_hostname,
-    )
+@made_by(ThreadedHiSockClient)
+def threaded_connect(*args: Any, **options: Any) -> ThreadedHiSockClient:
+    """Make a :class:`ThreadedHiSockClient`, with the parameters of :class:`HiSockClient`."""
+    return ThreadedHiSockClient(*args, **options)

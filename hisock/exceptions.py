@@ -11,6 +11,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+__all__ = [
+    "ClientDisconnected",
+    "ClientException",
+    "ClientNotFound",
+    "ConnectionLost",
+    "ConnectionRejected",
+    "FramingError",
+    "FunctionNotFoundException",
+    "FunctionNotFoundWarning",
+    "GroupNotFound",
+    "HiSockError",
+    "InvalidTypeCast",
+    "NoHeaderWarning",
+    "NoMessageException",
+    "NotSupported",
+    "ProtocolError",
+    "Reject",
+    "RemoteError",
+    "ServerException",
+    "ServerNotRunning",
+]
+
 
 class HiSockError(Exception):
     """Base of every error of hisock."""

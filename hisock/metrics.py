@@ -8,7 +8,7 @@ To have them at ``http://127.0.0.1:9464/metrics``::
         server.start()
 
 A program that exposes figures of its own registers a :class:`ServerCollector` beside them. What
-the figures mean stands at :class:`hisock._server.stats.ServerStats`.
+the figures mean stands at :class:`hisock.ServerStats`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from prometheus_client.registry import Collector
 from hisock._runtime.sockets import address_text
 from hisock._server.stats import ServerStats, TickStats
 from hisock.server import HiSockServer
+
+__all__ = [
+    "ServerCollector",
+    "serve_metrics",
+]
 
 Value = int | float
 

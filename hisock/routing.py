@@ -17,6 +17,9 @@
 from __future__ import annotations
 
 from hisock._core.middleware import Context, Middleware
+from hisock._core.public import publish
 from hisock._core.routes import Handlers, Router, every, on
 
 __all__ = ["Context", "Handlers", "Middleware", "Router", "every", "on"]
+
+publish(__name__, globals(), __all__)

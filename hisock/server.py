@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from hisock import utils
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.http import WebSocket, websocket_option
@@ -32,6 +33,8 @@ from hisock._server.stats import ServerStats
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
 from hisock.utils import *  # noqa: F403 - what programs of 2.0.2 import from here
 
+__all__ = ["HiSockServer", "ThreadedHiSockServer", "start_server", "start_threaded_server"]
+__all__ += utils.__all__
 S = TypeVar("S", bound="HiSockServer")
 #: What :meth:`HiSockServer.start` takes first: a callback, or where to listen.
 StartArgument = Callable[[], Any] | Address | list[Address] | None

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from hisock._core.public import publish
 from hisock._testing.blocking import BlockingClock, BlockingTestClient, BlockingTestServer
 from hisock._testing.clock import Clock
 from hisock._testing.recording import RecordedFrame
@@ -26,3 +27,5 @@ __all__ = [
     "RecordedFrame",
     "TestServer",
 ]
+
+publish(__name__, globals(), __all__)

@@ -22,7 +22,6 @@ class ClientInfo(Recipient):
     :ivar addr: the address as ``(ip, port)``.
     """
 
-    __module__ = "hisock"  # where pickles look for it
     __slots__ = ("addr", "group", "ip", "name")
 
     ip: str

@@ -56,7 +56,7 @@ class Registering:
         """Register a tick: ``@server.every(1 / 20)``.
 
         The function, plain or async, takes the seconds since its last call, or nothing. Ticks do
-        not drift, and late ones are skipped; see :class:`hisock._server.ticks.Tick`.
+        not drift, and late ones are skipped; :class:`TickStats` says how many.
 
         :param interval: seconds between two ticks.
         :raises ValueError: the interval is not more than 0.

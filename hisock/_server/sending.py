@@ -19,7 +19,7 @@ from hisock.framing import send_client
 class Sending:
     """The sending half of a server.
 
-    Every method takes the message as ``content``; see :mod:`hisock._core.codec` for what can be
+    Every method takes the message as ``content``; see :mod:`hisock.codec` for what can be
     sent. Each raises :class:`TypeError` for content that cannot be encoded and
     :class:`ValueError` for a command that is empty or holds a ``$...$`` pair; nothing is sent
     then. Two options are for state that a newer message makes worthless:

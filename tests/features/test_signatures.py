@@ -16,6 +16,8 @@ import hisock
     [
         (hisock.start_server, hisock.HiSockServer),
         (hisock.start_threaded_server, hisock.ThreadedHiSockServer),
+        (hisock.connect, hisock.HiSockClient),
+        (hisock.threaded_connect, hisock.ThreadedHiSockClient),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
