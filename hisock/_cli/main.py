@@ -1,6 +1,6 @@
-"""The ``hisock`` command: ``hisock info`` and ``hisock demo``.
+"""The ``hisock`` command: ``hisock info``, ``hisock serve`` and ``hisock demo``.
 
-``info`` needs nothing but hisock. The demo and the help texts need the extra ``hisock[cli]``
+``info`` needs nothing but hisock. The others and the help texts need the extra ``hisock[cli]``
 (typer and rich); without it the command says so.
 """
 
@@ -96,6 +96,22 @@ def _build_app() -> "typer.Typer":
     def info() -> None:
         """Say which version, framing core, event loop and Python run here."""
         print_info()
+
+    @app.command()
+    def serve(
+        target: Annotated[str, typer.Argument(metavar="MODULE:SERVER")],
+        bind: Annotated[
+            str | None, typer.Option(help="HOST:PORT, :PORT, or the path of a Unix socket.")
+        ] = None,
+    ) -> None:
+        """Run the server of a program: `hisock serve game:server --bind :5000`.
+
+        SERVER is a HiSockServer in the module, or a function that returns one. --bind is for
+        servers made with HiSockServer(None). Ctrl-C and SIGTERM close it in order.
+        """
+        from hisock._cli.serve import serve as run_server
+
+        raise typer.Exit(run_server(target, bind))
 
     @app.command()
     def demo(

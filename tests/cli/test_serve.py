@@ -1,0 +1,81 @@
+"""``hisock serve``: real processes, real signals."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from support.process import Program, environment
+
+import hisock
+
+pytestmark = pytest.mark.timeout(60)
+
+GAME = """
+import hisock
+
+server = hisock.HiSockServer(None)
+bound = hisock.HiSockServer(("127.0.0.1", 0))
+number = 5
+
+@server.on("ping")
+def ping(client):
+    return "pong"
+
+def make():
+    return server
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "game.py").write_text(GAME, "utf-8")
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n", "utf-8")
+    return tmp_path
+
+
+def serve(folder: Path, *arguments: str) -> Program:
+    env = environment(PYTHONPATH=str(Path(hisock.__file__).parents[1]))
+    return Program([sys.executable, "-m", "hisock", "serve", *arguments], env, cwd=folder)
+
+
+@pytest.mark.parametrize("name", ["game:server", "game:make"])
+def test_it_serves_until_it_is_told_to_end(folder: Path, name: str) -> None:
+    with serve(folder, name, "--bind", "127.0.0.1:0") as program:
+        found = re.search(r":(\d+);", program.wait_line(r"at 127\.0\.0\.1:\d+;"))
+        assert found is not None
+        with hisock.connect(("127.0.0.1", int(found[1]))) as client:
+            assert client.call("ping", type=str) == "pong"
+        program.terminate()
+        assert program.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["game"], "module:server"),
+        (["nowhere:server", "--bind", ":0"], "no module 'nowhere'"),
+        (["game:nobody", "--bind", ":0"], "has no 'nobody'"),
+        (["game:number", "--bind", ":0"], "is int"),
+        (["game:server"], "give one"),
+        (["game:server", "--bind", "here"], "no address"),
+        (["game:bound", "--bind", ":0"], "already"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    folder: Path, arguments: list[str], said: str
+) -> None:
+    with serve(folder, *arguments) as program:
+        assert program.wait(20) == 2
+        lines = program.errors.strip().splitlines()
+        assert len(lines) == 1
+        assert said in lines[0]
+
+
+def test_an_error_in_the_program_is_shown_whole(folder: Path) -> None:
+    with serve(folder, "broken:server") as program:
+        assert program.wait(20) == 1
+        assert "Traceback" in program.errors
+        assert "nothing_of_that_name" in program.errors
