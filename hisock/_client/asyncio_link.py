@@ -15,6 +15,7 @@ from hisock._core.account import Account, Total
 from hisock._core.inbox import Inbox
 from hisock._core.jobs import RawFrame
 from hisock._core.pausing import Pauses
+from hisock._runtime.draining import close_when_written
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
@@ -236,7 +237,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     def _finish(self) -> None:
         self._loop.call_later(LINGER_SECONDS, self.transport.abort)
         if not self.transport.can_write_eof():
-            self.transport.close()
+            close_when_written(self._loop, self.transport)
             return
         try:
             self.transport.write_eof()

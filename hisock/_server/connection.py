@@ -20,6 +20,7 @@ from hisock._core.jobs import RawFrame
 from hisock._core.pausing import Pauses
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
+from hisock._runtime.draining import close_when_written
 from hisock._server.carried import Carried
 from hisock._server.reserved import take_hello, take_reserved
 from hisock._server.stats import Figures
@@ -335,7 +336,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         transport = self._transport
         if not transport.is_closing():
             if not transport.can_write_eof():
-                transport.close()
+                close_when_written(self.hub.loop, transport)
             # Over TLS, too, the client may never say that it has closed.
             self.hub.loop.call_later(LINGER_SECONDS, transport.abort)
 

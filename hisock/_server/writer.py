@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hisock._runtime import sockets
+from hisock._runtime.draining import in_transport
 from hisock._runtime.loops import write_chunks
 from hisock.framing import Outbox
 
@@ -214,10 +215,7 @@ class Writer:
         return sockets.unsent(self._transport.get_extra_info("socket"))
 
     def _in_transport(self) -> int:
-        try:
-            return self._transport.get_write_buffer_size()
-        except AttributeError:  # over TLS on Python 3.10: the transport below is gone
-            return 0
+        return in_transport(self._transport)
 
     def _check_backlog(self) -> None:
         """Allow as much more as may wait, now that the transport takes no more."""

@@ -246,3 +246,31 @@ def test_a_slow_reader_over_tls_is_bounded_too(
             slow.rest()
     assert server.stats().ended == {"slow": 1}
     assert is_served(server, authority)
+
+
+@pytest.mark.parametrize("size", [100, 20_000])
+def test_a_kick_over_tls_loses_nothing_that_was_sent_before(
+    start_tls_server: StartServer, authority: Authority, size: int
+) -> None:
+    """The client sends meanwhile, which asyncio takes for an error once it has said the end."""
+    count = 300
+
+    def wire(server: hisock.ThreadedHiSockServer) -> None:
+        @server.on("kick me")
+        def kick_me(client: hisock.ClientInfo) -> None:
+            for number in range(count):
+                server.send_client(client, "number", b"%05d" % number + bytes(size))
+            server.disconnect_client(client)
+
+    server = start_tls_server(wire)
+    with tls_peer(server, authority) as peer:
+        peer.hello("Ada")
+        peer.write(command_frame("kick me", ""))
+        peer.wait_for("number")
+        with contextlib.suppress(OSError):  # the server may be done before all this is sent
+            for _ in range(50):
+                peer.write(command_frame("noise", "x" * 1000))
+        got = list(peer.rest())
+    numbers = [int((frame.message or b"")[:5]) for frame in got if frame.command == "number"]
+    assert numbers == list(range(1, count))
+    assert got[-1].reserved == "DISCONN"
