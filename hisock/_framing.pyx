@@ -211,11 +211,10 @@ cdef class Decoder:
 
     def buffer_updated(self, nbytes, /):
         """Like :meth:`feed`, for ``nbytes`` received into the buffer handed out last."""
-        cdef Py_ssize_t received
         cdef Py_buffer view
         if self.error is not None:
             raise again(self.error)
-        received = PyNumber_AsSsize_t(nbytes, NULL)
+        cdef Py_ssize_t received = PyNumber_AsSsize_t(nbytes, NULL)
         if received < 0 or received > self._handed:
             reject_count(nbytes, self._handed)
         self._handed = -1
@@ -235,9 +234,13 @@ cdef class Decoder:
         if self._need >= 0:
             raise cut_short(self._have, self._need, "payload", self.position + self.pending)
         if self._head_have:
-            raise cut_short(
-                self._head_have, self._header_len, "header", self.position + self.pending
-            )
+            end = self.position + self.pending
+            raise cut_short(self._head_have, self._header_len, "header", end)
+
+    def discard(self):
+        """Forget the frame under way and free its memory: nothing more is read from the stream."""
+        self.position += self.pending
+        self.forget()
 
     @cython.final
     cdef inline Scratch shared(self):
@@ -277,13 +280,17 @@ cdef class Decoder:
         return 0
 
     @cython.final
-    cdef int fail(self, error) except -1:
-        self.error = error
+    cdef int forget(self) except -1:
         self._block = None
         self._head_have = 0
         self._need = -1
         self._have = 0
         return 0
+
+    @cython.final
+    cdef int fail(self, error) except -1:
+        self.error = error
+        return self.forget()
 
     @cython.final
     cdef int fail_header(self, const char* p, Py_ssize_t verdict, long long start) except -1:

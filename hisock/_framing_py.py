@@ -172,6 +172,11 @@ class Decoder:
         if self._head:
             raise cut_short(len(self._head), self._header_len, "header", end)
 
+    def discard(self) -> None:
+        """Forget the frame under way and free its memory: nothing more is read from the stream."""
+        self.position += self.pending
+        self._forget()
+
     @staticmethod
     def _again(error: FramingError) -> FramingError:
         return FramingError(error.reason, error.position)

@@ -122,7 +122,7 @@ class HiSockClient(BlockingFace):
         :raises ConnectionLost: the connection ended, and there is no ``error_handler``.
         :raises ConnectionRejected: the server did not let the client in, likewise.
         :raises KeyboardInterrupt: Ctrl-C was pressed. The client is not closed, and may still send.
-        :raises RuntimeError: the client is running already.
+        :raises RuntimeError: the client is running already, or it is called in one of its handlers.
         """
         self._driver.prepare(callback, error_handler)
         self._driver.run()
@@ -294,7 +294,7 @@ class ThreadedHiSockClient(HiSockClient):
         :param callback: called after each frame.
         :param error_handler: given every exception that a handler raises, and the
             :class:`ConnectionLost` when the connection ends.
-        :raises RuntimeError: the client is running already.
+        :raises RuntimeError: the client is running already, or a handler of an update has called.
         """
         self._driver.prepare(callback, error_handler)
         self._thread = threading.Thread(target=self._run_thread, name="hisock-client")

@@ -161,7 +161,7 @@ class BlockingDriver(BlockingReader):
         return session
 
     def await_greeting(self) -> None:
-        if not self.session.ended and self._dispatcher != threading.get_ident():
+        if not self.session.ended and not self._handling:
             with contextlib.suppress(TimeoutError, ConnectionError, HiSockError):
                 self._greeted(GREETING_SECONDS)
 
@@ -326,7 +326,7 @@ class BlockingDriver(BlockingReader):
             leaving(emit_leave),
             last_frame,
         )
-        if self._reader == threading.get_ident():
+        if self._handling:
             return  # it is called by a handler; the socket is closed when that returns
         with self._turn:
             self._turn.wait_for(lambda: self._reader is None, LINGER_SECONDS)

@@ -40,7 +40,6 @@ class BlockingReader(ClientBase):
         # Whose turn it is to read; others wait for that to change, or for a frame of theirs.
         self._turn = threading.Condition()
         self._reader: int | None = None
-        self._dispatcher: int | None = None
         self._started = False
         # Guards which session is the current one, the offline buffer, and the end.
         self._changing = threading.Lock()
@@ -134,11 +133,7 @@ class BlockingReader(ClientBase):
         if not before:
             return 0
         frames = session.pending if most is None else itertools.islice(session.pending, most)
-        self._dispatcher = threading.get_ident()
-        try:
-            self.events.dispatch(session, frames)
-        finally:
-            self._dispatcher = None
+        self.events.dispatch(session, frames)
         return before - operator.length_hint(session.pending)
 
     def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
@@ -167,8 +162,13 @@ class BlockingReader(ClientBase):
         finally:
             self._end_turn()
 
+    @property
+    def _handling(self) -> bool:
+        """Whether this is the thread that reads: a handler of whatever kind has called."""
+        return self._reader == threading.get_ident()
+
     def _not_while_handling(self, what: str) -> None:
-        if self._dispatcher == threading.get_ident():
+        if self._handling:
             raise RuntimeError(
                 f"{what} in a handler that runs on the client's loop would wait for ever; "
                 'register the handler with @client.on("...", threaded=True)'
@@ -183,10 +183,14 @@ class BlockingReader(ClientBase):
     ) -> None:
         """Note that the client runs from now on.
 
-        :raises RuntimeError: it does already.
+        :raises RuntimeError: it does already, or a handler of an update has called.
         """
         if self._started:
             raise RuntimeError("the client is running already")
+        if self._handling:
+            raise RuntimeError(
+                "start() in a handler would wait for ever; call it where update() is called"
+            )
         bound = None if error_handler is None else bind_error_handler(error_handler)
         self._started = True
         if bound is not None:

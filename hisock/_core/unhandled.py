@@ -12,9 +12,11 @@ from hisock._core.reporting import one_line
 MOST_NAMES = 100
 #: Where all others are counted.
 OTHERS = "(others)"
-#: Characters of a command that is compared, or told; and how many others it is compared with.
+#: Characters of a command that is compared, or told.
 _LONGEST = 80
-_MOST_COMPARED = 500
+#: Names that are compared with those of handlers, and how many of these: that takes up to 5 ms.
+MOST_COMPARED = 20
+_MOST_SIMILAR = 100
 
 
 class Unhandled:
@@ -29,29 +31,41 @@ class Unhandled:
         self._log = log
         self._known = known
         self.counts: dict[str, int] = {}
+        #: What was said of the names that are counted one by one.
+        self._texts: dict[str, str] = {}
 
     def note(self, command: str) -> str:
-        """Count a command, and log the first of its name; returns what is wrong with it."""
+        """Count a command, and log the first of its name; returns what is wrong with it.
+
+        Only the first of a name is compared with the commands that are handled, and of the first
+        few names. A peer can repeat commands, and make up new ones, and comparing takes long.
+        """
         name = one_line(command, _LONGEST)
-        if name not in self.counts and len(self.counts) >= MOST_NAMES:
-            name = OTHERS
-        times = self.counts[name] = self.counts.get(name, 0) + 1
-        text = self.describe(command)
-        if times == 1 and name != OTHERS:
+        text = self._texts.get(name)
+        if text is None and len(self._texts) < MOST_NAMES:
+            text = self._texts[name] = self.describe(command)
             self._log.warning("%s", text)
+        elif text is None:
+            text, name = _no_handler(command), OTHERS
+        self.counts[name] = self.counts.get(name, 0) + 1
         return text
 
     def describe(self, command: str) -> str:
         """What is wrong with a command, and which one may have been meant."""
-        text = f"there is no handler for {one_line(command, _LONGEST)!r}"
-        nearest = self.nearest(command)
+        text = _no_handler(command)
+        nearest = self.nearest(command) if len(self._texts) < MOST_COMPARED else None
         return text if nearest is None else f"{text}; did you mean {nearest!r}?"
 
     def nearest(self, command: str) -> str | None:
         """The handled command that looks most like another."""
         if len(command) > _LONGEST:
             return None
-        lengths = range(len(command) // 2, 2 * len(command) + 1)
-        similar = [name for name in self._known() if len(name) in lengths and name != "*"]
-        found = difflib.get_close_matches(command, similar[:_MOST_COMPARED], n=1)
+        length = len(command)
+        similar = [name for name in self._known() if length <= 2 * len(name) and name != "*"]
+        similar.sort(key=lambda name: abs(len(name) - length))
+        found = difflib.get_close_matches(command, similar[:_MOST_SIMILAR], n=1)
         return found[0] if found else None
+
+
+def _no_handler(command: str) -> str:
+    return f"there is no handler for {one_line(command, _LONGEST)!r}"

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,6 +26,8 @@ class LoopThread:
         self.running = False
         self._id = 0
         self._timers: set[asyncio.TimerHandle] = set()
+        #: Held while :meth:`run` posts: what is posted before the end still runs, nothing after.
+        self._posting = Lock()
 
     def begin(self) -> None:
         """Take the loop that runs here."""
@@ -37,12 +39,14 @@ class LoopThread:
         """Cancel what :meth:`later` would call."""
         for timer in self._timers:
             timer.cancel()
-        self.running = False
+        with self._posting:
+            self.running = False
 
     def forget(self) -> None:
         """Have nothing to do with the loop any more: in a forked child, it is the parent's."""
         self.running = False
         self._id = 0
+        self._posting = Lock()
         self.loop = asyncio.new_event_loop()
         self.loop.close()
 
@@ -66,9 +70,9 @@ class LoopThread:
             except BaseException as exc:
                 result.set_exception(exc)
 
-        if not self.post(call):
-            return func()
-        return result.result()
+        with self._posting:
+            posted = self.running and self.post(call)
+        return result.result() if posted else func()
 
     def post(self, func: Callable[..., object], *args: Any) -> bool:
         """Call a function on the loop, soon; ``False`` if the loop has ended. From any thread."""

@@ -361,6 +361,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def _drop_what_waits(self) -> None:
         self._batch.clear()
+        # Not when the connection is collected: asyncio and it keep each other until then.
+        self._decoder.discard()
         self.held = 0
         self.account.clear((Use.PARTIAL, Use.WEBSOCKET))
         self.inbox.take_all()

@@ -15,7 +15,7 @@ from hisock._core.error_handlers import ErrorContext, bind_error_handler
 from hisock._core.events import EventTable
 from hisock._core.inspection import Inspection
 from hisock._core.rates import RateLimit
-from hisock._core.unhandled import MOST_NAMES, OTHERS, Unhandled
+from hisock._core.unhandled import MOST_COMPARED, MOST_NAMES, OTHERS, Unhandled
 
 from .driving import ADA, ServerSide
 
@@ -107,6 +107,24 @@ def test_names_that_a_peer_makes_up_are_counted_together() -> None:
     assert len(unhandled.counts) == MOST_NAMES + 1
     assert unhandled.counts[OTHERS] == 50
     assert len(log.messages) == MOST_NAMES
+
+
+def test_what_a_peer_repeats_or_makes_up_is_not_compared_again() -> None:
+    asked = []
+
+    def known() -> list[str]:
+        asked.append("move")
+        return ["move"]
+
+    unhandled = Unhandled(logging.getLogger("hisock.test"), known)
+    with logged("hisock.test"):
+        first = unhandled.note("mvoe")
+        for number in range(MOST_NAMES + 50):
+            assert unhandled.note("mvoe") == first
+            unhandled.note(f"mov{number}")
+    assert len(asked) == MOST_COMPARED
+    assert unhandled.note("mov999") == "there is no handler for 'mov999'"
+    assert unhandled.counts["mvoe"] == MOST_NAMES + 51
 
 
 def test_a_name_is_told_on_one_line_and_cut() -> None:

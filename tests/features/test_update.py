@@ -179,3 +179,56 @@ def test_a_handler_that_calls_update_does_nothing_by_it(by_hand: HandServer) -> 
             client.update()
         assert numbers == list(range(10))
         assert inner == [0] * 10
+
+
+def test_a_handler_that_an_update_calls_cannot_start_the_client(by_hand: HandServer) -> None:
+    seen = Events()
+    with hisock.connect(by_hand.addr) as client, by_hand.accept() as peer:
+
+        @client.on("go")
+        def go() -> None:
+            try:
+                client.start()
+            except RuntimeError as exc:
+                seen.add(str(exc))
+
+        def play() -> None:
+            while not seen.seen:
+                client.update()
+
+        player = threading.Thread(target=play, daemon=True)
+        player.start()
+        peer.send("go")
+        player.join(PATIENCE)
+        assert seen.seen == [
+            ("start() in a handler would wait for ever; call it where update() is called",)
+        ]
+
+
+def test_a_handler_of_an_event_of_the_client_cannot_wait_for_frames(
+    make_server: MakeServer,
+) -> None:
+    seen = Events()
+    server = make_server()
+    server.on("join")(lambda client: seen.add("join"))
+    server.start()
+    client = hisock.connect(server.addr, reconnect=hisock.Reconnect(initial=0.01))
+
+    @client.on("reconnect")
+    def reconnect() -> None:
+        try:
+            client.recv("never", timeout=PATIENCE)
+        except RuntimeError as exc:
+            seen.add(type(exc).__name__)
+
+    def play() -> None:
+        while not client.closed:
+            client.update()
+
+    with client:
+        player = threading.Thread(target=play, daemon=True)
+        player.start()
+        seen.wait_for("join")
+        server.disconnect_client(server.get_all_clients()[0], force=True)
+        seen.wait_for("RuntimeError")
+    player.join(PATIENCE)

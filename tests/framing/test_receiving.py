@@ -367,6 +367,22 @@ def test_after_an_error_nothing_is_held(core: Core, traced: Callable[[], tuple[i
     assert after - before < 4000
 
 
+@pytest.mark.parametrize("come", [0, 7, 16 + SIZE, 16 + 4 * SIZE])
+def test_what_is_discarded_is_free_at_once(
+    core: Core, traced: Callable[[], tuple[int, int]], come: int
+) -> None:
+    decoder = core.Decoder()
+    receive(decoder, frame(b"$CMD$a$MSG$b"))
+    position = decoder.position
+    before, _ = traced()
+    decoder.feed(frame(bytes(1 << 20))[:come])
+    decoder.discard()
+    after, _ = traced()
+    assert after - before < 4000
+    assert (decoder.held, decoder.pending, decoder.position) == (0, 0, position + come)
+    decoder.eof()
+
+
 @pytest.mark.skipif(COMPILED is None, reason="the extension modules are not built here")
 def test_an_idle_compiled_decoder_is_tiny() -> None:
     assert COMPILED is not None

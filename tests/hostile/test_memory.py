@@ -73,6 +73,12 @@ def send_half_frames(victim: Victim, closing: contextlib.ExitStack) -> None:
         write(victim.join(closing), frame(bytes(8 * MIB))[: 34 * 1024])
 
 
+def send_half_frames_until_ended(victim: Victim, closing: contextlib.ExitStack) -> None:
+    """Each goes beyond the bound, so that one that came before is ended for it."""
+    for _ in range(40):
+        write(victim.join(closing), frame(bytes(15 * MIB))[: 14 * MIB])
+
+
 def send_commands_before_being_let_in(victim: Victim, closing: contextlib.ExitStack) -> None:
     for _ in range(12):
         write(victim.join(closing, "stranger"), frame(b"$CMD$" + b"x" * 8 * MIB) * 2)
@@ -98,6 +104,7 @@ def start_tasks_and_leave(victim: Victim, closing: contextlib.ExitStack) -> None
 
 ATTACKS = (
     send_half_frames,
+    send_half_frames_until_ended,
     send_commands_before_being_let_in,
     send_commands_behind_a_handler,
     queue_for_threads_and_leave,
