@@ -51,6 +51,10 @@ _COUNTERS: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
         lambda s: sum(s.unhandled.values()),
     ),
     "handler_errors": ("Exceptions that handlers raised.", lambda s: s.handler_errors),
+    "slow_handlers": (
+        "Handlers that held the event loop for more than 100 ms.",
+        lambda s: sum(s.slow.values()),
+    ),
 }
 _TICK_GAUGES: Mapping[str, tuple[str, Callable[[TickStats], Value]]] = {
     "tick_interval_seconds": ("Seconds between two ticks.", lambda tick: tick.interval),

@@ -13,7 +13,7 @@ from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.http import WebSocket, websocket_option
 from hisock._core.server_events import ServerEvents
-from hisock._core.signatures import made_by
+from hisock._core.signatures import maker_of
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
 from hisock._runtime.loop_thread import LoopThread
@@ -28,6 +28,7 @@ from hisock._server.receiving import Receiving
 from hisock._server.registering import Registering
 from hisock._server.runner import HandlerRunner
 from hisock._server.sending import Sending
+from hisock._server.sessions import Session
 from hisock._server.state import ServerState
 from hisock._server.stats import ServerStats
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
@@ -35,13 +36,14 @@ from hisock.utils import *  # noqa: F403 - what programs of 2.0.2 import from he
 
 __all__ = ["HiSockServer", "ThreadedHiSockServer", "start_server", "start_threaded_server"]
 __all__ += utils.__all__
-S = TypeVar("S", bound="HiSockServer")
+S = TypeVar("S", bound="HiSockServer[Any]")
 #: What :meth:`HiSockServer.start` takes first: a callback, or where to listen.
 StartArgument = Callable[[], Any] | Address | list[Address] | None
-T = TypeVar("T")
+#: As it is typed, the session of a server made without one is anything.
+_ANY_DICT: Any = dict
 
 
-class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
+class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerState):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -128,7 +130,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         ssl: ServerTLS = None,
         loop: loops.LoopName = "auto",
         codec: str = "json",
-        session: Callable[[], Any] = dict,
+        session: Callable[[], Session] = _ANY_DICT,
         error_handler: ErrorHandler | None = None,
         strict: bool = False,
         websocket: WebSocket | bool | None = None,
@@ -286,7 +288,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership, ServerState):
         return f"<{type(self).__name__} serving {where}>"
 
 
-class ThreadedHiSockServer(HiSockServer):
+class ThreadedHiSockServer(HiSockServer[Session]):
     """A server that runs in a thread of its own, beside a game loop or a user interface.
 
     Its handlers run in that thread. Parameters as for :class:`HiSockServer`.
@@ -351,13 +353,15 @@ class ThreadedHiSockServer(HiSockServer):
             self._thread.join(timeout)
 
 
-@made_by(HiSockServer)
-def start_server(*args: Any, **options: Any) -> HiSockServer:
+def _make(*args: Any, **options: Any) -> HiSockServer:
     """Make a :class:`HiSockServer`, with the same parameters."""
     return HiSockServer(*args, **options)
 
 
-@made_by(ThreadedHiSockServer)
-def start_threaded_server(*args: Any, **options: Any) -> ThreadedHiSockServer:
+def _make_threaded(*args: Any, **options: Any) -> ThreadedHiSockServer:
     """Make a :class:`ThreadedHiSockServer`, with the parameters of :class:`HiSockServer`."""
     return ThreadedHiSockServer(*args, **options)
+
+
+start_server = maker_of(HiSockServer, _make, "start_server")
+start_threaded_server = maker_of(ThreadedHiSockServer, _make_threaded, "start_threaded_server")

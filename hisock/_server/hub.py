@@ -15,6 +15,7 @@ from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.reporting import LogLimit, one_line
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.loop_thread import LoopThread
+from hisock._runtime.watchdog import Watchdog
 from hisock._server.admission import Admission
 from hisock._server.announcing import Announcements
 from hisock._server.audience import Broadcast
@@ -96,6 +97,7 @@ class Hub:
         self.joins = 0
         self.sessions = Sessions(options.session)
         self.lag = Lag(thread)
+        self.watchdog = Watchdog(thread)
         #: What went through the connections that are gone.
         self.gone = Figures()
         #: Clients that come back after losing a connection, by their secrets.
@@ -133,6 +135,7 @@ class Hub:
         if self.options.keepalive:
             Keepalive(self).start()
         self.lag.watch(self.loop.time())
+        self.watchdog.start()
         self._tell_of_unhandled()
         try:
             ready()
@@ -144,6 +147,7 @@ class Hub:
                     await listener.close()
                 await self.closing.run()
             finally:
+                self.watchdog.stop()
                 self.thread.end()
         if self._interruption is not None:
             raise self._interruption
@@ -390,5 +394,6 @@ class Hub:
             handler_errors=self.runner.errors,
             unhandled=dict(self.events.unhandled.counts),
             loop_lag=self.lag.seconds,
+            slow=dict(self.watchdog.slow),
             ticks=self.ticks.stats(),
         )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, Generic, cast, overload
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._server.connection import Connection
 from hisock._server.hub import Hub
 from hisock._server.registry import ClientsView, Registry
+from hisock._server.sessions import Session
 
 
-class Membership:
+class Membership(Generic[Session]):
     """The part of a server that knows its clients. Everything here is for any thread."""
 
     _hub: Hub
@@ -112,13 +113,13 @@ class Membership:
             return peer
         return self._registry.find(client)
 
-    def session(self, client: ClientRef) -> Any:
+    def session(self, client: ClientRef) -> Session:
         """What the program keeps for a client while it is connected: a dict, or what the
         ``session`` option makes. It is still there in the handler of ``leave``.
 
         :raises ClientNotFound: no such client is connected.
         """
-        return self._hub.sessions.of(self._peer_of(client))
+        return cast(Session, self._hub.sessions.of(self._peer_of(client)))
 
     # -- disconnecting
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from hisock._server.connection import Connection
+
+    #: What a server keeps for each connection. With the default, ``HiSockServer`` alone is a
+    #: complete type, also where type checkers want the parameters of generic ones.
+    Session = TypeVar("Session", default=Any)
+else:
+    from typing import TypeVar
+
+    Session = TypeVar("Session")  # typing has defaults from Python 3.13 on
 
 
 class Sessions:

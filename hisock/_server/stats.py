@@ -96,6 +96,8 @@ class ServerStats:
         by name; from the hundredth name on, together as ``(others)``.
     :ivar loop_lag: seconds that the loop was late for the last of its own appointments, which it
         has every second.
+    :ivar slow: how often a function of the program held the loop for more than 100 ms, by its name;
+        from the hundredth name on, together as ``(others)``.
     :ivar ticks: by name of the function.
     """
 
@@ -114,4 +116,5 @@ class ServerStats:
     handler_errors: int = 0
     unhandled: dict[str, int] = field(default_factory=dict)
     loop_lag: float = 0.0
+    slow: dict[str, int] = field(default_factory=dict)
     ticks: dict[str, TickStats] = field(default_factory=dict)

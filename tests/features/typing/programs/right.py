@@ -114,7 +114,7 @@ async def use(ada: hisock.ClientInfo) -> None:
         assert_type(message, bytes | None)
     async with one as same, server as serving:
         assert_type(same, hisock.AsyncHiSockClient)
-        assert_type(serving, hisock.HiSockServer)
+        assert_type(serving, hisock.HiSockServer[Player])
 
     @one.on("x")
     async def handler(number: int) -> int:
@@ -141,6 +141,35 @@ assert_type(server.get_group("red"), list[hisock.ClientInfo])
 assert_type(server.get_room("lobby"), list[hisock.ClientInfo])
 assert_type(server.rooms("Ada"), set[str])
 player: Player = server.session("Ada")
+
+
+# A session is what the server was made with; without that, anything.
+
+assert_type(server, hisock.HiSockServer[Player])
+assert_type(server.session("Ada"), Player)
+assert_type(hisock.ThreadedHiSockServer(None, session=Player).session("Ada"), Player)
+assert_type(hisock.start_server(None, session=Player).session("Ada"), Player)
+assert_type(hisock.start_server(("127.0.0.1", 0)).session("Ada"), Any)
+assert_type(hisock.HiSockServer(None, session=lambda: Player(3)).session("Ada"), Player)
+
+
+def score(of: hisock.HiSockServer, name: str) -> int:
+    points: int = of.session(name)["points"]
+    return points
+
+
+def points(of: hisock.HiSockServer[Player], name: str) -> int:
+    return of.session(name).points
+
+
+assert_type(score(server, "Ada") + points(server, "Ada"), int)
+
+
+class Arena(hisock.ThreadedHiSockServer):
+    def points(self) -> int:
+        points: int = self.session("Ada").points
+        return points
+
 
 with hisock.ThreadedHiSockServer(("::1", 0)) as running, client as connected:
     assert_type(running, hisock.ThreadedHiSockServer)

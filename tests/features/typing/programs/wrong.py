@@ -29,6 +29,8 @@ server.send_all_clients("x", latest=5)  # wrong
 server.every("often")  # wrong
 hisock.Reconnect(initial="soon")  # wrong
 hisock.HiSockServer(("127.0.0.1", 5000), announce="some")  # wrong
+hisock.HiSockServer(None, session=list).session("Ada").upper()  # wrong
+hisock.HiSockServer(None, session=5)  # wrong
 hisock.HiSockServer(("127.0.0.1", 5000), no_such_option=1)  # wrong
 hisock.start_server(("127.0.0.1", 5000), max_conections=5)  # wrong
 hisock.start_server(("127.0.0.1", 5000), max_connections="five")  # wrong
