@@ -114,8 +114,8 @@ class HandlerTable:
         bound = bind(func, signature, name)
         if not isinstance(bound, Callables):
             bound = Callables(bound, bound)
-        self._note_second(name, signature, replace or (is_event and also))
         self._add(name, Registration(bound, mode, layers), is_event, also)
+        self._note_second(name, signature, replace or (is_event and also))
         self._describe(name, func, signature, threaded, override)
         for note in signature.notes:
             # The line that the decorator stands on: it called a closure, which called this.
@@ -167,10 +167,12 @@ class HandlerTable:
             self._require_loop("the middleware is async")
         layers = [*self._layers, layer]
         # All before the first is published: an error leaves everything as it was.
-        ready = {name: self._ready(name, layers) for name in self._registered}
+        ready = {
+            name: self._ready(name, handlers, layers) for name, handlers in self._registered.items()
+        }
         self._layers = layers
-        for name, handlers in ready.items():
-            self._publish(name, handlers)
+        for name, finished in ready.items():
+            self._publish(name, finished)
         self._changed()
 
     def _require_loop(self, what: str) -> None:
@@ -192,25 +194,24 @@ class HandlerTable:
     def _add(self, name: str, registration: Registration, is_event: bool, also: bool) -> None:
         if needs_loop(registration.layers):
             self._require_loop("what runs around the handler is async")
-        before = self._registered.get(name, [])
-        self._registered[name] = [*before, registration] if is_event and also else [registration]
-        try:
-            ready = self._ready(name, self._layers)
-        except TypeError:
-            self._registered[name] = before
-            raise
+        before = self._registered.get(name, []) if is_event and also else []
+        handlers = [*before, registration]
+        ready = self._ready(name, handlers, self._layers)
+        self._registered[name] = handlers
         if not is_event and name in self._binding.events:
             self._overridden.add(name)
             self.reserved.pop(name, None)
         self._publish(name, ready)
         self._changed()
 
-    def _ready(self, name: str, layers: list[Layer]) -> list[CommandHandler]:
+    def _ready(
+        self, name: str, handlers: list[Registration], layers: list[Layer]
+    ) -> list[CommandHandler]:
         """The handlers of a name, inside of what runs around them.
 
         :raises TypeError: one of them cannot run inside of that.
         """
-        return [self._finished(name, each, layers) for each in self._registered[name]]
+        return [self._finished(name, each, layers) for each in handlers]
 
     def _publish(self, name: str, ready: list[CommandHandler]) -> None:
         if not self.is_event(name):
