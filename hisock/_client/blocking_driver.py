@@ -68,7 +68,9 @@ class BlockingDriver(BlockingReader):
                 self.write(frame)
                 return
             except ConnectionLost:
-                if not self.reconnects or self.closed:
+                if self.closed:
+                    raise self.error() from None
+                if not self.reconnects:
                     raise
         self._send_offline(frame)
 

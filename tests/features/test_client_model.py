@@ -7,11 +7,10 @@ connection, says what the client's handlers must have been called with, and in w
 from __future__ import annotations
 
 import asyncio
-import json
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hisock
@@ -21,33 +20,25 @@ from hisock._runtime.memory import MemoryTransport, memory_pair
 from hisock.framing import Decoder, build_command, build_raw
 
 from .loops import run_on
+from .scripted import MODEL, STEPS, answer
 from .virtual_time import VirtualLoop
-
-HELLO = {"features": ["call", "reject"], "codec": "json", "keepalive": 20}
 
 
 class Server(asyncio.Protocol):
     """The server's end of one connection: answers hellos and questions."""
 
-    def __init__(self, transport: MemoryTransport) -> None:
+    def __init__(self, transport: MemoryTransport, told: list[int]) -> None:
         self._transport = transport
+        self._told = told
         self._decoder = Decoder()
         self.gone = False
 
     def data_received(self, data: bytes) -> None:
         for command, payload in self._decoder.feed(data):
-            if command is None:
-                self._answer(payload or b"")
-
-    def _answer(self, payload: bytes) -> None:
-        if payload.startswith(b"$CLTHELLO$"):
-            self.raw(b"$SRVHELLO$" + json.dumps(HELLO).encode())
-        elif payload.startswith(b"$GETCLT$"):
-            self.raw(b'{"traceback": "$NOEXIST$"}')
-        elif payload.startswith(b"$CALL$"):
-            number, _, command = payload[len(b"$CALL$") :].partition(b"$CMD$")
-            if command.startswith(b"answered"):
-                self.raw(b"$REPLY$" + number)
+            if command is not None:
+                self._told.append(int(payload or b""))
+            elif (said := answer(payload or b"")) is not None:
+                self.raw(said)
 
     def raw(self, payload: bytes) -> None:
         self._transport.write(build_raw(payload))
@@ -75,13 +66,14 @@ class Connector:
 
     def __init__(self) -> None:
         self.servers: list[Server] = []
+        self.told: list[int] = []
 
     def open(self, timeout: float | None) -> Any:
         raise NotImplementedError
 
     async def attach(self, protocol: asyncio.BaseProtocol) -> None:
         left, right = memory_pair()
-        server = Server(right)
+        server = Server(right, self.told)
         right.set_protocol(server)
         left.set_protocol(protocol)
         protocol.connection_made(left)
@@ -97,6 +89,10 @@ class World:
         self.unhandled: list[int] = []
         self.handled: list[int] = []
         self.received: list[int] = []
+        self.iterated: list[int] = []
+        #: What has to reach a server, and what may have been sent to one that was gone.
+        self.tells: list[int] = []
+        self.risked: list[int] = []
         self.events: list[str] = []
         self.losses = 0
         self.kicked = False
@@ -117,7 +113,7 @@ class World:
             codec="json",
             token=None,
             reconnect=hisock.Reconnect(initial=1, jitter=0),
-            offline_buffer=0,
+            offline_buffer=1 << 20,
         )
         driver = AsyncioDriver(self.connector, options)
         await driver.connect()
@@ -152,6 +148,10 @@ class World:
             server.lose() if step == "lose" else server.kick()
         elif step == "recv":
             self._start(self._recv())
+        elif step == "iterate":
+            self._start(self._iterate())
+        elif step == "tell":
+            self._tell()
         elif step in ("answered", "ignored"):
             self._start(self.client.call(step, timeout=5))
         elif step == "ask":
@@ -171,6 +171,31 @@ class World:
     async def _recv(self) -> None:
         self.received.append(await self.client.recv("unhandled", int))
 
+    async def _iterate(self) -> None:
+        async for command, message in self.client:
+            assert command == "unhandled"
+            self.iterated.append(int(message or b""))
+
+    def _tell(self) -> None:
+        """What is sent is kept until there is a connection."""
+        if not self.client.closed:
+            self._number += 1
+            at_risk = self.client.connected and self.connector.servers[-1].gone
+            (self.risked if at_risk else self.tells).append(self._number)
+            self.client.send("tell", self._number)
+
+    def check_told(self) -> None:
+        told = self.connector.told
+        assert told == sorted(set(told)), "sent twice, or in another order"
+        assert [number for number in told if number not in self.risked] == self.tells
+
+    def check_taken(self) -> None:
+        """Each frame that no handler takes goes to one of those who wait for one."""
+        assert self.received == sorted(set(self.received))
+        assert self.iterated == sorted(set(self.iterated))
+        assert not set(self.received) & set(self.iterated)
+        assert set(self.received) | set(self.iterated) <= set(self.unhandled)
+
     async def end(self) -> None:
         """Let everything come to rest, and compare."""
         await asyncio.sleep(200)
@@ -180,23 +205,24 @@ class World:
         assert len(self.connector.servers) == self.losses + 1
         assert self.client.closed is self.kicked
         assert self.client.connected is not self.kicked
+        self.check_told()
         began = asyncio.get_running_loop().time()
         await self.client.close()
         await self.client.wait_closed()
         assert asyncio.get_running_loop().time() - began < 3
         await asyncio.gather(*self.all, return_exceptions=True)
-        assert self.received == sorted(set(self.received))
-        assert set(self.received) <= set(self.unhandled)
+        self.check_taken()
 
 
-STEPS = ["plain", "ordered", "unhandled", "recv", "answered", "ignored", "ask", "cancel", "pass"]
+EVERYTHING = [*STEPS, "ordered", "iterate", "cancel", "pass", "lose", "kick"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.sampled_from([*STEPS, "wait", "lose", "kick"]), min_size=8, max_size=40))
+@settings(MODEL, max_examples=150)
+@given(st.lists(st.sampled_from([*EVERYTHING, "wait"]), min_size=8, max_size=40))
 @example(["ordered", "plain", "ordered", "plain", "kick"])
 @example(["ordered", "plain", "recv", "lose", "wait", "plain", "ordered", "unhandled", "kick"])
 @example(["recv", "unhandled", "cancel", "ask", "ordered", "answered", "lose", "wait", "recv"])
+@example(["tell", "lose", "tell", "tell", "unhandled", "iterate", "wait", "unhandled", "iterate"])
 def test_an_async_client_does_what_the_model_says(steps: list[str]) -> None:
     async def play() -> None:
         world = World()
@@ -208,8 +234,8 @@ def test_an_async_client_does_what_the_model_says(steps: list[str]) -> None:
     run_on(VirtualLoop(), play())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.sampled_from([*STEPS, "lose", "kick"]), max_size=20), st.integers(0, 20))
+@settings(MODEL, max_examples=100)
+@given(st.lists(st.sampled_from(EVERYTHING), max_size=20), st.integers(0, 20))
 def test_an_async_client_can_be_closed_at_any_moment(steps: list[str], at: int) -> None:
     async def play() -> None:
         world = World()
@@ -226,5 +252,6 @@ def test_an_async_client_can_be_closed_at_any_moment(steps: list[str], at: int) 
         for task in world.all:
             assert task.done(), "somebody still waits for a client that is closed"
         await asyncio.gather(*world.all, return_exceptions=True)
+        world.check_taken()
 
     run_on(VirtualLoop(), play())

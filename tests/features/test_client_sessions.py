@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -142,7 +144,7 @@ async def test_async_for_is_bounded_in_bytes() -> None:
         async for _ in client:
             count += 1
             if count == 1:
-                await asyncio.sleep(0.5)
+                await eventually(lambda: bool(client._driver.session.pauses))
                 assert server.stats().queued_bytes > 32 << 20, "the client has read it all"
             if count == 64:
                 break
@@ -275,6 +277,11 @@ def returns(act: Callable[[], Any]) -> Iterator[None]:
     assert not thread.is_alive()
 
 
+def takes_no_more(sock: socket.socket) -> bool:
+    """Whether the system would take nothing more that is sent."""
+    return not select.select([], [sock], [], 0)[1]
+
+
 @pytest.mark.parametrize("kind", ["plain", "threaded"])
 def test_close_returns_while_a_thread_sends_to_a_server_that_reads_nothing(
     by_hand: HandServer, kind: Kind
@@ -291,10 +298,7 @@ def test_close_returns_while_a_thread_sends_to_a_server_that_reads_nothing(
             raised.append(exc)
 
     with by_hand.accept(), returns(send):
-        link = client.client._driver.session.link
-        while not link._sending.locked():
-            time.sleep(0.001)
-        time.sleep(0.3)  # until the system takes no more
+        client.pump(lambda: takes_no_more(client.client.sock))
         with returns(client.close):
             pass
     assert [type(exc) for exc in raised] == [hisock.ClientDisconnected]

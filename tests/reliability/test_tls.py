@@ -274,3 +274,45 @@ def test_a_kick_over_tls_loses_nothing_that_was_sent_before(
     numbers = [int((frame.message or b"")[:5]) for frame in got if frame.command == "number"]
     assert numbers == list(range(1, count))
     assert got[-1].reserved == "DISCONN"
+
+
+@pytest.mark.parametrize("sending", [False, True])
+def test_a_client_closes_while_its_server_takes_nothing_over_tls(
+    authority: Authority, sending: bool
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.server)
+    with listening() as listener, contextlib.ExitStack() as stack:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def accept() -> None:
+            stack.enter_context(context.wrap_socket(listener.accept()[0], server_side=True))
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        client = hisock.connect(listener.getsockname(), ssl=authority.ca)
+        accepting.join(PATIENCE)
+
+        def send() -> None:
+            with contextlib.suppress(hisock.ClientDisconnected):
+                while True:
+                    client.send("big", bytes(MIB))
+
+        fill(client)
+        threads = [threading.Thread(target=act, daemon=True) for act in (client.close,)]
+        if sending:
+            threads.insert(0, threading.Thread(target=send, daemon=True))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def fill(client: hisock.HiSockClient) -> None:
+    """Send until the system takes no more."""
+    client.sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            client._driver.session.link.socket.sendall(bytes(1000))
+    client.sock.setblocking(True)
