@@ -29,7 +29,8 @@ class WebSocket:
         their own number of connections is not limited by ``max_connections_per_ip``.
     :param max_frame: bytes that one WebSocket message may have, 1,024 at the least; a longer one
         ends its connection. Clients cut their stream into messages of 65,536 bytes or less.
-    :param health: the path whose request is answered by 200; ``None`` for none.
+    :param health: the path whose request is answered by 200, and by 503 while the server closes,
+        which keeps its address until it has closed; ``None`` for none.
     :param engine: ``"picows"``, ``"websockets"``, or ``"auto"`` for the first of them that is
         installed; Unix sockets are served by websockets.
     :raises ValueError: one of them is not what it has to be.

@@ -17,6 +17,7 @@ from hisock._core.reporting import LogLimit
 from hisock._runtime import sockets
 from hisock._runtime.sockets import ListeningSocket
 from hisock._server.connection import Connection
+from hisock._server.turnaway import Turnaway
 
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
@@ -60,7 +61,11 @@ class Acceptor:
         self._accept()
 
     async def close(self) -> None:
-        """Accept no more, and free the address; handshakes that are under way are broken off."""
+        """Accept no more clients, and free the address; handshakes under way are broken off.
+
+        Where load balancers may ask for the server's health, the address is kept for telling them
+        that it is closing, until it has closed.
+        """
         self._rest()
         # Each hand-over begins, so that it closes its socket when it is cancelled.
         await asyncio.sleep(0)
@@ -70,7 +75,15 @@ class Acceptor:
                 task.cancel()
         if self._arriving:
             await asyncio.wait(list(self._arriving))
-        self._listening.close()
+        if not self._turn_away():
+            self._listening.close()
+
+    def _turn_away(self) -> bool:
+        """Have those who come from now on be told that the server is closing."""
+        options = self._hub.options.websocket
+        if options is None or options.health is None:
+            return False
+        return self._hub.closing.turn_away(Turnaway(self._hub, self._listening, self._tls))
 
     def _accept(self) -> None:
         """From now on, accept whoever comes."""

@@ -10,12 +10,13 @@ from hisock._core.http import WebSocket
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
+    from hisock._server.turnaway import Asking
 
 
 class Greeter(Protocol):
     """Makes the protocols of connections that have been accepted just now."""
 
-    def greet(self, endpoint: Connection, /) -> asyncio.BaseProtocol:
+    def greet(self, endpoint: Connection | Asking, /) -> asyncio.BaseProtocol:
         """The protocol that hands the connection over once it knows what begins."""
 
 

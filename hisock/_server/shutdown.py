@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hisock._server.connection import LINGER_SECONDS, Connection
+from hisock._server.turnaway import Turnaway
 from hisock.exceptions import ClientDisconnected
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Shutdown:
         # Whether handlers have no time to end by themselves.
         self._at_once = False
         self._changed = asyncio.Event()
+        self._turnaways: list[Turnaway] = []
 
     def ask(self, timeout: float | None) -> None:
         """Close, or, if that is under way, be done sooner. From any thread.
@@ -71,6 +73,13 @@ class Shutdown:
     def _look_soon(self) -> None:
         self._hub.thread.post(self.look)
 
+    def turn_away(self, turnaway: Turnaway) -> bool:
+        """Let it answer until the end; returns whether it can."""
+        began = turnaway.start()
+        if began:
+            self._turnaways.append(turnaway)
+        return began
+
     async def run(self) -> None:
         """Close, when nobody new is accepted any more."""
         hub = self._hub
@@ -87,6 +96,8 @@ class Shutdown:
         finally:
             # Some are left when the time is over, and all when this is cancelled.
             hub.tasks.cancel_all()
+            for turnaway in self._turnaways:
+                turnaway.close()
             for connection in list(hub.connections):
                 connection.abort()
         # The transports close on the next iteration of the loop.
