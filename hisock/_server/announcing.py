@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hisock._core import protocol
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Announcements that a client which has caught up is given in one go.
 _PORTION = 256
+#: And the part of its ``send_buffer`` that they may take: they alone never fill it.
+_SHARE = 4
 
 
 class Announcements:
@@ -29,6 +33,9 @@ class Announcements:
         #: For each client that is behind, frames by the place in the order of joining of the
         #: client that they are about.
         self._behind: dict[Connection, dict[int, bytes]] = {}
+        self._most_bytes = hub.options.send_buffer // _SHARE
+        #: Bytes announced since it was last seen which clients take them.
+        self._unwritten = 0
 
     def tell(self, event: bytes, connection: Connection) -> None:
         """Announce that a client joined or left.
@@ -50,6 +57,18 @@ class Announcements:
                 del members[peer.outbox]
                 self._tell_later(peer, event, connection.joined, frame)
         fan_out(members, frame)
+        self._unwritten += len(frame)
+        if self._unwritten > self._most_bytes:
+            self._write_now(members.values())
+
+    def _write_now(self, peers: Iterable[Connection]) -> None:
+        """Write what was announced, so that it is seen which clients are behind from now on.
+
+        Hundreds may join in one iteration of the loop, at the end of which it would be too late.
+        """
+        self._unwritten = 0
+        for peer in list(peers):
+            peer.writer.flush()
 
     def _tell_later(self, peer: Connection, event: bytes, number: int, frame: bytes) -> None:
         waiting = self._behind[peer]
@@ -66,8 +85,14 @@ class Announcements:
         waiting = self._behind.get(connection)
         if waiting is None or connection.ended or connection.writer.paused:
             return
-        for number in list(waiting)[:_PORTION]:
-            connection.outbox.write(waiting.pop(number))
+        room = self._most_bytes
+        for number in list(islice(waiting, _PORTION)):
+            frame = waiting.pop(number)
+            connection.outbox.write(frame)
+            room -= len(frame)
+            if room <= 0:
+                break
+        connection.writer.flush()
         if waiting:
             self._hub.loop.call_soon(self.catch_up, connection)
         else:

@@ -119,6 +119,23 @@ def test_a_client_that_has_much_to_hear_hears_all_of_it(loop: Loop) -> None:
         assert len(server) == 301
 
 
+def test_strangers_with_long_names_who_stay_do_not_fill_the_backlog_of_others(loop: Loop) -> None:
+    long = "\U0001f600" * 1000
+    with serving(loop, send_buffer=256 * 1024) as server, contextlib.ExitStack() as stack:
+        server.start()
+        good = stack.enter_context(Peer.joined(server.addr, "good"))
+        # One large message may pass the bound; from now on the client is behind.
+        server.send_client("good", "map", b"m" * 16_000_000)
+        for _ in range(300):
+            stranger = stack.enter_context(Peer(server.addr))
+            stranger.hello(long, long)
+        stranger.ask("ping", answer="pong")
+        for _ in range(300):
+            joined = good.wait_for(lambda f: f.reserved == "CLTCONN")
+            assert joined.json["name"] == long
+        good.ask("ping", answer="pong")
+
+
 def test_one_address_connects_only_so_often(loop: Loop) -> None:
     with serving(loop, connection_rate=(0.001, 3)) as server:
         server.start()
