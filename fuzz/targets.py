@@ -22,7 +22,7 @@ import msgspec
 
 import hisock
 from fuzz import twins
-from hisock._core import call_frames, protocol
+from hisock._core import call_frames, client_answers, protocol
 from hisock._core.binding import cast_message
 from hisock._core.codec import CODECS
 from hisock.exceptions import FramingError, InvalidTypeCast, ProtocolError
@@ -84,7 +84,7 @@ def hello(data: bytes) -> None:
     _parse(protocol.parse_hello, protocol.HELLO + data)
     _parse(protocol.split_reserved, data)
     _parse(protocol.parse_server_hello, data)
-    _parse(protocol.parse_client_answer, data)
+    _parse(client_answers.parse_client_answer, data)
     client = _parse(protocol.parse_client, data)
     if client is not None:
         again = protocol.encode_client(client.ip, client.name, client.group)

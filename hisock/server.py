@@ -97,6 +97,9 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         ``error_handler``, and a call of it is answered with the command that may have been meant.
     :param websocket: take browsers too, over WebSockets on the same port: ``True``, or a
         :class:`WebSocket` that says how.
+    :param restart_after: seconds after which a server that is closed, or stopped by a signal, is
+        to be back, a day at most: clients with ``reconnect`` come back between then and as long
+        again. ``None`` ends them for good, as :meth:`close` with ``final`` does.
     :raises OSError: the address is in use, or is not one of this machine.
     :raises ValueError: an option is not what it has to be.
     :raises ImportError: ``websocket`` or ``loop`` needs a package that is not installed.
@@ -134,6 +137,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         error_handler: ErrorHandler | None = None,
         strict: bool = False,
         websocket: WebSocket | bool | None = None,
+        restart_after: float | None = 1.0,
     ) -> None:
         options = ServerOptions(
             header_len=header_len,
@@ -159,6 +163,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
             tls=server_context(ssl),
             session=session,
             websocket=websocket_option(websocket),
+            restart_after=restart_after,
         )
         self.header_len = header_len
         self._codec = find_codec(codec)
@@ -245,8 +250,10 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         self.close()
         await self._life.leave()
 
-    def close(self, *, timeout: float | None = None) -> None:
+    def close(self, *, timeout: float | None = None, final: bool = False) -> None:
         """Say goodbye to all clients, free the port and end :meth:`start`.
+
+        Clients with ``reconnect`` come back after the seconds of ``restart_after``.
 
         From the beginning of it nobody new is let in, and no handler or tick begins, but for
         ``leave``. With a ``timeout``, handlers that run may end: async and threaded ones, those
@@ -262,11 +269,12 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         :param timeout: seconds that all this may take together, clients that read slowly included.
             The default, ``None``, gives handlers no time (async ones are cancelled at once, those
             in threads have a second), and clients two seconds to take what waits for them.
+        :param final: the server does not come back: all clients are disconnected for good.
         :raises ValueError: the timeout is less than 0.
         """
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout is 0 seconds or more, not {timeout!r}")
-        self._life.close(timeout)
+        self._life.close(timeout, final)
 
     def __enter__(self: S) -> S:
         return self
@@ -332,13 +340,13 @@ class ThreadedHiSockServer(HiSockServer[Session]):
             self._thread.join()
             raise failure[0]
 
-    def close(self, *, timeout: float | None = None) -> None:
+    def close(self, *, timeout: float | None = None, final: bool = False) -> None:
         """Close the server and wait for its thread to end, unless this is that thread.
 
-        :param timeout: see :meth:`HiSockServer.close`.
+        :param timeout: see :meth:`HiSockServer.close`, for ``final`` too.
         :raises ValueError: it is less than 0.
         """
-        super().close(timeout=timeout)
+        super().close(timeout=timeout, final=final)
         thread = self._thread
         ours = thread is threading.current_thread() or self._life.in_handler_thread()
         if thread is not None and not ours:

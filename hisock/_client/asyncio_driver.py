@@ -12,9 +12,10 @@ from hisock._client.asyncio_link import LINGER_SECONDS, AsyncioSession
 from hisock._client.asyncio_reader import AsyncioReader
 from hisock._client.base import client_text, leaving, offline_error
 from hisock._client.connector import Connector
+from hisock._client.endings import End
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
-from hisock._client.session import End
+from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames, protocol
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
@@ -101,7 +102,7 @@ class AsyncioDriver(AsyncioReader):
         session.batch.clear()
         if session is not self.session or self.closed:
             return
-        if session.how is not End.LOST or not self.reconnects or not self._made:
+        if not self.returns_after(session) or not self._made:
             self._end(session.reason, session.how or End.LOST)
             return
         session.abort()
@@ -112,8 +113,7 @@ class AsyncioDriver(AsyncioReader):
     # -- coming back
 
     async def _come_back(self, lost: Exception) -> None:
-        assert self._reconnect is not None
-        for delay in self._reconnect.delays():
+        for delay in self.waits(lost):
             await asyncio.sleep(delay)
             if await self._attempt():
                 return
@@ -161,28 +161,48 @@ class AsyncioDriver(AsyncioReader):
             session.forget_greeting(waiter)
 
     async def _use(self, session: AsyncioSession) -> None:
-        """Go on with a new connection, after what was sent meanwhile.
+        """Go on with a new connection.
 
         :raises ConnectionLost: it has ended again.
         """
-        while True:
-            with self._changing:
-                if session.ended:
-                    raise session.error()
-                frame = self._offline.first
-                if frame is None:
-                    self.session = session
-                    break
-            await session.hand_over(frame)
-            self._offline.drop_first()
+        with self._changing:
+            if session.ended:
+                raise session.error()
+            session.returning = self._offline.first is not None
+            self.session = session
         self.adopt(session)
         self._line.append(session)
         session.pauses.set("unread", self._unread is not None and self._unread.full)
-        self.events.fire("reconnect")
+        handled = asyncio.Event()
+        fire_reconnect(self.events, session, lambda: self._loop.call_soon_threadsafe(handled.set))
         frames = session.inbox.take_all()
         self._go_on()
         if frames:
             self._take(session, frames)
+        if session.returning:
+            self._tasks.add(self._loop.create_task(self._send_kept(session, handled)))
+
+    async def _send_kept(self, session: AsyncioSession, handled: asyncio.Event) -> None:
+        """Send what was kept, once the handler of ``reconnect`` has ended."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(handled.wait(), HANDLER_SECONDS)
+        try:
+            session.flush()
+            while (frame := self._next_kept(session)) is not None:
+                await session.hand_over(frame)
+                self._offline.drop_first()
+        except (OSError, HiSockError) as exc:
+            logger.debug("the rest of what was kept goes to the next connection: %s", exc)
+        finally:
+            session.settled.set()
+
+    def _next_kept(self, session: AsyncioSession) -> bytes | None:
+        with self._changing:
+            if session.ended:
+                raise session.error()
+            frame = self._offline.first
+            session.returning = frame is not None
+            return frame
 
     # -- sending
 
@@ -200,7 +220,7 @@ class AsyncioDriver(AsyncioReader):
             raise self.error()
         self.waiting.asked(current_asker())
         session = self.session
-        if session.ended or not session.outbox.send(command, message):
+        if session.ended or session.returning or not session.outbox.send(command, message):
             self._send_offline(build_command(command, message, self.options.header_len))
 
     def _send_offline(self, frame: bytes) -> None:
@@ -208,7 +228,7 @@ class AsyncioDriver(AsyncioReader):
             if self.closed:
                 raise self.error()
             session = self.session
-            if session.ended:
+            if session.ended or holds_back(session):
                 if not self._offline.add(frame):
                     raise offline_error()
                 return
@@ -235,6 +255,9 @@ class AsyncioDriver(AsyncioReader):
     async def _call(self, command: str, message: bytes | None, timeout: float | None) -> Any:
         began = self._loop.time()
         session = await self._greeted(timeout)
+        if holds_back(session):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(session.settled.wait(), timeout)
         self.require_calls(session, command)
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         number = session.calls.add(waiter)

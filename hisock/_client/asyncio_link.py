@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
-from hisock._client.session import End, Owner, Session, State, goodbye_in
+from hisock._client.endings import End, goodbye_in
+from hisock._client.session import Owner, Session, State
 from hisock._client.vigil import Verdict, Vigil
 from hisock._core import protocol
 from hisock._core.account import Account, Total
@@ -23,6 +24,8 @@ from hisock.framing import Decoder, Outbox
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
 LINGER_SECONDS = 1.0
+#: What no handler waits for: what the protocol says, and what the client is called.
+_URGENT = (*protocol.URGENT, *protocol.CHANGES)
 
 
 class AsyncioOwner(Owner, Protocol):
@@ -36,6 +39,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     """One connection on a loop.
 
     :ivar gone: set when the transport has closed.
+    :ivar settled: set when what was kept has been sent on it, or that has failed.
     :ivar writable: set while the transport is not behind.
     """
 
@@ -53,6 +57,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self.gone = asyncio.Event()
+        self.settled = asyncio.Event()
         self._made = False
         self._dirty: list[Any] = []
         self.outbox = Outbox(self._dirty, self, self._schedule_flush, options.header_len)
@@ -149,7 +154,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         if goodbye is not None:
             self.end(*goodbye)
             return True
-        if payload.startswith(protocol.URGENT):
+        if payload.startswith(_URGENT):
             self.take_raw(payload)
             return True
         return self.take_client_answer(payload)

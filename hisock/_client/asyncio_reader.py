@@ -13,8 +13,8 @@ from typing import Any
 from hisock._client.asyncio_link import AsyncioSession
 from hisock._client.base import ClientBase
 from hisock._client.connector import Connector
+from hisock._client.endings import End
 from hisock._client.options import ClientOptions
-from hisock._client.session import End
 from hisock._client.unread import Unread
 from hisock._core.binding import cast_message
 from hisock._core.jobs import Job, RawFrame

@@ -6,18 +6,21 @@ driver adds how bytes come and go, and how one waits.
 
 from __future__ import annotations
 
+import contextvars
 import logging
+import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from hisock._client.connector import Connector
+from hisock._client.endings import PASSING, End, ServerStops
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
-from hisock._client.session import End, Session, client_info, fresh
-from hisock._core import protocol
+from hisock._client.session import Session, client_info, fresh
+from hisock._core import client_answers, protocol
 from hisock._core.addresses import format_addr
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo, NoReference
@@ -134,7 +137,8 @@ class ClientBase:
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
-        self.workers.submit(job.run, func)
+        # With the context, by which what a handler of "reconnect" sends is known.
+        self.workers.submit(contextvars.copy_context().run, job.run, func)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop; a driver without one registers no such handler."""
@@ -172,6 +176,15 @@ class ClientBase:
         self._accepted = session.identity
         self._server_greets = bool(session.features)
 
+    def called(self, frame: bytes, text: str | None) -> None:
+        """The server said what the client is called; a change that it refused is undone."""
+        name, group = self._accepted
+        if frame == protocol.CHANGE_NAME:
+            self.name = name = text
+        else:
+            self.group = group = text
+        self._accepted = name, group
+
     def adopt(self, session: Session) -> None:
         """Be called what the server let the client back in as."""
         if session.identity != self.identity:
@@ -182,8 +195,8 @@ class ClientBase:
     def identities(self) -> list[tuple[str | None, str | None]]:
         """What to say hello with when coming back, in order, until the server lets one in.
 
-        Servers do not tell a client that they refused to rename it. If they refuse the new name
-        in a hello too, the client comes back by the one that they knew.
+        Not all servers tell a client that they refused to rename it. If one refuses the new name
+        in a hello too, the client comes back by the one that the server knew.
         """
         return list(dict.fromkeys([self.identity, self._accepted]))
 
@@ -203,11 +216,11 @@ class ClientBase:
         :raises ClientNotFound: there is none.
         :raises ServerException: the server answered with another error.
         """
-        answer = protocol.parse_client_answer(payload)
+        answer = client_answers.parse_client_answer(payload)
         assert answer is not None, "only an answer is delivered to those who asked"
         if answer.client is not None:
             return client_info(answer.client)
-        if answer.traceback == protocol.NO_SUCH_CLIENT:
+        if answer.traceback == client_answers.NO_SUCH_CLIENT:
             raise ClientNotFound(f"no client with the name or address {who!r} is connected")
         raise ServerException(f"the server cannot tell who {who!r} is: {answer.traceback}")
 
@@ -256,6 +269,18 @@ class ClientBase:
         self.waiting = self.events.waiting = Waiting(threading.Lock(), time.monotonic)
         self.waiting.close(reason)
         self.session.forget(reason)
+
+    def returns_after(self, session: Session) -> bool:
+        """Whether the client comes back after a connection that has ended."""
+        return self._reconnect is not None and session.how in PASSING
+
+    def waits(self, lost: Exception) -> Iterator[float]:
+        """Seconds to wait before each attempt to come back."""
+        assert self._reconnect is not None
+        if isinstance(lost, ServerStops):
+            # Not before the server is back, and not all clients at once.
+            yield lost.seconds * (1 + random.random())
+        yield from self._reconnect.delays()
 
     def gave_up(self, lost: Exception) -> ConnectionLost:
         assert self._reconnect is not None

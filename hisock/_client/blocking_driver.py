@@ -6,14 +6,16 @@ import contextlib
 import logging
 import threading
 import time
+from functools import partial
 
 from hisock._client.base import client_text, leaving, offline_error
 from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession
 from hisock._client.blocking_reader import BlockingReader
 from hisock._client.connector import Connector
+from hisock._client.endings import PASSING, End, goodbye_in
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
-from hisock._client.session import End, goodbye_in
+from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
@@ -43,6 +45,8 @@ class BlockingDriver(BlockingReader):
         super().__init__(connector, options)
         #: The connection that the client is about to come back with.
         self._attempting: BlockingSession | None = None
+        #: Held while what was kept is sent, by one connection after the other.
+        self._sending_kept = threading.Lock()
         if options.wants_answer:
             try:
                 self._greeted(options.timeout)
@@ -63,7 +67,7 @@ class BlockingDriver(BlockingReader):
         """
         self.waiting.asked(threading.current_thread())
         session = self.session
-        if not session.broken:
+        if not session.broken and not session.returning:
             try:
                 self.write(frame)
                 return
@@ -75,11 +79,13 @@ class BlockingDriver(BlockingReader):
         self._send_offline(frame)
 
     def _send_offline(self, frame: bytes) -> None:
+        if self.session.returning:
+            self._fire_news_unread()
         with self._changing:
             session = self.session
             if self.closed:
                 raise self.error()
-            if session.broken:
+            if session.broken or holds_back(session):
                 if not self._offline.add(frame):
                     raise offline_error()
                 return
@@ -122,6 +128,9 @@ class BlockingDriver(BlockingReader):
     def _call(self, command: str, message: bytes | None, timeout: float | None) -> bytes | None:
         began = time.monotonic()
         session = self._greeted(timeout)
+        if holds_back(session):
+            self._fire_news_unread()
+            session.settled.wait(timeout)
         self.require_calls(session, command)
         waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
         number = session.calls.add(waiter)
@@ -189,15 +198,16 @@ class BlockingDriver(BlockingReader):
         """A connection has ended; noticed by the thread that reads, or that closes the client."""
         if session is not self.session or self.closed:
             return
-        if session.how is not End.LOST or not self.reconnects:
+        if not self.returns_after(session):
             self._end(session.reason, session.how or End.LOST)
             if session.how is End.KICKED:
                 self.events.fire("force_disconnect")
             return
         logger.warning("%s; reconnecting", one_line(session.reason))
         # In this order: a thread that sees no connection fires the news before it waits.
-        self._news.append(("disconnect", str(session.reason)))
+        self._news.append(partial(self.events.fire, "disconnect", str(session.reason)))
         self._back_or_closed.clear()
+        session.handled.set()
         session.link.close()
         name = "hisock-reconnect"
         threading.Thread(
@@ -207,12 +217,12 @@ class BlockingDriver(BlockingReader):
     # -- coming back
 
     def _come_back(self, lost: Exception) -> None:
-        assert self._reconnect is not None
-        for delay in self._reconnect.delays():
+        for delay in self.waits(lost):
             # Set early only by close().
             if self._back_or_closed.wait(delay):
                 return
             if self._attempt():
+                self._send_kept(self.session)
                 return
         self._end(self.gave_up(lost))
 
@@ -230,11 +240,12 @@ class BlockingDriver(BlockingReader):
             try:
                 self._take_first_frames(session)
                 if not session.ended:
-                    return self._use(session)
-                if session.how is End.LOST:
+                    self._use(session)
+                    return True
+                if session.how in PASSING:
                     return False
                 if session.how is End.KICKED:
-                    self._news.append(("force_disconnect",))
+                    self._news.append(partial(self.events.fire, "force_disconnect"))
                 rejected = session.reason
             except ConnectionError as exc:
                 logger.debug("could not reconnect: %s", exc)
@@ -268,31 +279,47 @@ class BlockingDriver(BlockingReader):
                     session.end(*said)
                 return
 
-    def _use(self, session: BlockingSession) -> bool:
-        """Go on with a new connection, after what was sent meanwhile.
+    def _use(self, session: BlockingSession) -> None:
+        """Go on with a new connection."""
+        with self._changing:
+            if self.closed:
+                return
+            self.adopt(session)
+            session.returning = self._offline.first is not None
+            self.session = session
+            if "reconnect" in self.events.handlers.reserved:
+                fire = partial(fire_reconnect, self.events, session, session.handled.set)
+                self._news.append(fire)
+            else:
+                session.handled.set()
+            self._back_or_closed.set()
 
-        :raises ConnectionLost: it has ended again.
-        """
-        while True:
-            with self._changing:
-                if self.closed:
-                    return True
-                frame = self._offline.first
-                if frame is None:
-                    self._become_current(session)
-                    return True
-            session.link.send(frame)
-            self._offline.drop_first()
+    def _send_kept(self, session: BlockingSession) -> None:
+        """Send what was kept, once the handler of ``reconnect`` has ended."""
+        if not session.returning:
+            return
+        session.handled.wait(HANDLER_SECONDS)
+        try:
+            with self._sending_kept:
+                while (frame := self._next_kept(session)) is not None:
+                    session.write(frame)
+                    self._offline.drop_first()
+        except (OSError, HiSockError) as exc:
+            logger.debug("the rest of what was kept goes to the next connection: %s", exc)
+        finally:
+            session.settled.set()
 
-    def _become_current(self, session: BlockingSession) -> None:
-        self.adopt(session)
-        self.session = session
-        self._news.append(("reconnect",))
-        self._back_or_closed.set()
+    def _next_kept(self, session: BlockingSession) -> bytes | None:
+        with self._changing:
+            if session.ended:
+                raise session.error()
+            frame = self._offline.first
+            session.returning = frame is not None
+            return frame
 
     def _fire_news(self) -> None:
         while self._news:
-            self.events.fire(*self._news.popleft())
+            self._news.popleft()()
 
     def _fire_news_unread(self) -> None:
         """Fire what no reader will: while there is no connection, nobody reads."""
@@ -313,6 +340,7 @@ class BlockingDriver(BlockingReader):
             self.note_end(reason, how)
             session, attempt = self.session, self._attempting
         session.end(how, reason)
+        session.handled.set()
         session.batch.clear()
         if attempt is not None:
             attempt.link.abort()
@@ -344,6 +372,6 @@ class BlockingDriver(BlockingReader):
         if self._attempting is not None:
             self._attempting.forget(self.ended_by)
         self._turn = threading.Condition()
-        self._changing = threading.Lock()
+        self._changing, self._sending_kept = threading.Lock(), threading.Lock()
         self._reader = None
         self._was_told = True

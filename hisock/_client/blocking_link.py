@@ -211,6 +211,10 @@ class BlockingSession(Session):
         super().__init__(owner, identity)
         self.link = link
         self.pending: Iterator[RawFrame] = iter(())
+        #: Set when the handler of ``reconnect`` has ended, or the session.
+        self.handled = threading.Event()
+        #: Set when what was kept has been sent on it, or that has failed.
+        self.settled = threading.Event()
         self._vigil: Vigil | None = None
 
     def write(self, frame: bytes) -> None:

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from hisock._client.base import ClientBase
 from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession, Link
 from hisock._client.connector import Connector
+from hisock._client.endings import End
 from hisock._client.options import ClientOptions
-from hisock._client.session import End, State
+from hisock._client.session import State
 from hisock._core.error_handlers import ErrorContext, ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
 from hisock._runtime.waiters import ThreadWaiter
@@ -45,7 +46,7 @@ class BlockingReader(ClientBase):
         self._changing = threading.Lock()
         self._back_or_closed = threading.Event()
         #: Events that the thread which reads has yet to fire.
-        self._news: deque[tuple[str, ...]] = deque()
+        self._news: deque[Callable[[], None]] = deque()
         self._attempting: BlockingSession | None = None
         self._was_told = False
         self._closed_here = False

@@ -5,7 +5,7 @@ questions that wait for answers, the frames that have come and wait for a handle
 the connection and discarded whole with it, so nothing of an old connection reaches the next one.
 
     connecting -> greeting -> online -> ended
-        (lost | kicked | rejected | left | closed)
+        (lost | sent away | kicked | rejected | left | closed)
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import enum
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
+from hisock._client.endings import End, read_goodbye
 from hisock._client.options import ClientOptions
-from hisock._core import call_frames, protocol
+from hisock._core import call_frames, client_answers, protocol
 from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
@@ -46,21 +47,6 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
-class End(enum.Enum):
-    """How a connection ended."""
-
-    #: Without a goodbye.
-    LOST = "lost"
-    #: The server disconnected the client.
-    KICKED = "kicked"
-    #: The server did not let the client in.
-    REJECTED = "rejected"
-    #: The client said goodbye.
-    LEFT = "left"
-    #: The client closed it without a word.
-    CLOSED = "closed"
-
-
 class Owner(Protocol):
     """The client that a session belongs to."""
 
@@ -73,6 +59,9 @@ class Owner(Protocol):
     def session_ended(self, session: Any) -> None:
         """A session has ended, for whichever reason; called once for each."""
 
+    def called(self, frame: bytes, text: str | None) -> None:
+        """The server said what the client's name is, or its group, as ``frame`` says."""
+
 
 class Session:
     """One connection.
@@ -81,6 +70,7 @@ class Session:
     :ivar state: changed by :meth:`take_greeting` and :meth:`end` only.
     :ivar how: how it ended, and ``reason`` the exception that says why.
     :ivar features: what the server knows beyond 2.0.2; ``None`` until its first frame.
+    :ivar returning: whether what was kept without a connection has yet to be sent on this one.
     """
 
     #: Only servers tell clients apart; see :class:`hisock._core.jobs.Peer`.
@@ -90,6 +80,7 @@ class Session:
         self.owner = owner
         self.identity = identity
         self.busy = 0
+        self.returning = False
         self.state = State.CONNECTING
         self.how: End | None = None
         self.reason: Exception = ClientDisconnected("the client is closed; make a new one")
@@ -135,6 +126,8 @@ class Session:
 
         :returns: whether this ended it; the first end counts.
         """
+        if how is End.SENT_AWAY and self.owner.options.reconnect is None:
+            how, reason = End.KICKED, ClientDisconnected("the server was closed")
         with self._changing:
             if self.state is State.ENDED:
                 return False
@@ -158,7 +151,7 @@ class Session:
         """
         try:
             name, data = _reserved(frames[0])
-            if name in (protocol.REJECT, protocol.DISCONNECT):
+            if read_goodbye(name, data) is not None:
                 return frames
             if name == protocol.SERVER_HELLO:
                 self._take_hello(protocol.parse_server_hello(data))
@@ -289,7 +282,7 @@ class Session:
 
     def take_client_answer(self, payload: bytes) -> bool:
         """Give the answer to a ``$GETCLT$`` to the one who asked first, if it is one."""
-        if not self._asked_for_clients or protocol.parse_client_answer(payload) is None:
+        if not self._asked_for_clients or client_answers.parse_client_answer(payload) is None:
             return False
         with self._changing:
             waiter = self._asked_for_clients.popleft() if self._asked_for_clients else None
@@ -301,8 +294,6 @@ class Session:
         fire = self.owner.events.fire
         if name == protocol.KEEPALIVE:
             self.write_quietly(protocol.KEEPALIVE_ACK)
-        elif name == protocol.DISCONNECT:
-            self.end(End.KICKED, kicked())
         elif name == protocol.CLIENT_JOINED:
             fire("client_connect", client_info(protocol.parse_client(data)))
         elif name == protocol.CLIENT_LEFT:
@@ -314,8 +305,10 @@ class Session:
                 logger.debug("a reply came that nobody waits for")
         elif name == protocol.CANCEL:
             self.answering.cancel(call_frames.parse_cancel(data))
-        elif name == protocol.REJECT:
-            self.end(End.REJECTED, rejected(data))
+        elif name in protocol.CHANGES:
+            self.owner.called(name, protocol.parse_text(name, data) or None)
+        elif (goodbye := read_goodbye(name, data)) is not None:
+            self.end(*goodbye)
         else:
             raise protocol.unexpected(name, "client")
 
@@ -363,25 +356,6 @@ def _reserved(frame: RawFrame) -> tuple[bytes, bytes]:
     """The name and the data of a reserved frame; no name for any other."""
     command, payload = frame
     return (command is None and protocol.split_reserved(payload or b"")) or (b"", b"")
-
-
-def goodbye_in(frames: Iterable[RawFrame]) -> tuple[End, Exception] | None:
-    """How the server ended the connection, if it said so in one of these frames."""
-    for command, payload in frames:
-        if command is None and payload is not None:
-            if payload == protocol.DISCONNECT:
-                return End.KICKED, kicked()
-            if payload.startswith(protocol.REJECT):
-                return End.REJECTED, rejected(payload[len(protocol.REJECT) :])
-    return None
-
-
-def kicked() -> ClientDisconnected:
-    return ClientDisconnected("the server disconnected the client")
-
-
-def rejected(data: bytes) -> ConnectionRejected:
-    return ConnectionRejected(data.decode("utf-8", "replace"))
 
 
 def client_info(client: protocol.WireClient) -> ClientInfo:

@@ -12,7 +12,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
-from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, RawFrame, Runner, as_error
 from hisock._core.waiting import Waiting
 
 logger = logging.getLogger("hisock.client")
@@ -49,6 +49,17 @@ class ClientEvents(EventTable):
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event with ``args``."""
         self._fire(event, None, args)
+
+    def fire_and_tell(self, event: str, done: Done) -> None:
+        """The same without arguments, and tell ``done`` of the end of each handler."""
+        self._fire(event, None, (), done)
+
+    def count(self, event: str) -> int:
+        """How many handlers a reserved event has."""
+        handler, count = self.handlers.reserved.get(event), 0
+        while handler is not None:
+            handler, count = handler.also, count + 1
+        return count
 
     def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
         """Deliver a batch of frames of the server, in order."""

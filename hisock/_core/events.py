@@ -278,12 +278,21 @@ class EventTable:
         except BaseException as exc:
             self.runner.report(as_error(exc), command, None)
 
-    def _fire(self, event: str, origin: Origin | None, args: tuple[Any, ...]) -> None:
-        """Call the handler of a reserved event, if there is one; its errors are reported."""
+    def _fire(
+        self,
+        event: str,
+        origin: Origin | None,
+        args: tuple[Any, ...],
+        done: Done | None = None,
+    ) -> None:
+        """Call the handlers of a reserved event, if there are any; their errors are reported.
+
+        :param done: told of the end of each of them.
+        """
         handler = self.handlers.reserved.get(event)
         if handler is None or (self._ending and event != "leave"):
             return
-        job = Job(self.runner, event, origin, None if origin is None else origin.info)
+        job = Job(self.runner, event, origin, None if origin is None else origin.info, done)
         while handler is not None:
             call = partial(handler.func, *args)
             if handler.mode is Mode.DIRECT:

@@ -6,7 +6,6 @@ header; the frames built here are whole.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -32,9 +31,12 @@ REJECT: Final = b"$REJECT$"
 CALL: Final = b"$CALL$"
 REPLY: Final = b"$REPLY$"
 CANCEL: Final = b"$CANCEL$"
+GOAWAY: Final = b"$GOAWAY$"
+SEND: Final = b"$SEND$"
+ACKNOWLEDGE: Final = b"$ACK$"
 
 #: What no handler of the program sees, and the other side waits for.
-URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY, CANCEL)
+URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY, CANCEL, ACKNOWLEDGE)
 #: What changes who a client is.
 CHANGES: Final = (CHANGE_NAME, CHANGE_GROUP)
 
@@ -55,12 +57,11 @@ _RESERVED: Final = {
     CALL: True,
     REPLY: True,
     CANCEL: True,
+    GOAWAY: True,
+    SEND: True,
+    ACKNOWLEDGE: True,
 }
 _LONGEST: Final = max(map(len, _RESERVED))
-
-#: What ``$GETCLT$`` is answered with when nobody has that name or address.
-NO_SUCH_CLIENT: Final = "$NOEXIST$"
-
 
 #: Names and groups are announced to everybody: a long one, sent once, would be multiplied.
 MAX_NAME_LENGTH: Final = 1024
@@ -202,11 +203,11 @@ def encode_name(name: str | None) -> bytes:
     return (name or "").encode()
 
 
-#: What this version knows: calls, being told why it is not let in, errors with code and data, and
-#: that nobody waits for a reply any more.
-FEATURES: Final = ["call", "reject", "errors", "cancel"]
-#: What a client may know beyond that: ``names``, being told what it is called after each change.
-ALL_FEATURES: Final = frozenset({*FEATURES, "names"})
+#: What this version knows: calls, being told why it is not let in, errors with code and data, that
+#: nobody waits for a reply any more, what a client is called after each change, that a server which
+#: stops is to be back soon.
+FEATURES: Final = ["call", "reject", "errors", "cancel", "names", "goaway"]
+ALL_FEATURES: Final = frozenset(FEATURES)
 #: One object for each set of features, so that connections share them.
 _SETS: Final[dict[frozenset[str], frozenset[str]]] = {}
 
@@ -354,38 +355,6 @@ def _decode_utf8(name: bytes, data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as exc:
         raise ProtocolError(f"what follows {name.decode()} is not UTF-8: {one_line(exc)}") from None
-
-
-def build_no_such_client(header_len: int) -> bytes:
-    """The answer to a ``$GETCLT$`` that names nobody."""
-    return build_raw(json.dumps({"traceback": NO_SUCH_CLIENT}).encode(), header_len)
-
-
-class ClientAnswer(msgspec.Struct, frozen=True):
-    """The answer to ``$GETCLT$``: client info, or the reason why there is none."""
-
-    ip: tuple[str, int] | None = None
-    name: str | int | None = None
-    group: str | int | None = None
-    traceback: str | None = None
-
-    @property
-    def client(self) -> WireClient | None:
-        if self.ip is None:
-            return None
-        return WireClient(self.ip, as_name(self.name), as_name(self.group))
-
-
-_decode_answer = msgspec.json.Decoder(ClientAnswer).decode
-
-
-def parse_client_answer(payload: bytes) -> ClientAnswer | None:
-    """The answer to a ``$GETCLT$`` in a raw payload, ``None`` if that is something else."""
-    try:
-        answer = _decode_answer(payload)
-    except NOT_JSON:
-        return None
-    return answer if answer.ip is not None or answer.traceback is not None else None
 
 
 Side = Literal["server", "client"]

@@ -314,15 +314,16 @@ class Hub:
 
     def disconnect_all(self, force: bool) -> None:
         """End all connections, without announcing each to all the others that end too."""
-        for connection in self._expel_all(force):
+        frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
+        for connection in self._expel_all(None if force else lambda connection: frame):
             connection.explain("kicked", "the server disconnected it")
             connection.finish()
             gone = ConnectionLost(f"{connection.info} is no longer connected")
             self.events.waiting.close_source(connection.info.ip, gone)
 
     def say_goodbye(self) -> None:
-        """Tell all connections ``$DISCONN$``, behind what waits for them; others end them."""
-        for connection in self._expel_all(force=False):
+        """Tell all connections goodbye, behind what waits for them; others end them."""
+        for connection in self._expel_all(self.closing.goodbye):
             connection.explain("closed", "the server is closing")
             connection.finish_writing()
         for connection in list(self.connections):
@@ -330,14 +331,13 @@ class Hub:
                 # A handler that runs still, and cannot be cancelled, has kept it here.
                 self.disconnected(connection)
 
-    def _expel_all(self, force: bool) -> list[Connection]:
-        """Take all clients from the registry, and tell them unless ``force``."""
-        frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
+    def _expel_all(self, goodbye: Callable[[Connection], bytes] | None) -> list[Connection]:
+        """Take all clients from the registry, and send each a last frame, if there is one."""
         self._resumable.clear()
         expelled = list(self.registry)
         for connection in expelled:
-            if not force:
-                connection.writer.write_last(frame)
+            if goodbye is not None:
+                connection.writer.write_last(goodbye(connection))
             self.ended["closed"] += 1
             self._remove(connection)
         return expelled

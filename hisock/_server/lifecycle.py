@@ -164,11 +164,13 @@ class Lifecycle:
     def _listeners(self) -> list[Listener]:
         return [Acceptor(one) for one in self._listening]
 
-    def close(self, timeout: float | None) -> None:
+    def close(self, timeout: float | None, final: bool = False) -> None:
         """Close it, and wait for the end unless that waits for the caller. From any thread."""
         if not self._set_closed():
             self._finish()
             return
+        if final:
+            self._hub.closing.final = True
         self._hub.stop(timeout)
         if self._hub.closing.at_once:
             self._waiting.close(ClientDisconnected("the server is closed"))

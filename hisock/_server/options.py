@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hisock._core.checks import require
 from hisock._core.client_info import ClientInfo
+from hisock._core.goodbyes import LONGEST_ABSENCE
 from hisock._core.http import WebSocket
 from hisock._server.limits import AddressRate, check_rate
 from hisock.framing import build_header
@@ -53,6 +54,7 @@ class ServerOptions:
     tls: SSLContext | None
     session: Callable[[], Any]
     websocket: WebSocket | None
+    restart_after: float | None
 
     def __post_init__(self) -> None:
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
@@ -64,6 +66,8 @@ class ServerOptions:
         require(slow, "on_slow", self.on_slow)
         for name in ("keepalive_interval", "keepalive_timeout", "hello_timeout", "auth_timeout"):
             require(getattr(self, name) > 0, name, getattr(self, name))
+        seconds = self.restart_after
+        require(seconds is None or 0 <= seconds <= LONGEST_ABSENCE, "restart_after", seconds)
         for name in ("max_message_size", "max_buffered", "send_buffer"):
             require(getattr(self, name) > 0, name, getattr(self, name))
         for name in ("max_connections", "max_connections_per_ip", "latest_ahead"):

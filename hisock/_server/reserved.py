@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hisock._core import call_frames, protocol
+from hisock._core import call_frames, client_answers, protocol
 from hisock._core.calls import build_answer
 from hisock._core.client_info import ClientInfo
 from hisock.exceptions import ProtocolError
@@ -66,7 +66,7 @@ def _answer_get_client(connection: Connection, who: str | None) -> None:
     hub = connection.hub
     found = None if who is None else hub.lookup(who)
     if found is None:
-        connection.writer.write_control(protocol.build_no_such_client(hub.header_len))
+        connection.writer.write_control(client_answers.build_no_such_client(hub.header_len))
     else:
         connection.writer.write_control(build_raw(found, hub.header_len))
 

@@ -10,6 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from hisock._core import protocol
+from hisock._core.goodbyes import build_goaway
 from hisock._server.connection import LINGER_SECONDS, Connection
 from hisock._server.turnaway import Turnaway
 from hisock.exceptions import ClientDisconnected
@@ -37,12 +39,14 @@ class Shutdown:
 
     :ivar asked: whether the server is to close.
     :ivar begun: whether it has begun to.
+    :ivar final: whether clients are told not to come back.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.asked = False
         self.begun = False
+        self.final = hub.options.restart_after is None
         self._by = _NEVER
         # Whether handlers have no time to end by themselves.
         self._at_once = False
@@ -122,6 +126,14 @@ class Shutdown:
             await asyncio.wait_for(self._changed.wait(), min(seconds, _LONG))
         except asyncio.TimeoutError:
             pass
+
+    def goodbye(self, connection: Connection) -> bytes:
+        """The last frame for a client."""
+        hub = self._hub
+        seconds = hub.options.restart_after
+        if self.final or seconds is None or not connection.knows("goaway"):
+            return protocol.build_reserved(protocol.DISCONNECT, header_len=hub.header_len)
+        return build_goaway(seconds, hub.header_len)
 
     async def _see_off(self) -> None:
         """Say goodbye, and wait until clients have taken it, and everything before it."""

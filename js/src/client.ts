@@ -115,7 +115,7 @@ export function connect<P = AnyProtocol>(
     SRVHELLO: (data) => welcome(info(data).codec),
     REJECT: (data) => (goodbye = new Rejected(toText(data), 4003)),
     DISCONN: leave,
-    GOAWAY: (data) => drop(1001, "", +toText(data) * 1000),
+    GOAWAY: (data) => drop(1001, "", +toText(data) * 1000 * (1 + Math.random())),
     CMD: (data) => handle(...splitCommand(data)),
     CALL: answer,
     REPLY: reply,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hisock._core import call_frames, protocol
+from hisock._core import call_frames, client_answers, protocol
 from hisock.exceptions import ProtocolError
 
 
@@ -90,14 +90,16 @@ def test_questions() -> None:
 
 
 def test_answers_to_questions() -> None:
-    nobody = protocol.parse_client_answer(payload_of(protocol.build_no_such_client(16)))
+    nobody = client_answers.parse_client_answer(payload_of(client_answers.build_no_such_client(16)))
     assert nobody is not None
-    assert (nobody.client, nobody.traceback) == (None, protocol.NO_SUCH_CLIENT)
-    found = protocol.parse_client_answer(protocol.encode_client(("127.0.0.1", 5), "Ada", None))
+    assert (nobody.client, nobody.traceback) == (None, client_answers.NO_SUCH_CLIENT)
+    found = client_answers.parse_client_answer(
+        protocol.encode_client(("127.0.0.1", 5), "Ada", None)
+    )
     assert found is not None
     assert found.client == protocol.WireClient(("127.0.0.1", 5), "Ada", None)
     for other in (b"", b"text", b"{}", b'{"name": "Ada"}', b"[" * 5000, b"\xff"):
-        assert protocol.parse_client_answer(other) is None
+        assert client_answers.parse_client_answer(other) is None
 
 
 def reread(reply: call_frames.Reply) -> call_frames.Reply:

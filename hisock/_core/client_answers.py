@@ -1,0 +1,46 @@
+"""The answers to ``$GETCLT$``."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import msgspec
+
+from hisock._core.protocol import NOT_JSON, WireClient, as_name
+from hisock.framing import build_raw
+
+#: What ``$GETCLT$`` is answered with when nobody has that name or address.
+NO_SUCH_CLIENT: Final = "$NOEXIST$"
+
+
+def build_no_such_client(header_len: int) -> bytes:
+    """The answer to a ``$GETCLT$`` that names nobody."""
+    return build_raw(json.dumps({"traceback": NO_SUCH_CLIENT}).encode(), header_len)
+
+
+class ClientAnswer(msgspec.Struct, frozen=True):
+    """The answer to ``$GETCLT$``: client info, or the reason why there is none."""
+
+    ip: tuple[str, int] | None = None
+    name: str | int | None = None
+    group: str | int | None = None
+    traceback: str | None = None
+
+    @property
+    def client(self) -> WireClient | None:
+        if self.ip is None:
+            return None
+        return WireClient(self.ip, as_name(self.name), as_name(self.group))
+
+
+_decode_answer = msgspec.json.Decoder(ClientAnswer).decode
+
+
+def parse_client_answer(payload: bytes) -> ClientAnswer | None:
+    """The answer to a ``$GETCLT$`` in a raw payload, ``None`` if that is something else."""
+    try:
+        answer = _decode_answer(payload)
+    except NOT_JSON:
+        return None
+    return answer if answer.ip is not None or answer.traceback is not None else None
