@@ -12,7 +12,7 @@ ARGS ?=
 # How long each target is fuzzed, and how long clients come and go.
 FUZZ_SECONDS ?= 30
 # Percent of lines and branches that the tests reach at least: in the core and the framing, in all.
-COVERAGE_CORE ?= 90
+COVERAGE_CORE ?= 95
 COVERAGE_ALL ?= 90
 SOAK_SECONDS ?= 600
 

@@ -220,8 +220,8 @@ class HandlerTable:
         handler: EventHandler | None = None
         for each in reversed(ready):
             handler = EventHandler(each.full, each.mode, handler)
-        if handler is not None:
-            self.reserved[name] = handler
+        assert handler is not None, "what is registered has a handler"
+        self.reserved[name] = handler
 
     def _finished(
         self, name: str, registration: Registration, outer: list[Layer]

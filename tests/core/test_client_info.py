@@ -32,3 +32,7 @@ def test_it_cannot_be_changed() -> None:
         info.name = "Bob"
     with pytest.raises(AttributeError, match="immutable"):
         del info.name
+
+
+def test_a_value_that_a_program_made_has_no_connection() -> None:
+    assert hisock.ClientInfo("10.1.2.3:5", "Ada")._peer is None

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from hisock._core.client_info import ClientInfo
-from hisock._core.codec import Codec, find_codec
+from hisock._core.codec import Codec, Falsy, find_codec
 from hisock.exceptions import InvalidTypeCast
 
 JSON, MSGPACK = find_codec("json"), find_codec("msgpack")
@@ -238,3 +238,8 @@ def test_a_clients_info_can_be_sent() -> None:
     for wrong in (b"[1]", b'{"name": "Ada"}'):
         with pytest.raises(ValueError, match="ip, name and group"):
             JSON.cast_for(ClientInfo)(wrong)
+
+
+def test_what_is_falsy_is_no_message_for_a_peer_of_2_0_2() -> None:
+    message = Falsy(b"false")
+    assert (message.suiting(modern=True), message.suiting(modern=False)) == (b"false", b"")

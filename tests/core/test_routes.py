@@ -132,6 +132,16 @@ def test_what_can_be_included() -> None:
         table().include(wrong, "")
 
 
+def test_a_tick_of_a_router() -> None:
+    router = Router(prefix="chat.")
+
+    @router.every(0.5)
+    def tick() -> None: ...
+
+    (route,) = router.__routes__()
+    assert (route.name, route.func, route.options) == (None, tick, {"interval": 0.5})
+
+
 # Registered
 
 
