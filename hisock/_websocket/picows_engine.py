@@ -38,6 +38,8 @@ _CLOSE = WSMsgType.CLOSE
 #: picows sends more than this by a view of its own memory, which the next message overwrites while
 #: the system has not taken it.
 _COPIED = 8192
+#: Bytes that wait for a client whose pings are not answered any more.
+_MOST_UNREAD = 65536
 #: Room before a message that picows writes the header into.
 _HEADER = bytearray(14)
 #: Bytes that one read takes at most: the buffer of picows grows while one fills it, for good.
@@ -61,7 +63,9 @@ class PicowsPipe(Pipe):
         self.ws.send_close(code, reason.encode())  # type: ignore[arg-type]
 
     def send_pong(self, payload: bytes) -> None:
-        self.ws.send_pong(payload)
+        """Answer a ping, unless the client has not read the answers to those before it."""
+        if self._raw.get_write_buffer_size() <= _MOST_UNREAD:
+            self.ws.send_pong(payload)
 
 
 class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]

@@ -131,7 +131,9 @@ class WebsocketsProtocol(asyncio.Protocol):
     def flush(self) -> None:
         """Write what websockets has to send; nothing, as bytes, is the end of the stream."""
         for chunk in self.ws.data_to_send():
-            if chunk:
+            if self.raw.is_closing():
+                pass  # asyncio logs a line for each write to a client that has gone
+            elif chunk:
                 self.raw.write(chunk)
             elif self.raw.can_write_eof():
                 self.raw.write_eof()

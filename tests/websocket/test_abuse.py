@@ -89,6 +89,19 @@ def test_a_flood_of_control_frames_costs_nothing(
     assert flood.wait_for("echo").message == b"y"
 
 
+def test_pings_of_a_client_that_reads_no_answers_fill_no_memory(
+    server: hisock.ThreadedHiSockServer, join: Join, engine: str
+) -> None:
+    if engine != "picows":
+        pytest.skip("websockets answers pings by itself")
+    flood, good = join(), join()
+    for _ in range(40):
+        flood.say(message(bytes(125), PING) * 4000)
+    good.send("echo", "x")
+    assert good.wait_for("echo").message == b"x"
+    assert server.stats().queued_bytes < 1024 * 1024
+
+
 def test_messages_that_have_come_in_part_are_counted(make_web_server: MakeWebServer) -> None:
     server = make_web_server(max_buffered=200_000)
     server.start()
