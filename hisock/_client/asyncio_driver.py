@@ -19,10 +19,10 @@ from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames, protocol
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
-from hisock._core.waiting import Frame
+from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.sockets import address_text
 from hisock._runtime.tasks import Tasks
-from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_asker
+from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_sender
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
@@ -150,7 +150,7 @@ class AsyncioDriver(AsyncioReader):
         :raises ConnectionRejected: the server did not let the client in.
         """
         timeout = self.options.timeout if self._server_greets else GRACE_SECONDS
-        waiter: LoopWaiter[Frame] = LoopWaiter()
+        waiter: LoopWaiter[ReceivedFrame] = LoopWaiter()
         try:
             if session.await_greeting(waiter):
                 await waiter.wait(timeout)
@@ -218,7 +218,7 @@ class AsyncioDriver(AsyncioReader):
         """Queue a command, or keep it for the next connection."""
         if self.closed:
             raise self.error()
-        self.waiting.asked(current_asker())
+        self.waiting.sent(current_sender())
         session = self.session
         if session.ended or session.returning or not session.outbox.send(command, message):
             self._send_offline(build_command(command, message, self.options.header_len))
@@ -276,7 +276,7 @@ class AsyncioDriver(AsyncioReader):
     async def _greeted(self, timeout: float | None) -> AsyncioSession:
         """The connection, once the server's first frame says whether it let the client in."""
         session = self.current()
-        waiter: LoopWaiter[Frame] = LoopWaiter()
+        waiter: LoopWaiter[ReceivedFrame] = LoopWaiter()
         try:
             if session.await_greeting(waiter):
                 await waiter.wait(timeout)
@@ -289,7 +289,7 @@ class AsyncioDriver(AsyncioReader):
     async def get_client(self, client: ClientRef, timeout: float | None) -> ClientInfo:
         """Who has a name or an address."""
         who = client_text(client)
-        waiter: LoopWaiter[Frame] = LoopWaiter()
+        waiter: LoopWaiter[ReceivedFrame] = LoopWaiter()
         self.current().ask_for_client(who.encode(), waiter)
         try:
             frame = await waiter.wait(timeout)

@@ -14,13 +14,12 @@ from hisock._client.vigil import Verdict, Vigil
 from hisock._core import protocol
 from hisock._core.account import Account, Total
 from hisock._core.inbox import Inbox
-from hisock._core.jobs import RawFrame
 from hisock._core.pausing import Pauses
 from hisock._runtime.draining import close_when_written
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
-from hisock.framing import Decoder, Outbox
+from hisock.framing import Decoder, Frame, Outbox
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
 LINGER_SECONDS = 1.0
@@ -31,7 +30,7 @@ _URGENT = (*protocol.URGENT, *protocol.CHANGES)
 class AsyncioOwner(Owner, Protocol):
     """The client that an asyncio session belongs to."""
 
-    def received(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+    def received(self, session: AsyncioSession, frames: list[Frame]) -> None:
         """Frames have come."""
 
 
@@ -123,7 +122,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             self._vigil.heard(self._loop.time())  # while nobody reads, nothing is heard
         self.transport.resume_reading()
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
+    def defer(self, frames: Iterator[Frame]) -> None:
         """Keep frames until the handlers that run have ended.
 
         Except what those handlers may be waiting for, or are about to, and what is the protocol's
@@ -142,7 +141,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             if not urgent:
                 self.inbox.put(frame)
 
-    def stash(self, frames: list[RawFrame]) -> None:
+    def stash(self, frames: list[Frame]) -> None:
         """Keep all frames until the client goes on with this connection."""
         for frame in frames:
             if frame[0] is not None or not self._take_control(frame[1] or b""):

@@ -17,11 +17,12 @@ from hisock._client.endings import End
 from hisock._client.options import ClientOptions
 from hisock._client.unread import Unread
 from hisock._core.binding import cast_message
-from hisock._core.jobs import Job, RawFrame
+from hisock._core.jobs import Job
 from hisock._core.waiting import Waiting
 from hisock._runtime.tasks import Tasks
-from hisock._runtime.waiters import await_frame, current_asker, wrong_loop
+from hisock._runtime.waiters import await_frame, current_sender, wrong_loop
 from hisock.exceptions import ClientDisconnected
+from hisock.framing import Frame
 
 #: Frames that nobody took, kept for ``recv``; the oldest are dropped.
 UNCLAIMED_FRAMES = 1024
@@ -88,7 +89,7 @@ class AsyncioReader(ClientBase):
 
     # -- frames
 
-    def received(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+    def received(self, session: AsyncioSession, frames: list[Frame]) -> None:
         """Frames have come."""
         if session.ended:
             return
@@ -104,14 +105,14 @@ class AsyncioReader(ClientBase):
         if self.closed and self._unread is not None:
             self._unread.end()
 
-    def _take(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+    def _take(self, session: AsyncioSession, frames: list[Frame]) -> None:
         if session is not self._line[0] or session.busy or session.inbox:
             session.defer(iter(frames))
         else:
             self._handle(session, frames)
             self._go_on()
 
-    def _handle(self, session: AsyncioSession, frames: list[RawFrame]) -> None:
+    def _handle(self, session: AsyncioSession, frames: list[Frame]) -> None:
         session.batch = frames
         self._dispatching = True
         try:
@@ -166,7 +167,7 @@ class AsyncioReader(ClientBase):
         wanted = (command, None)
         put_back = self.events.put_back
         return await await_frame(
-            self.waiting, self.codec, wanted, kind, timeout, put_back, current_asker()
+            self.waiting, self.codec, wanted, kind, timeout, put_back, current_sender()
         )
 
     def on_own_loop(self, what: str) -> None:

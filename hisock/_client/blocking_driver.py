@@ -19,7 +19,7 @@ from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
-from hisock._core.waiting import Frame
+from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out, return_frame
 from hisock.exceptions import (
     ClientDisconnected,
@@ -65,7 +65,7 @@ class BlockingDriver(BlockingReader):
         :raises ConnectionLost: there is no connection, and the frame cannot be kept.
         :raises ClientDisconnected: the client is closed.
         """
-        self.waiting.asked(threading.current_thread())
+        self.waiting.sent(threading.current_thread())
         session = self.session
         if not session.broken and not session.returning:
             try:
@@ -102,10 +102,10 @@ class BlockingDriver(BlockingReader):
 
     # -- receiving and asking
 
-    def recv(self, command: str | None, timeout: float | None) -> Frame:
+    def recv(self, command: str | None, timeout: float | None) -> ReceivedFrame:
         """The next frame that no handler takes; see :meth:`hisock.HiSockClient.recv`."""
         self._not_while_handling("recv()")
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
         self.waiting.add((command, None), waiter, threading.current_thread())
         try:
             return self._wait(waiter, timeout)
@@ -146,7 +146,7 @@ class BlockingDriver(BlockingReader):
         """Who has a name or an address; see :meth:`hisock.HiSockClient.get_client`."""
         self._not_while_handling("get_client()")
         who = client_text(client)
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
         self._usable().ask_for_client(who.encode(), waiter)
         try:
             frame = self._wait(waiter, timeout)
@@ -161,7 +161,7 @@ class BlockingDriver(BlockingReader):
         :raises ConnectionRejected: the server did not let the client in.
         """
         session = self._usable()
-        waiter: ThreadWaiter[Frame] = ThreadWaiter()
+        waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
         try:
             if session.await_greeting(waiter):
                 self._wait(waiter, timeout)

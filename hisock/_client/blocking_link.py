@@ -17,11 +17,10 @@ from hisock._client.connector import Socket
 from hisock._client.options import ClientOptions
 from hisock._client.session import Owner, Session, State
 from hisock._client.vigil import Verdict, Vigil
-from hisock._core.jobs import RawFrame
 from hisock._runtime import sockets
 from hisock._runtime.tls import TLSSocket
 from hisock.exceptions import ConnectionLost, FramingError
-from hisock.framing import Decoder
+from hisock.framing import Decoder, Frame
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
 LINGER_SECONDS = 1.0
@@ -73,7 +72,7 @@ class Link:
         finally:
             self._sending.release()
 
-    def receive(self, timeout: float | None) -> list[RawFrame]:
+    def receive(self, timeout: float | None) -> list[Frame]:
         """Receive once, and return the frames that are complete then.
 
         :param timeout: seconds to wait for something to come; ``None`` waits for ever, 0 not at
@@ -243,10 +242,10 @@ class BlockingSession(Session):
         """Whether nothing can be sent on it."""
         return self.ended or self.link.loss is not None
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
+    def defer(self, frames: Iterator[Frame]) -> None:
         """Never needed: no handler of a blocking client is still running when it returns."""
 
-    def hold(self, frames: list[RawFrame]) -> None:
+    def hold(self, frames: list[Frame]) -> None:
         """Frames have come; the first ones say what the server knows."""
         if frames and self.state is State.GREETING:
             frames = self.take_greeting(frames)
@@ -255,7 +254,7 @@ class BlockingSession(Session):
         self.batch = frames
         self.pending = iter(frames)
 
-    def receive(self, timeout: float | None) -> list[RawFrame]:
+    def receive(self, timeout: float | None) -> list[Frame]:
         """Receive once; see :meth:`Link.receive`.
 
         :raises ConnectionLost: the connection has ended, or the server is silent for too long.
@@ -277,9 +276,9 @@ class BlockingSession(Session):
             raise vigil.lost()
         return frames
 
-    def receive_rest(self) -> list[RawFrame]:
+    def receive_rest(self) -> list[Frame]:
         """What has come on a connection that is broken; nothing follows."""
-        frames: list[RawFrame] = []
+        frames: list[Frame] = []
         try:
             while True:
                 frames += self.link.receive(0)

@@ -25,14 +25,14 @@ from hisock._core import call_frames, client_answers, protocol
 from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
-from hisock._core.jobs import RawFrame
-from hisock._core.waiting import Frame, Waiter
+from hisock._core.waiting import ReceivedFrame, Waiter
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
     ConnectionRejected,
     ProtocolError,
 )
+from hisock.framing import Frame
 
 logger = logging.getLogger("hisock.client")
 
@@ -88,7 +88,7 @@ class Session:
         self.calls = CallTable(owner.events.codec)
         self.answering = RunningCalls()
         #: The frames that came last; cleared to have no more of them handled.
-        self.batch: list[RawFrame] = []
+        self.batch: list[Frame] = []
         self._keepalive: float | None = None
         self._header_len = owner.options.header_len
         self._changing = threading.Lock()
@@ -107,7 +107,7 @@ class Session:
         """
         raise NotImplementedError
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
+    def defer(self, frames: Iterator[Frame]) -> None:
         """Keep frames until the handlers that run have ended."""
         raise NotImplementedError
 
@@ -141,7 +141,7 @@ class Session:
         self.owner.session_ended(self)
         return True
 
-    def take_greeting(self, frames: list[RawFrame]) -> list[RawFrame]:
+    def take_greeting(self, frames: list[Frame]) -> list[Frame]:
         """Learn from the first frames of the connection what the server knows.
 
         A server of this version says hello before anything else; 2.0.2 never does. A rejection or
@@ -187,7 +187,7 @@ class Session:
             self._awaiting_greeting.clear()
         self.owner.session_online(self)
         for waiter in waiters:
-            waiter.deliver(Frame(None, None))
+            waiter.deliver(ReceivedFrame(None, None))
 
     def _break(self, exc: ProtocolError) -> None:
         self.end(End.LOST, ConnectionLost(f"the server broke the protocol: {exc}"))
@@ -287,7 +287,7 @@ class Session:
         with self._changing:
             waiter = self._asked_for_clients.popleft() if self._asked_for_clients else None
         if waiter is not None:
-            waiter.deliver(Frame(None, payload))
+            waiter.deliver(ReceivedFrame(None, payload))
         return waiter is not None
 
     def _take_reserved(self, name: bytes, data: bytes) -> None:
@@ -342,7 +342,7 @@ class Session:
 class _Nobody:
     """Takes an answer that only had to come."""
 
-    def deliver(self, frame: Frame) -> bool:
+    def deliver(self, frame: ReceivedFrame) -> bool:
         return True
 
     def fail(self, exc: BaseException) -> None:
@@ -352,7 +352,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-def _reserved(frame: RawFrame) -> tuple[bytes, bytes]:
+def _reserved(frame: Frame) -> tuple[bytes, bytes]:
     """The name and the data of a reserved frame; no name for any other."""
     command, payload = frame
     return (command is None and protocol.split_reserved(payload or b"")) or (b"", b"")

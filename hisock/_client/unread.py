@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from hisock._core.account import frame_size
-from hisock._core.waiting import Frame
+from hisock._core.waiting import ReceivedFrame
 
 #: Frames that ``async for`` may lag behind by, before reading pauses; and bytes of their messages.
 MOST_FRAMES = 1024
@@ -22,17 +22,17 @@ class Unread:
     :ivar full: what ``pause`` was called with last.
     """
 
-    def __init__(self, pause: Callable[[bool], None], frames: Iterable[Frame]) -> None:
+    def __init__(self, pause: Callable[[bool], None], frames: Iterable[ReceivedFrame]) -> None:
         self._pause = pause
         self.full = False
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[ReceivedFrame] = deque()
         self._bytes = 0
         self._ended = False
         self._readers: set[asyncio.Future[None]] = set()
         for frame in frames:
             self.put(frame)
 
-    def put(self, frame: Frame) -> None:
+    def put(self, frame: ReceivedFrame) -> None:
         """Queue a frame, and wake those who wait for one."""
         self._frames.append(frame)
         self._bytes += frame_size(frame.command, frame.message)
@@ -40,7 +40,7 @@ class Unread:
             self._set_full(True)
         self._wake()
 
-    def put_first(self, frame: Frame) -> None:
+    def put_first(self, frame: ReceivedFrame) -> None:
         """Queue a frame that was taken before those that wait, and is not wanted after all."""
         self._frames.appendleft(frame)
         self._bytes += frame_size(frame.command, frame.message)
@@ -56,7 +56,7 @@ class Unread:
             if not reader.done():
                 reader.set_result(None)
 
-    def take(self, command: str | None = None) -> Frame | None:
+    def take(self, command: str | None = None) -> ReceivedFrame | None:
         """The oldest frame, or the oldest of a command; ``None`` if there is none."""
         for frame in self._frames:
             if command is None or frame.command == command:
@@ -66,7 +66,7 @@ class Unread:
                 return frame
         return None
 
-    def take_all(self) -> list[Frame]:
+    def take_all(self) -> list[ReceivedFrame]:
         """All that are left."""
         frames = list(self._frames)
         self._frames.clear()
@@ -83,7 +83,7 @@ class Unread:
             self.full = full
             self._pause(full)
 
-    async def next(self) -> Frame | None:
+    async def next(self) -> ReceivedFrame | None:
         """The oldest frame, once there is one; ``None`` after the end."""
         while (frame := self.take()) is None:
             if self._ended:

@@ -1,7 +1,7 @@
-"""What connections occupy in memory: one account a connection, and one total of the server.
+"""Memory accounting: one account for each connection, and one total for the server.
 
-Counted are bytes of commands and messages, and a fixed cost for what each frame needs beside them.
-Nothing is counted on the way of a frame that is handled at once.
+An account counts the bytes of commands and messages, and a fixed overhead for each frame. Frames
+that are handled at once are not counted.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Final, NamedTuple
 
 
 class Use(IntEnum):
-    """What memory is occupied by."""
+    """The kinds of memory use."""
 
-    #: A frame of which not all has come.
+    #: An incomplete frame.
     PARTIAL = 0
     #: Frames that wait for async handlers to end.
     DEFERRED = 1
-    #: Frames that wait until their client is let in.
+    #: Frames that wait until their client is admitted.
     ADMISSION = 2
     #: Threaded work that waits for a thread.
     QUEUED = 3
-    #: Threaded work that a thread is at.
+    #: Threaded work that is running.
     RUNNING = 4
     #: Tasks of ``concurrent`` handlers.
     CONCURRENT = 5
-    #: A WebSocket message that has come in part.
+    #: An incomplete WebSocket message.
     WEBSOCKET = 6
 
 
 class Bound(NamedTuple):
-    """How much of one kind a connection may have before no more is taken from it.
+    """The high-water mark of one kind: above it, reading from the connection pauses.
 
     :ivar items: frames, or pieces of work.
     :ivar size: bytes.
@@ -44,16 +44,16 @@ class Bound(NamedTuple):
 
 _MIB: Final = 1024 * 1024
 
-#: Bytes that a frame which is kept costs beside its command and its message.
+#: Overhead in bytes of a kept frame, besides its command and its message.
 FRAME_COST: Final = 128
-#: Bytes that a piece of threaded work costs beside that.
+#: Overhead in bytes of a piece of threaded work, besides that of its frame.
 WORK_COST: Final = 512
-#: Bytes that a task costs beside that.
+#: Overhead in bytes of a task, besides that of its frame.
 TASK_COST: Final = 3072
 
-#: Frames of one client kept while its handlers run, or while it is not let in.
+#: The bound on frames of one client that wait for its handlers, or for its admission.
 DEFERRED: Final = Bound(1024, 4 * _MIB)
-#: By kind. A partial frame is bounded by ``max_message_size``.
+#: The bounds by kind. A partial frame is bounded by ``max_message_size`` instead.
 BOUNDS: Final[dict[Use, Bound]] = {
     Use.DEFERRED: DEFERRED,
     Use.ADMISSION: DEFERRED,
@@ -64,10 +64,10 @@ BOUNDS: Final[dict[Use, Bound]] = {
 
 
 def frame_size(command: str | None, message: bytes | None) -> int:
-    """Return what a frame that is kept occupies, in bytes.
+    """Return the bytes that a kept frame occupies.
 
-    A command counts as what its text occupies: one character outside of Latin-1 makes each of the
-    others two or four bytes long, so that may be four times what has come.
+    A command is counted as Python's ``str`` object: one character outside Latin-1 makes all of them
+    two or four bytes wide, so that it may be four times as large as on the wire.
     """
     size = FRAME_COST
     if command is not None:
@@ -78,14 +78,14 @@ def frame_size(command: str | None, message: bytes | None) -> int:
 
 
 def arguments_size(args: Iterable[object]) -> int:
-    """Return what the arguments of an event that waits occupy, in bytes."""
+    """Return the bytes that the arguments of a deferred event occupy."""
     return FRAME_COST + sum(getsizeof(arg) for arg in args if isinstance(arg, (str, bytes)))
 
 
 class Total:
-    """What all connections of a server occupy together.
+    """The memory that all connections of a server occupy together.
 
-    :param limit: bytes that they may.
+    :param limit: the most bytes that they may occupy.
     """
 
     __slots__ = ("_sizes", "limit")
@@ -101,11 +101,11 @@ class Total:
 
     @property
     def over(self) -> bool:
-        """Whether that is more than may be."""
+        """Whether the limit is exceeded."""
         return sum(self._sizes) > self.limit
 
     def by_kind(self) -> dict[str, int]:
-        """Bytes of each kind, by its name in small letters."""
+        """Bytes of each kind, by its name in lower case."""
         return {kind.name.lower(): self._sizes[kind] for kind in Use}
 
     def _add(self, kind: Use, size: int) -> None:
@@ -113,11 +113,11 @@ class Total:
 
 
 class Account:
-    """What one connection occupies, or what clients that have gone from one address still do.
+    """The memory of one connection, or what disconnected clients of one address still occupy.
 
-    Each kind may be changed by one thread at a time; different kinds do not disturb each other.
+    Each kind may be changed by one thread at a time; different kinds are independent.
 
-    :param total: what it is counted in as well.
+    :param total: the total that the account is part of.
     """
 
     __slots__ = ("_counts", "_sizes", "_total")
@@ -128,9 +128,9 @@ class Account:
         self._sizes = [0] * len(Use)
 
     def take(self, kind: Use, size: int) -> bool:
-        """Count something that is kept from now on.
+        """Count an item that is kept from now on.
 
-        :returns: whether more of the kind may be taken.
+        :returns: whether more of the kind may be kept.
         """
         self._counts[kind] += 1
         self._sizes[kind] += size
@@ -138,44 +138,44 @@ class Account:
         return not self.full(kind)
 
     def free(self, kind: Use, size: int) -> None:
-        """Count something as no longer kept."""
+        """Count an item as no longer kept."""
         self._counts[kind] -= 1
         self._sizes[kind] -= size
         self._total._add(kind, -size)
 
     def set(self, kind: Use, size: int) -> None:
-        """Say how much there is of a kind of which there is one at most."""
+        """Set the size of a kind that has at most one item."""
         self._total._add(kind, size - self._sizes[kind])
         self._sizes[kind] = size
         self._counts[kind] = 1 if size else 0
 
     def move(self, size: int, kind: Use, to: Use) -> None:
-        """Count something as of another kind."""
+        """Count an item as another kind."""
         self.free(kind, size)
         self.take(to, size)
 
     def hand_over(self, kinds: Sequence[Use], heir: Account) -> None:
-        """Have another account, of the same total, answer for what this one has of some kinds."""
+        """Transfer some kinds to another account of the same total."""
         for kind in kinds:
             heir._counts[kind] += self._counts[kind]
             heir._sizes[kind] += self._sizes[kind]
             self._counts[kind] = self._sizes[kind] = 0
 
     def clear(self, kinds: Sequence[Use]) -> None:
-        """Count all of some kinds as no longer kept."""
+        """Count all items of some kinds as no longer kept."""
         for kind in kinds:
             self._total._add(kind, -self._sizes[kind])
             self._counts[kind] = self._sizes[kind] = 0
 
     def full(self, kind: Use) -> bool:
-        """Whether there is more of a kind than one connection may have."""
+        """Whether a kind is over its high-water mark."""
         bound = BOUNDS.get(kind)
         return bound is not None and (
             self._counts[kind] > bound.items or self._sizes[kind] > bound.size
         )
 
     def roomy(self, kind: Use) -> bool:
-        """Whether there is at most half of that, so that more may be taken again."""
+        """Whether a kind is below its low-water mark, half of its bound."""
         bound = BOUNDS.get(kind)
         return bound is None or (
             self._counts[kind] <= bound.items // 2 and self._sizes[kind] <= bound.size // 2
@@ -186,5 +186,5 @@ class Account:
         return sum(self._sizes[kind] for kind in kinds or Use)
 
     def count(self, kind: Use) -> int:
-        """How many there are of a kind."""
+        """How many items there are of a kind."""
         return self._counts[kind]

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 Addr = tuple[str, int]
 
-#: What stands in place of a host where a client has none, or where it is not told; the port is a
-#: number then.
+#: Stand-ins for the host of a client that has none, or whose address is hidden; the port is then a
+#: number given by the server.
 UNIX: Final = "unix"
 HIDDEN: Final = "hidden"
 NUMBERED_HOSTS: Final = frozenset({UNIX, HIDDEN})
@@ -42,10 +42,10 @@ def parse_addr(text: str) -> Addr:
 
 
 def client_addr(text: str) -> Addr | None:
-    """The address that a text is, ``None`` for one that can only be a name.
+    """Parse the address of a client; ``None`` for a text that can only be a name.
 
-    Such a text is an IP address and a port, or a number behind ``unix:`` or ``hidden:``. Hosts that
-    are names are not addresses of clients, so that ``"player:1"`` is a name.
+    An address is an IP address and a port, or ``unix:`` or ``hidden:`` and a number. Host names are
+    not addresses of clients, so ``"player:1"`` is a name.
     """
     host, colon, port = text[: _LONGEST + 1].rpartition(":")
     if len(text) > _LONGEST or not colon or not (port.isascii() and port.isdigit()):
@@ -62,7 +62,7 @@ def client_addr(text: str) -> Addr | None:
 
 
 def network_of(host: str) -> str:
-    """What limits by address count as one address: an IPv4 host, or the /64 of an IPv6 host."""
+    """The key of limits by address: an IPv4 host, or the /64 network of an IPv6 host."""
     if ":" not in host:
         return host
     try:

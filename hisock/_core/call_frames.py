@@ -1,4 +1,4 @@
-"""Frames of calls: a call, its reply, and that nobody waits for the reply any more."""
+"""The frames of calls: a call, its reply, and its cancellation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hisock.framing import check_command
 
 
 class Call(NamedTuple):
-    """A command that wants a reply; ``number`` is the sender's, to match the reply by."""
+    """A command that expects a reply; the sender chose ``number`` to match the reply by."""
 
     number: int
     command: str
@@ -24,8 +24,8 @@ class Reply(NamedTuple):
     """The reply to a call: what the handler returned, or what it raised.
 
     :ivar error: the text of the exception; ``None`` if there was none.
-    :ivar code: what the program calls the error.
-    :ivar data: what it says about it, encoded by the codec.
+    :ivar code: the program's code of the error.
+    :ivar data: the program's details of the error, encoded by the codec.
     """
 
     number: int
@@ -48,9 +48,9 @@ _MSG: Final = b"$MSG$"
 _CMD: Final = b"$CMD$"
 _ERR: Final = b"$ERR$"
 _EXC: Final = b"$EXC$"
-#: Digits of a call's number at most; it is the sender's business, within reason.
+#: Digits of a call's number at most; the sender is free to choose any number within that.
 _NUMBER_DIGITS: Final = 20
-#: Bytes of a reply at most, but for what it carries.
+#: Overhead in bytes of a reply at most, besides its message or error text.
 REPLY_OVERHEAD: Final = len(REPLY) + _NUMBER_DIGITS + len(_ERR)
 
 

@@ -1,7 +1,7 @@
-"""Calls: commands that are answered. Matching of replies to those who wait for them.
+"""Calls: commands that are answered, and the matching of replies to calls.
 
-A call has a number that its sender chose; the reply carries the same. No threads and no clock
-here: whoever waits is a :class:`CallWaiter` of the driver.
+A call has a number that its sender chose, and the reply carries the same. This module has no
+threads and no clock: the driver's :class:`CallWaiter` does the waiting.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from hisock._core.jobs import ENDS_PROGRAM
 from hisock._core.reporting import error_text
 from hisock.exceptions import RemoteError
 
-#: Numbers of calls that are remembered as cancelled without having run.
+#: Cancelled calls that are remembered because they have not run yet.
 MOST_CANCELLED = 1024
-#: Bytes of an error's text that a caller is told.
+#: Bytes of an error's text that are sent to the caller at most.
 MOST_ERROR_BYTES = 64 * 1024
 
 
 class CallWaiter(Protocol):
-    """Somebody who waits for the reply to one call."""
+    """Waits for the reply to one call."""
 
     def deliver(self, value: bytes | None, /) -> bool:
-        """The reply came; ``False`` when it gave up meanwhile."""
+        """Deliver the reply; ``False`` if the waiter has stopped waiting."""
 
     def fail(self, exc: BaseException, /) -> None:
-        """No reply will come, or it says that the handler failed."""
+        """Deliver an error: no reply will come, or the handler failed."""
 
 
 class CallTable:
-    """The calls on one connection that wait for their replies. From any thread.
+    """The calls of one connection that wait for their replies. From any thread.
 
-    :param codec: reads what comes with errors.
+    :param codec: decodes the data of errors.
     """
 
     __slots__ = ("_codec", "_ended", "_numbers", "_waiting")
@@ -65,7 +65,7 @@ class CallTable:
         self._waiting.pop(number, None)
 
     def take_reply(self, reply: call_frames.Reply) -> bool:
-        """Hand a reply to who waits for it; ``False`` when nobody does (any more)."""
+        """Deliver a reply to its waiter; ``False`` if there is none (any more)."""
         waiter = self._waiting.pop(reply.number, None)
         if waiter is None:
             return False
@@ -85,7 +85,7 @@ class CallTable:
         return error
 
     def fail_all(self, exc: BaseException) -> None:
-        """The connection has ended: tell everybody who waits, now or later."""
+        """The connection has ended: fail all waiters, and those that are added later."""
         self._ended = exc
         while self._waiting:
             try:
@@ -100,17 +100,17 @@ class CallTable:
 
 
 class RunningCalls:
-    """The calls of a peer that are being handled, by its numbers. From any thread."""
+    """The calls of a peer that are being handled, by number. From any thread."""
 
     __slots__ = ("_cancelled", "_running")
 
     def __init__(self) -> None:
         self._running: dict[int, Callable[[], Any] | None] = {}
-        #: Those cancelled when they did not run: not yet, or no longer.
+        #: Calls that were cancelled before they ran, or after they had ended.
         self._cancelled: dict[int, None] = {}
 
     def begin(self, number: int) -> bool:
-        """A call is to be handled; ``False`` if it has been cancelled by now."""
+        """Start handling a call; ``False`` if it was cancelled already."""
         if number in self._cancelled:
             del self._cancelled[number]
             return False
@@ -118,11 +118,11 @@ class RunningCalls:
         return True
 
     def runs(self, number: int, cancel: Callable[[], Any]) -> None:
-        """Its handler runs, and can be cancelled."""
+        """Note how the running handler of a call can be cancelled."""
         self._running[number] = cancel
 
     def end(self, number: int) -> bool:
-        """Its handler has ended; returns whether the caller still waits."""
+        """The handler of a call has ended; returns whether the caller still waits."""
         try:
             del self._running[number]
         except KeyError:
@@ -130,7 +130,7 @@ class RunningCalls:
         return True
 
     def cancel(self, number: int) -> None:
-        """The caller waits no longer: cancel the handler, if it is one that can be cancelled."""
+        """The caller has stopped waiting: cancel the handler, if it can be cancelled."""
         if number not in self._running:
             self._cancelled[number] = None
             if len(self._cancelled) > MOST_CANCELLED:
@@ -150,11 +150,11 @@ def build_answer(
     header_len: int,
     knows_errors: bool = False,
 ) -> bytes:
-    """The frame that answers a call: what the handler returned, or the text of what it raised.
+    """Build the reply to a call: the handler's result, or the text of its exception.
 
-    It never fails: a result that cannot be sent is reported, and the caller is told so.
+    It never fails: a result that cannot be encoded is reported, and becomes the caller's error.
 
-    :param knows_errors: whether the caller knows errors with code and data.
+    :param knows_errors: whether the caller understands errors with code and data.
     """
     if exc is None:
         try:

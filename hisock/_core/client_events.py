@@ -1,4 +1,4 @@
-"""The way of frames on a client."""
+"""The dispatch of frames on a client."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
 from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, RawFrame, Runner, as_error
 from hisock._core.waiting import Waiting
+from hisock.framing import Frame
 
 logger = logging.getLogger("hisock.client")
 
 
 class ClientEvents(EventTable):
-    """The way of frames on a client, where handlers are called with the message.
+    """The event table of a client, whose handlers are called with the message.
 
-    :param reconnects: whether the client comes back after losing its connection.
+    :param reconnects: whether the client reconnects after losing its connection.
     """
 
     def __init__(

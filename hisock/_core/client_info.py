@@ -1,4 +1,4 @@
-"""Who a client is, as handlers see it: :class:`ClientInfo`."""
+"""The identity of a client, as handlers see it: :class:`ClientInfo`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hisock.framing import Recipient
 class ClientInfo(Recipient):
     """One client as handlers see it: an immutable value.
 
-    A client that renames itself gets a new one. Two are equal, and hash alike, when address, name
-    and group are.
+    A client that changes its name or group gets a new one. Two are equal, and have the same hash,
+    if their addresses, names and groups are equal.
 
     :param ip: the address, as ``"ip:port"`` or as ``(ip, port)``.
-    :param name: the name it goes by, or ``None``.
-    :param group: the group it is in, or ``None``.
+    :param name: the client's name, or ``None`` (the default) for none.
+    :param group: the client's group, or ``None`` (the default) for none.
     :ivar ip: the address as text, ``"ip:port"``; :attr:`ipstr` and :attr:`ip_as_str` equal it.
     :ivar addr: the address as ``(ip, port)``.
     """
@@ -90,7 +90,7 @@ class ClientInfo(Recipient):
         return f"<ClientInfo: IP: {self.ip}, Name: {self.name}, Group: {self.group}>"
 
     def shown(self) -> str:
-        """The client as it appears in logs: on one line, and not longer than that needs."""
+        """The client as it appears in logs: on one line, at most 200 characters long."""
         text = repr(self)
         return text if len(text) <= 200 else f"{text[:200]}..."
 
@@ -113,12 +113,12 @@ ClientRef = ClientInfo | tuple[str, int] | str
 
 
 def title_of(client: ClientInfo) -> str:
-    """A client in the text of an error, which may be told to others: without its address."""
+    """A client in the text of an error, without its address, since other clients may see it."""
     return "a client" if client.name is None else f"the client '{one_line(client.name, 100)}'"
 
 
 class NoReference(TypeError, ValueError):
-    """What a program gave names no client; 2.0.2 documents a ``ValueError`` for it."""
+    """A value cannot name a client; a ``ValueError`` too, because 2.0.2 documents that."""
 
     def __init__(self, given: object) -> None:
         super().__init__(

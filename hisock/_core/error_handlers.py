@@ -10,11 +10,11 @@ from hisock._core.client_info import ClientInfo
 
 
 class ErrorContext(NamedTuple):
-    """Where an error came from.
+    """The origin of an error.
 
-    :ivar command: the command or event whose handler failed; ``None`` where there is none, as when
-        a connection is lost.
-    :ivar client: whose frame it was, on a server; ``None`` where it was nobody's.
+    :ivar command: the command or event whose handler failed; ``None`` if there is none, as when a
+        connection is lost.
+    :ivar client: on a server, the client that sent the frame; ``None`` if no client did.
     """
 
     command: str | None
@@ -28,7 +28,7 @@ BoundErrorHandler = Callable[[Exception, ErrorContext], Any]
 
 
 def bind_error_handler(func: ErrorHandler) -> BoundErrorHandler:
-    """Have a function called with an error and its context, whichever it takes.
+    """Make a function of an error and its context from one that takes either or both.
 
     :raises TypeError: it is async, or takes neither one argument nor two.
     """
@@ -50,7 +50,7 @@ def _wants_context(func: Callable[..., Any], name: str) -> bool:
         for each in signature.parameters.values()
         if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
-    if len(required) < 2:  # a second argument with a default is the program's own
+    if len(required) < 2:  # a second parameter with a default is for the program's own use
         return list(signature.parameters)[1:2] == ["context"]
     if len(required) > 2 or required[1].kind is inspect.Parameter.KEYWORD_ONLY:
         raise TypeError(f"the error handler {name} takes (exc, context) or (exc)")

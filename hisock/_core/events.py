@@ -1,8 +1,8 @@
-"""The event API without I/O: the way of a frame to a handler.
+"""The event API without I/O: from a frame to its handler.
 
-A frame with a command goes to its handler; else to whoever waits for it in ``recv``; else to the
-wildcard handler. The server's ``message`` event gets every one as well. Both sides share the rules
-and differ in what a handler is called with, so there is one table class and a small one per side.
+A frame with a command goes to its handler; if there is none, to a waiting ``recv``; if there is
+none, to the wildcard handler. The server's ``message`` event gets every frame as well. The two
+sides differ only in the arguments of handlers: each has a small subclass of the table here.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from hisock._core.codec import Codec
 from hisock._core.handlers import CommandHandler, HandlerTable, Mode
 from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Origin, Runner, as_error
 from hisock._core.unhandled import Unhandled
-from hisock._core.waiting import Frame, Waiting
+from hisock._core.waiting import ReceivedFrame, Waiting
 from hisock.framing import check_command
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EventTable:
-    """The way of each frame of one server or client to a handler.
+    """Delivers each frame of one server or client to a handler.
 
     :param binding: binds handlers to the arguments of their side.
-    :param waiting: who waits in ``recv``.
-    :param runner: runs the handlers that do not run on the loop, and hears of errors.
-    :param codec: reads the messages that are structures.
+    :param waiting: the waiters of ``recv``.
+    :param runner: runs the handlers that do not run on the loop, and reports errors.
+    :param codec: decodes messages that are structures.
     :param cache_size: frames to remember; below 0 none, 0 all of them.
-    :param logger: tells of commands that nobody handles.
+    :param logger: logs commands that have no handler.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class EventTable:
         self.runner = runner
         self.codec = codec
         self.handlers = HandlerTable(binding, runner.has_loop, self.refresh)
-        #: Called after each frame, when set.
+        #: If set, called after each frame.
         self.callback: Callable[[], Any] | None = None
-        #: Takes the frames that nobody else does, when set.
-        self.stream: Callable[[Frame], None] | None = None
-        #: Takes one again that came before those that it has.
-        self.stream_first: Callable[[Frame], None] | None = None
+        #: If set, takes the frames that have neither a handler nor a waiter.
+        self.stream: Callable[[ReceivedFrame], None] | None = None
+        #: Takes such a frame back, ahead of those that it holds.
+        self.stream_first: Callable[[ReceivedFrame], None] | None = None
         self.cache = MessageCache(cache_size, header_len)
-        #: The commands that nobody handled.
+        #: The commands that were not handled.
         self.unhandled = Unhandled(logger, self._known)
-        #: Whether they are errors.
+        #: Whether unhandled commands are errors.
         self.strict = False
         self._ending = False
-        # What dispatch() looks into first: the handlers that are called on the loop. Empty while
-        # every frame has to take the long way.
+        # The fast path of dispatch(): handlers that are called on the loop. It is empty while an
+        # observer has to see every frame.
         self._fast: dict[str | None, Callable[..., Any]] = {}
 
     # -- registering
@@ -80,12 +80,11 @@ class EventTable:
     ) -> Callable[[F], F]:
         """A decorator that registers a handler for a command or a reserved event.
 
-        :param command: what it handles.
-        :param threaded: run it in a thread of its own.
+        :param command: the command or the reserved event.
+        :param threaded: run it in a thread.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
-        :param concurrent: for ``async def``: handle what comes next without waiting for its end.
-        :param replace: take the place of a handler that is registered already; without it, a
-            second one does so with a warning.
+        :param concurrent: for ``async def``: handle the next frames without waiting for its end.
+        :param replace: replace a handler that is registered already without a warning.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: when decorating: the handler takes a number of arguments that the event
             does not have, or asks for a type that no message can have.
@@ -109,14 +108,14 @@ class EventTable:
         return register
 
     def refresh(self) -> None:
-        """Decide anew which frames may take the short way."""
+        """Rebuild the fast path after a change of handlers or observers."""
         self._fast.clear()
         observed = self.callback is not None or self.cache.enabled
         if not self._ending and not observed and "message" not in self.handlers.reserved:
             self._fast.update(self.handlers.direct())
 
     def end(self) -> None:
-        """Let no handler begin any more, but for ``leave``; who waits for a frame still gets it."""
+        """Start no more handlers except ``leave``; waiters still get their frames."""
         self._ending = True
         self.refresh()
 
@@ -145,7 +144,7 @@ class EventTable:
     def _bind_message(
         self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
     ) -> Callable[[], Any]:
-        """A handler with its arguments."""
+        """Bind a handler to its arguments."""
         raise NotImplementedError
 
     def _fire_frame(
@@ -155,12 +154,12 @@ class EventTable:
         raise NotImplementedError
 
     def handle(self, origin: Origin, command: str | None, message: bytes | None) -> None:
-        """Deliver one unreserved frame, the long way; errors of handlers are reported."""
+        """Deliver one unreserved frame by the slow path; errors of handlers are reported."""
         handler = None if command is None else self.handlers.commands.get(command)
         client = origin.info
         if handler is None or command is None:
             source = None if client is None else client.ip
-            frame = Frame(command, message, source, origin=origin)
+            frame = ReceivedFrame(command, message, source, origin=origin)
             taken = self._deliver_unhandled(origin, frame)
         elif self._ending:
             return
@@ -169,8 +168,8 @@ class EventTable:
             taken = True
         self._observe(origin, command, message, taken)
 
-    def _deliver_unhandled(self, origin: Origin, frame: Frame) -> bool:
-        """Give a frame without a handler to who wants it; whether anybody asked for it by name."""
+    def _deliver_unhandled(self, origin: Origin, frame: ReceivedFrame) -> bool:
+        """Deliver a frame that has no handler; returns whether a waiter or a stream took it."""
         if self.waiting.offer(frame):
             return True
         if self._ending:
@@ -189,7 +188,7 @@ class EventTable:
         return self.cache.enabled or "message" in self.handlers.reserved
 
     def note_unhandled(self) -> None:
-        """Tell of the commands that nobody took in time. To be called now and then."""
+        """Report commands that were not taken in time. Called periodically."""
         for command in self.waiting.unhandled():
             text = self.unhandled.note(command)
             if self.strict:
@@ -198,8 +197,8 @@ class EventTable:
     def _known(self) -> list[str]:
         return list(self.handlers.commands)
 
-    def put_back(self, frame: Frame) -> None:
-        """Deliver a frame again, in its order, that a waiter got just when it gave up."""
+    def put_back(self, frame: ReceivedFrame) -> None:
+        """Deliver a frame again, in its order, that a waiter got just when it stopped waiting."""
         if self.waiting.offer(frame):
             return
         if self.stream_first is not None:
@@ -217,9 +216,9 @@ class EventTable:
         done: Done,
         runs: Callable[[Callable[[], Any]], None] | None = None,
     ) -> None:
-        """Deliver one call: like :meth:`handle`, and ``done`` gets what the handler returns.
+        """Deliver one call: like :meth:`handle`, and ``done`` gets the handler's result.
 
-        :param runs: told how to cancel the handler; see :class:`Job`.
+        :param runs: gets a function that cancels the handler; see :class:`Job`.
         """
         handler = self.handlers.commands.get(command)
         if self._ending:
@@ -232,9 +231,9 @@ class EventTable:
         self._observe(origin, command, message, handler is not None)
 
     def _no_handler(self, command: str) -> LookupError:
-        """The answer to a call of a command that nobody handles; it is counted and logged."""
+        """The answer to a call without a handler, which is counted and logged."""
         text = self.unhandled.note(command)
-        # Which commands there are is told to peers only where the program says so.
+        # A suggestion would tell peers which commands there are, so only `strict` sends it.
         return LookupError(text if self.strict else f"there is no handler for {command!r}")
 
     def _run(self, handler: CommandHandler, job: Job, message: bytes | None) -> None:
@@ -269,7 +268,7 @@ class EventTable:
             self.cache.remember(command, message, taken)
 
     def call_back(self, command: str | None) -> None:
-        """Call the program's callback; its errors are reported as of that command or event."""
+        """Call the program's callback; its errors are reported for that command or event."""
         assert self.callback is not None
         try:
             self.callback()

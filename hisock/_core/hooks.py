@@ -1,8 +1,8 @@
-"""Values of classes that msgspec does not know: how they become something it knows, and back.
+"""Encoding and decoding of classes that msgspec does not support.
 
-A class takes part by being registered, or by having ``__json__`` and ``__from_json__``. Models of
-pydantic and arrays of numpy do so by themselves; neither package is imported here, since a program
-that has such a value has imported it.
+A class is supported if it is registered, or if it has ``__json__`` and ``__from_json__``. Models of
+pydantic and arrays of numpy are supported without that. Neither package is imported here, since a
+program that has such a value has imported it already.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import msgspec
 
 
 class Hook(NamedTuple):
-    """How values of one class travel.
+    """Encoding and decoding of one class.
 
-    :ivar encode: from a value to what is sent in its place.
-    :ivar decode: from ``(class, what was received)`` to a value.
-    :ivar wire: the type that is received in its place; ``Any`` for whatever the message holds.
+    :ivar encode: turns a value into the value to send in its place.
+    :ivar decode: turns ``(class, received value)`` into a value of the class.
+    :ivar wire: the type that is received in its place; ``Any`` for any.
     """
 
     encode: Callable[[Any], Any]
@@ -82,7 +82,7 @@ def hook_of(kind: type) -> Hook | None:
 
 
 def stand_in(kind: type) -> Callable[[Any], Any] | None:
-    """What makes of a value what is sent in its place; ``None`` where msgspec encodes it itself."""
+    """The function that encodes values of a class; ``None`` if msgspec encodes them itself."""
     try:
         return _stand_ins[kind]
     except KeyError:
@@ -95,9 +95,9 @@ def stand_in(kind: type) -> Callable[[Any], Any] | None:
 
 
 def can_decode(kind: type) -> bool:
-    """Whether a message can be turned into a class that msgspec does not know.
+    """Whether a message can be decoded as a class that msgspec does not support.
 
-    A registered function makes its own class and no class that derives from it.
+    A registered function decodes exactly its class, not the classes that derive from it.
     """
     hook = hook_of(kind)
     return hook is not None and (
@@ -105,7 +105,7 @@ def can_decode(kind: type) -> bool:
     )
 
 
-#: What values of classes that derive from a built-in one are sent as.
+#: The built-in types as which values of classes derived from them are sent.
 _PLAIN: list[tuple[type, Callable[[Any], Any]]] = [
     (int, int),
     (float, float),
@@ -116,9 +116,9 @@ _PLAIN: list[tuple[type, Callable[[Any], Any]]] = [
 
 
 def encode_hook(value: Any) -> Any:
-    """What is sent in place of a value that msgspec cannot encode.
+    """The value to send in place of one that msgspec cannot encode.
 
-    :raises TypeError: nothing is.
+    :raises TypeError: there is no hook for its class.
     """
     hook = hook_of(type(value))
     if hook is not None:
@@ -133,9 +133,9 @@ def encode_hook(value: Any) -> Any:
 
 
 def decode_hook(kind: Any, value: Any) -> Any:
-    """A value of a class that msgspec does not know, from what was received inside a structure.
+    """Decode a value of a class that msgspec does not support, inside a structure.
 
-    :raises TypeError: nothing can be turned into that class.
+    :raises TypeError: there is no hook for that class.
     """
     hook = hook_of(typing.get_origin(kind) or kind)
     if hook is None:
@@ -170,7 +170,7 @@ def _encode_model(model: Any) -> Any:
 
 
 def _decode_model(kind: Any, value: Any) -> Any:
-    # As JSON: pydantic takes text for a date, or a list for a tuple, from JSON only if strict.
+    # As JSON, since strict models take text for a date, or a list for a tuple, from JSON only.
     return kind.model_validate_json(json.dumps(value))
 
 
@@ -189,7 +189,7 @@ def _pydantic_hook(pydantic: Any, kind: type) -> Hook | None:
 def _encode_array(array: Any) -> Any:
     if array.dtype.hasobject:
         raise TypeError("an array of Python objects cannot be sent")
-    # Structured types are told by their fields.
+    # Structured types are described by their fields.
     dtype = array.dtype.str if array.dtype.names is None else array.dtype.descr
     return {"dtype": dtype, "shape": list(array.shape), "data": array.tobytes()}
 

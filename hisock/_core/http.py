@@ -1,4 +1,4 @@
-"""What a browser asks with before its WebSocket begins, and what a server allows it."""
+"""The HTTP request that opens a WebSocket, and the options of a server for it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from urllib.parse import parse_qsl, urlsplit
 from hisock._core.checks import require
 
 Engine = Literal["auto", "picows", "websockets"]
-#: The longest message (bytes) of a WebSocket that is taken; a stream is cut into as many as needed.
+#: Bytes of the longest WebSocket message that is accepted; a stream is split into such messages.
 DEFAULT_MAX_FRAME = 65536
 _LEAST_MAX_FRAME = 1024
 
 
 @dataclass(frozen=True)
 class WebSocket:
-    """How a server takes clients that come over a WebSocket: ``HiSockServer(..., websocket=...)``.
+    """The options of WebSocket connections: ``HiSockServer(..., websocket=...)``.
 
-    :param path: the path that they have to ask for; ``None`` for any.
-    :param origins: the pages that may connect, as browsers name them: ``"https://example.org"``.
-        ``None``, the default, lets pages of the host in that the request is for; ``"*"`` any.
-        Clients that are no browsers send no origin, and are let in.
-    :param trusted_proxies: addresses or networks of proxies whose ``X-Forwarded-For`` is believed;
-        their own number of connections is not limited by ``max_connections_per_ip``.
-    :param max_frame: bytes that one WebSocket message may have, 1,024 at the least; a longer one
-        ends its connection. Clients cut their stream into messages of 65,536 bytes or less.
-    :param health: the path whose request is answered by 200, and by 503 while the server closes,
-        which keeps its address until it has closed; ``None`` for none.
-    :param engine: ``"picows"``, ``"websockets"``, or ``"auto"`` for the first of them that is
-        installed; Unix sockets are served by websockets.
-    :raises ValueError: one of them is not what it has to be.
+    :param path: the path that requests must have; ``None`` (the default) for any.
+    :param origins: the origins of pages that may connect, such as ``"https://example.org"``.
+        ``None`` (the default) admits pages of the host that the request is for, ``"*"`` all pages.
+        Clients other than browsers send no origin, and are admitted.
+    :param trusted_proxies: IP addresses or networks of proxies whose ``X-Forwarded-For`` is
+        trusted; ``max_connections_per_ip`` does not apply to them. Default: none.
+    :param max_frame: bytes of one WebSocket message at most, 1,024 or more, default 65,536; a
+        longer one ends its connection. Clients split their stream into messages of at most 65,536
+        bytes.
+    :param health: the path of health checks, which are answered with 200, or with 503 during the
+        shutdown, which keeps the address until the end; default ``"/health"``, ``None`` for none.
+    :param engine: ``"picows"``, ``"websockets"``, or ``"auto"`` (the default) for the first of them
+        that is installed. Unix sockets always use websockets.
+    :raises ValueError: an option is out of its range.
     """
 
     path: str | None = None
@@ -59,13 +60,13 @@ class WebSocket:
 
     @classmethod
     def of(cls, option: WebSocket | bool | None) -> WebSocket | None:
-        """What the option ``websocket=`` of a server stands for."""
+        """The options that ``websocket=`` of a server means; ``None`` for no WebSockets."""
         if option is True:
             return cls()
         return option or None
 
     def trusts(self, ip: str) -> bool:
-        """Whether an address is that of a proxy which is believed."""
+        """Whether an IP address is that of a trusted proxy."""
         if not self.trusted_proxies:
             return False
         try:
@@ -81,10 +82,10 @@ NO_WEBSOCKET = WebSocket()
 
 
 class HttpRequest:
-    """The HTTP request that a client's WebSocket began with.
+    """The HTTP request that opened a client's WebSocket.
 
-    :ivar target: what it asked for, with the query.
-    :ivar fields: its headers as they came: pairs of name and value.
+    :ivar target: the request target: path and query.
+    :ivar fields: its headers as received, pairs of name and value.
     """
 
     __slots__ = ("fields", "target")
@@ -100,12 +101,12 @@ class HttpRequest:
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters behind the path; of several with one name the last."""
+        """The parameters of the query; of several with one name, the last."""
         return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers by their names in small letters; several of one name are joined by commas."""
+        """The headers by names in lower case; several of one name are joined by commas."""
         joined: dict[str, str] = {}
         for name, value in self.fields:
             key = name.lower()
@@ -114,7 +115,7 @@ class HttpRequest:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies; none where what the client sent is not valid."""
+        """The cookies; empty if the client's header is not valid."""
         jar: SimpleCookie = SimpleCookie()
         try:
             jar.load("; ".join(self.all("cookie")))
@@ -127,7 +128,7 @@ class HttpRequest:
         return [value for key, value in self.fields if key.lower() == name]
 
     def __repr__(self) -> str:
-        # Neither the query nor the headers: both may hold what lets the client in.
+        # Without query and headers, since both may hold credentials.
         return f"<HttpRequest {self.path}>"
 
 

@@ -1,4 +1,4 @@
-"""The frames of one connection that wait for their turn, in order."""
+"""The queue of received frames of one connection."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 from hisock._core import protocol
 from hisock._core.account import Account, Use, frame_size
-from hisock._core.jobs import RawFrame
 from hisock._core.pausing import Pauses
+from hisock.framing import Frame
 
-#: Why reading pauses while many frames wait.
+#: The reason for a pause in reading while the inbox is full.
 INBOX = "inbox"
 
 
 class Inbox:
-    """Frames that wait until the handlers before them have ended, or until a client is let in.
+    """Frames that wait until earlier handlers have ended, or until a client is admitted.
 
-    :param account: where they are counted.
-    :param pauses: told when much waits, and when little does again.
-    :param kind: what they are counted as.
-    :ivar changes: how many of them change the client's name or group.
+    :param account: counts the frames.
+    :param pauses: pauses reading above the high-water mark.
+    :param kind: the kind of memory use that the frames are counted as.
+    :ivar changes: how many of the frames change the client's name or group.
     """
 
     __slots__ = ("_account", "_frames", "_kind", "_pauses", "changes")
@@ -29,21 +29,21 @@ class Inbox:
         self._account = account
         self._pauses = pauses
         self._kind = kind
-        self._frames: deque[RawFrame] = deque()
+        self._frames: deque[Frame] = deque()
         self.changes = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def put(self, frame: RawFrame) -> None:
-        """Keep a frame."""
+    def put(self, frame: Frame) -> None:
+        """Queue a frame."""
         self._frames.append(frame)
         self.changes += is_change(*frame)
         if not self._account.take(self._kind, frame_size(*frame)):
             self._pauses.set(INBOX, True)
 
-    def pop(self) -> RawFrame | None:
-        """The oldest frame; it is not kept any longer."""
+    def pop(self) -> Frame | None:
+        """Remove and return the oldest frame, or ``None``."""
         if not self._frames:
             return None
         frame = self._frames.popleft()
@@ -53,23 +53,23 @@ class Inbox:
         return frame
 
     def admit(self) -> None:
-        """The client is let in: from now on its frames wait for handlers."""
+        """The client is admitted: from now on its frames wait for handlers."""
         frames = self.take_all()
         self._kind = Use.DEFERRED
         for frame in frames:
             self.put(frame)
 
     def drop_calls(self) -> None:
-        """Forget the frames that can no longer be answered, as their connection has ended."""
+        """Drop calls, which can no longer be answered once their connection has ended."""
         self._replace(frame for frame in self._frames if not _is_call(*frame))
 
-    def take_all(self) -> list[RawFrame]:
-        """All of them; none is kept any longer."""
+    def take_all(self) -> list[Frame]:
+        """Remove and return all frames."""
         frames = list(self._frames)
         self._replace(())
         return frames
 
-    def _replace(self, frames: Iterable[RawFrame]) -> None:
+    def _replace(self, frames: Iterable[Frame]) -> None:
         kept = list(frames)
         self._frames.clear()
         self.changes = 0

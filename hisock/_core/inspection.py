@@ -1,4 +1,4 @@
-"""What programs can look up about the handlers and frames of a server or client, as in 2.0.2."""
+"""Look-ups of the handlers and cached frames of a server or client, as in 2.0.2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hisock._core.events import EventTable
 
 
 class Inspection:
-    """The part of servers and clients that only tells."""
+    """The read-only part of servers and clients."""
 
     def _event_table(self) -> EventTable:
         raise NotImplementedError

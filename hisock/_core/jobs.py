@@ -1,4 +1,4 @@
-"""How handlers are run: what the event table asks of its driver."""
+"""Running handlers: the interface between the event table and its driver."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from hisock._core.client_info import ClientInfo
+from hisock.framing import Frame
 
-RawFrame = tuple[str | None, bytes | None]
-#: Told of what a handler returned, or of what it raised.
+#: Called with the result of a handler, or with its exception.
 Done = Callable[[Any, "BaseException | None"], None]
 
-#: What a handler raises to end the program, not to report a fault. Everything else is its error.
+#: The exceptions with which a handler ends the program; all others are errors of the handler.
 ENDS_PROGRAM = (SystemExit, KeyboardInterrupt)
 
 
 class Runner(Protocol):
-    """What a driver does for handlers: it runs those that do not run here, and hears of errors.
+    """A driver's part: running handlers in threads and tasks, and reporting errors.
 
     :ivar has_loop: whether it can run coroutines.
     """
@@ -24,7 +24,7 @@ class Runner(Protocol):
     has_loop: bool
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
-        """A handler failed: the error, its command or event, the client if there is one."""
+        """Report the error of a handler, with its command or event, and the client if any."""
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in another thread, by :meth:`Job.run`.
@@ -35,19 +35,19 @@ class Runner(Protocol):
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop, then :meth:`Job.finish`.
 
-        :param ordered: what comes next on the job's connection waits for its end.
+        :param ordered: whether the next frames of the job's connection wait for its end.
         """
 
 
 class Job(NamedTuple):
     """One run of a handler.
 
-    :ivar connection: what its frame came by, of the type that the driver dispatches for; ``None``
-        for events that belong to no connection.
-    :ivar client: the client as it was when the frame came; ``None`` on a client.
-    :ivar done: told of the result, or of the exception; ``None`` when nobody waits for it.
-    :ivar runs: told how to cancel the handler, if it runs as a task; ``None`` if nobody may.
-    :ivar size: bytes that its frame occupies; told of jobs that do not run at once.
+    :ivar connection: the driver's connection on which the frame arrived; ``None`` for events that
+        belong to no connection.
+    :ivar client: the client as it was when the frame arrived; ``None`` on a client.
+    :ivar done: called with the result, or with the exception; ``None`` if no caller waits.
+    :ivar runs: called with a function that cancels the handler if it runs as a task, or ``None``.
+    :ivar size: bytes that its frame occupies; set for jobs that do not run at once.
     """
 
     runner: Runner
@@ -83,10 +83,10 @@ class Job(NamedTuple):
 
 
 def as_error(exc: BaseException) -> Exception:
-    """What a handler raised, as the error that is reported.
+    """The error to report for what a handler raised.
 
-    ``asyncio.CancelledError`` is not an ``Exception``, and a plain handler that asks a cancelled
-    future for its result raises one. It has failed; nobody has cancelled it.
+    A plain handler that reads the result of a cancelled future raises ``asyncio.CancelledError``,
+    which is no ``Exception``. That is a failure of the handler, not its cancellation.
     """
     if isinstance(exc, Exception):
         return exc
@@ -96,7 +96,7 @@ def as_error(exc: BaseException) -> Exception:
 
 
 class Origin(Protocol):
-    """What a frame came by.
+    """The connection on which a frame arrived.
 
     :ivar info: the client's current info, which handlers may change; ``None`` on a client.
     """
@@ -116,5 +116,5 @@ class Peer(Origin, Protocol):
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
+    def defer(self, frames: Iterator[Frame]) -> None:
         """Keep frames until the peer is no longer busy."""

@@ -14,8 +14,9 @@ class Context(NamedTuple):
     """One run of a handler, as middleware sees it.
 
     :ivar command: the command, or the reserved event.
-    :ivar client: whose frame it is, on a server; ``None`` on a client.
-    :ivar message: the message as it came, in bytes; ``None`` for none, and for most events.
+    :ivar client: on a server, the client that sent the frame; ``None`` on a client.
+    :ivar message: the message as received, ``bytes``; ``None`` without a message, and for most
+        events.
     """
 
     command: str
@@ -25,7 +26,7 @@ class Context(NamedTuple):
 
 #: ``async (context, call_next) -> result``, or a generator function ``(context)`` that yields once.
 Middleware = Callable[..., Any]
-#: Runs what is inside of it: ``(context, call_next)``.
+#: Calls the next layer, or the handler: ``(context, call_next)``.
 Step = Callable[[Context, Callable[[], Any]], Any]
 #: From the arguments of a bound handler to its context.
 ContextOf = Callable[..., Context]
@@ -43,7 +44,7 @@ class Layer(NamedTuple):
 
 
 def layer_of(middleware: Middleware) -> Layer:
-    """What a middleware is to the handlers that it runs around.
+    """Make a layer of a middleware function.
 
     :raises TypeError: it is neither async nor a generator function.
     """

@@ -1,7 +1,7 @@
-"""Mistakes in handlers that show when they are registered, long before a message comes.
+"""Checks for mistakes in handlers when they are registered, long before a message arrives.
 
-What can never have been meant is a ``TypeError``. What a program of 2.0.2 may do, and perhaps lives
-with, is a note on the signature, which becomes a warning.
+A certain mistake is a ``TypeError``. A probable one that programs of 2.0.2 may contain is a note on
+the signature, which becomes a warning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from hisock._core.client_info import ClientInfo
 from hisock._core.signature import Signature
 
-#: What messages are cast to, and no client ever is.
+#: Types of messages, which a client never has.
 _MESSAGE_TYPES = (str, bytes, int, float, bool, list, tuple, set, frozenset, bytearray)
 
 

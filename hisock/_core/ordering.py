@@ -9,9 +9,10 @@ from hisock._core import protocol
 from hisock._core.account import DEFERRED
 from hisock._core.events import EventTable
 from hisock._core.inbox import Inbox
-from hisock._core.jobs import Peer, RawFrame
+from hisock._core.jobs import Peer
+from hisock.framing import Frame
 
-#: Frames, and bytes, kept while async handlers are running, before reading pauses.
+#: The high-water mark of deferred frames (frames, bytes), above which reading pauses.
 DEFERRED_FRAMES, DEFERRED_BYTES = DEFERRED
 
 
@@ -22,11 +23,11 @@ class OrderedPeer(Peer, Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing of it is handled any more."""
+        """Whether its frames are no longer handled."""
 
 
-def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[RawFrame]) -> None:
-    """Keep frames until the handlers that run have ended, but for those that are urgent."""
+def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[Frame]) -> None:
+    """Defer frames until the running handlers have ended; urgent ones are handled at once."""
     source = None if peer.info is None else peer.info.ip
     for frame in frames:
         if not is_urgent(events, source, frame, peer.inbox.changes):
@@ -39,15 +40,15 @@ def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[RawFrame]) -> 
                 return
 
 
-def is_urgent(events: EventTable, source: str | None, frame: RawFrame, changes: int) -> bool:
-    """Whether a frame overtakes those that wait, since the handlers that run may wait for it.
+def is_urgent(events: EventTable, source: str | None, frame: Frame, changes: int) -> bool:
+    """Whether a frame overtakes deferred ones, because a running handler may wait for it.
 
-    No handler sees frames of the protocol's own, and the other side waits for what they bring. But
-    who a client is can be told only after the changes of name and group that it has asked for.
-    Commands that no handler takes may be what a handler waits for.
+    Control frames overtake, because no handler sees them and the peer waits for their answers;
+    ``$GETCLT$`` does so only behind no pending change of name or group. So do commands without a
+    handler, which a running handler may be waiting for.
 
-    :param source: the address that it came from, as text; ``None`` on a client.
-    :param changes: how many of the frames that wait change the client's name or group.
+    :param source: the address of the sender, as text; ``None`` on a client.
+    :param changes: how many of the deferred frames change the client's name or group.
     """
     command, message = frame
     if command is None:

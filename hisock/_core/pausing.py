@@ -1,4 +1,4 @@
-"""Why a connection is not read at the moment."""
+"""The reasons why reading from a connection is paused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 
 class Pauses:
-    """Pauses reading while there is any reason for it, each of which ends by itself.
+    """Pauses reading while any reason applies; reasons are independent of each other.
 
-    :param set_reading: called with ``False`` when the first reason comes, and with ``True`` when
-        the last one has gone.
+    :param set_reading: called with ``False`` when the first reason begins to apply, and with
+        ``True`` when the last one has ended.
     """
 
     __slots__ = ("_reasons", "_set_reading")

@@ -1,7 +1,7 @@
-"""What the reserved frames mean: how each is built, and what one that arrived says.
+"""The reserved frames: building and parsing them.
 
-No sockets and no clock: payloads in, values out. A payload is what a frame holds behind its
-header; the frames built here are whole.
+No sockets and no clock: parsers take payloads (frames without their headers) and return values;
+builders return whole frames.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _LONGEST: Final = max(map(len, _RESERVED))
 #: Names and groups are announced to everybody: a long one, sent once, would be multiplied.
 MAX_NAME_LENGTH: Final = 1024
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
-#: As peers of 2.0.2 may send it: they take a number for a name.
+#: A name as received: peers of 2.0.2 may send a number.
 _SentName = Name | int | None
 
 
@@ -82,18 +82,18 @@ def as_name(name: Any) -> str | None:
     raise TypeError(f"a name or a group is text, not {name!r}; give str(...) of it")
 
 
-#: Bytes of the longest hello: a name, a group, a token, and what later versions add.
+#: Bytes of a hello at most: name, group, token, and room for keys of later versions.
 MAX_HELLO: Final = 64 * 1024
 _LONGEST_SECRET: Final = 64
 #: Features that a peer may list, and characters of each.
 _MOST_FEATURES: Final = 64
 _Feature = Annotated[str, msgspec.Meta(max_length=64)]
-#: Seconds between keepalives; more is no keepalive.
+#: Seconds between keepalives at most; a longer interval is ignored.
 _LONGEST_INTERVAL: Final = 86_400
 
 
 class _SentHello(msgspec.Struct, frozen=True):
-    """A hello as it came. What 2.0.2 does not know is kept as bytes, whatever it is."""
+    """A hello as received. Keys that 2.0.2 does not know are parsed later, and leniently."""
 
     name: _SentName = None
     group: _SentName = None
@@ -104,13 +104,12 @@ class _SentHello(msgspec.Struct, frozen=True):
 
 
 class Hello(NamedTuple):
-    """The first thing a client says. Keys that are not known here are ignored.
+    """The first frame of a client. Unknown keys are ignored.
 
-    :ivar features: what both sides know beyond 2.0.2; ``None`` where the client knows nothing of
-        that.
+    :ivar features: the features beyond 2.0.2 that both sides know; ``None`` for a peer of 2.0.2.
     :ivar codec: the name of its codec.
-    :ivar token: what it gave for ``authenticate``.
-    :ivar resume: the secret of a client that comes back.
+    :ivar token: the token for ``authenticate``.
+    :ivar resume: the secret by which a reconnecting client is recognised.
     """
 
     name: str | None = None
@@ -122,23 +121,23 @@ class Hello(NamedTuple):
 
 
 class ServerHello(msgspec.Struct, frozen=True):
-    """The first thing a server says to a client that has ``features``."""
+    """The first frame of a server to a client that has ``features``."""
 
     features: list[str]
     codec: str = "json"
-    # A key that is not what it has to be is ignored: the server only says what it may as well not.
+    # Typed as Any, since an invalid value is ignored: the key is optional.
     keepalive: Any = None
 
     @property
     def keepalive_interval(self) -> float | None:
-        """Seconds between the server's questions whether the client is there; ``None`` for none."""
+        """Seconds between the server's keepalives; ``None`` if it sends none."""
         interval = self.keepalive
         valid = type(interval) in (int, float) and 0 < interval < _LONGEST_INTERVAL
         return float(interval) if valid else None
 
 
 class WireClient(msgspec.Struct, frozen=True):
-    """Client info as it travels. 2.0.2 breaks on any other key, and on an ``ip`` that is text."""
+    """Client info on the wire. 2.0.2 fails on any other key, and if ``ip`` is text."""
 
     ip: tuple[str, int]
     name: str | None
@@ -146,14 +145,14 @@ class WireClient(msgspec.Struct, frozen=True):
 
 
 class _SentClient(msgspec.Struct, frozen=True):
-    """Client info as it came."""
+    """Client info as received."""
 
     ip: tuple[str, int]
     name: str | int | None
     group: str | int | None
 
 
-#: What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting.
+#: The exceptions of msgspec for bytes that are not the expected JSON; the last for deep nesting.
 NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encode_json = msgspec.json.Encoder().encode
@@ -190,10 +189,10 @@ def build_reserved(name: bytes, data: bytes = b"", header_len: int = 16) -> byte
 
 
 def encode_name(name: str | None) -> bytes:
-    """What follows ``$CHNAME$`` and ``$CHGROUP$``; nothing for the name joined with.
+    """The data of ``$CHNAME$`` and ``$CHGROUP$``; empty for the one that the client joined with.
 
-    :raises ValueError: it is longer than a name may be.
-    :raises TypeError: it is no text.
+    :raises ValueError: it is longer than ``MAX_NAME_LENGTH``.
+    :raises TypeError: it is not text.
     """
     name = as_name(name)
     if name is not None and len(name) > MAX_NAME_LENGTH:
@@ -220,10 +219,10 @@ def build_hello(
     token: str | None = None,
     resume: str | None = None,
 ) -> bytes:
-    """The frame that a client says hello with.
+    """Build a client's hello.
 
-    :param resume: a secret of the client, the same on each of its connections: a new one ends
-        those before it.
+    :param resume: a secret of the client, the same on each of its connections: the server ends
+        earlier connections with the same secret.
     :raises ValueError: the name or the group is longer than a name may be.
     """
     encode_name(name)
@@ -239,10 +238,9 @@ def build_hello(
 
 
 def build_server_hello(codec: str, header_len: int, keepalive: float | None = None) -> bytes:
-    """The frame that a server says hello with.
+    """Build a server's hello.
 
-    :param keepalive: seconds between its questions whether the client is there; ``None`` if it
-        does not ask.
+    :param keepalive: seconds between its keepalives; ``None`` if it sends none.
     """
     hello: dict[str, Any] = {"features": FEATURES, "codec": codec}
     if keepalive is not None:
@@ -251,9 +249,9 @@ def build_server_hello(codec: str, header_len: int, keepalive: float | None = No
 
 
 def parse_server_hello(data: bytes) -> ServerHello:
-    """What a server says of itself.
+    """Parse a server's hello.
 
-    :raises ProtocolError: it is not the JSON it has to be.
+    :raises ProtocolError: it is not the expected JSON.
     """
     try:
         return _decode_server_hello(data)
@@ -264,12 +262,12 @@ def parse_server_hello(data: bytes) -> ServerHello:
 
 
 def parse_hello(payload: bytes) -> Hello:
-    """The hello in the first payload of a connection.
+    """Parse the hello in the first payload of a connection.
 
-    :raises ProtocolError: it is something else, or its JSON is not what a hello holds.
+    :raises ProtocolError: the payload is no hello, or its JSON is not as expected.
     """
     if not payload.startswith(HELLO):
-        # Not what it is: it may be a hello that lost its beginning, with a token in it.
+        # The payload is not quoted: it may be the rest of a hello, with a token in it.
         raise ProtocolError(f"the first frame has to be a {HELLO.decode()}, and is something else")
     if len(payload) > MAX_HELLO:
         raise ProtocolError(f"a hello has at most {MAX_HELLO} bytes, {len(payload)} came")
@@ -289,7 +287,7 @@ def parse_hello(payload: bytes) -> Hello:
 
 
 def _text(raw: msgspec.Raw) -> str | None:
-    """The text that a key of a hello has; ``None`` where it has something else, or nothing."""
+    """The text of a key of a hello; ``None`` if it is missing or not text."""
     try:
         return _decode_text(raw)
     except NOT_JSON:
@@ -297,7 +295,7 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 
 def _features(raw: msgspec.Raw) -> frozenset[str] | None:
-    """What both sides know; ``None`` where the key is not there, or not a list."""
+    """The features that both sides know; ``None`` if the key is missing or not a list."""
     if not bytes(raw).startswith(b"["):
         return None
     try:
@@ -308,7 +306,7 @@ def _features(raw: msgspec.Raw) -> frozenset[str] | None:
 
 
 def encode_client(addr: tuple[str, int], name: str | None, group: str | None) -> bytes:
-    """Client info as the JSON that travels."""
+    """Client info as the JSON of the protocol."""
     return _encode_json(WireClient(addr, name, group))
 
 
@@ -327,7 +325,7 @@ def parse_client(data: bytes) -> WireClient:
 
 
 def parse_question(data: bytes) -> str | None:
-    """The name or address behind ``$GETCLT$``; ``None`` for one so long that nobody has it.
+    """The name or address in a ``$GETCLT$``; ``None`` if it is too long for either.
 
     :raises ProtocolError: it is not UTF-8.
     """
@@ -338,7 +336,7 @@ def parse_question(data: bytes) -> str | None:
 
 
 def parse_text(name: bytes, data: bytes) -> str:
-    """The text behind ``$CHNAME$`` or ``$CHGROUP$``.
+    """The text in a ``$CHNAME$`` or ``$CHGROUP$``.
 
     :raises ProtocolError: it is not UTF-8, or longer than a name may be.
     """

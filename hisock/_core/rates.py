@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class RateLimit:
-    """A token bucket: so many messages a second on average, and so many at once.
+    """A token bucket.
 
-    :param rate: messages a second.
-    :param burst: messages that may come at once.
+    :param rate: messages a second on average.
+    :param burst: messages that may arrive at once.
     """
 
     __slots__ = ("_burst", "_rate", "_tokens", "_when")
@@ -19,7 +19,7 @@ class RateLimit:
         self._when = now
 
     def allowance(self, now: float) -> int:
-        """How many messages may come now."""
+        """How many messages are allowed now."""
         self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
         self._when = now
         return max(0, int(self._tokens))
@@ -30,16 +30,16 @@ class RateLimit:
         return max(0.0, -self._tokens / self._rate)
 
     def debt(self, now: float) -> float:
-        """Seconds until one message may come."""
+        """Seconds until one message is allowed."""
         self.allowance(now)
         return max(0.0, (1 - self._tokens) / self._rate)
 
     def forgive(self) -> None:
-        """Let one message come now, whatever is owed."""
+        """Allow one message now, whatever the debt."""
         self._tokens = max(1.0, self._tokens)
 
     def is_full(self, now: float) -> bool:
-        """Whether it is as a new one, after what has been spent."""
+        """Whether it is full again, like a new one."""
         self.allowance(now)
         return self._tokens >= self._burst
 

@@ -21,8 +21,8 @@ class Route(NamedTuple):
     :ivar func: the handler.
     :ivar options: as given to ``on``; for a tick its ``interval``.
     :ivar namespace: local names that its annotations may use.
-    :ivar prefix: what a command begins with; reserved events have none.
-    :ivar layers: what runs around it, outermost first.
+    :ivar prefix: put before the command; reserved events have none.
+    :ivar layers: the middleware around it, outermost first.
     """
 
     name: str | None
@@ -39,7 +39,7 @@ class Route(NamedTuple):
 
 @runtime_checkable
 class Part(Protocol):
-    """What can be included: a router, or an object of a :class:`Handlers` class."""
+    """Anything that can be included: a router, or an instance of a :class:`Handlers` class."""
 
     def __routes__(self) -> Iterator[Route]:
         """Its handlers and ticks."""
@@ -99,9 +99,9 @@ def _mark(func: Callable[..., Any], route: Route) -> None:
 class Handlers:
     """Base of classes whose methods are handlers: ``class Arena(Handlers)``, with ``@on``.
 
-    An instance is given to ``server.include()``; its methods share what it keeps in ``self``.
+    An instance is given to ``server.include()``; its methods share the state in ``self``.
 
-    :cvar prefix: what the commands of its handlers begin with.
+    :cvar prefix: put before the commands of its handlers. Default ``""``.
     """
 
     prefix: str = ""
@@ -127,7 +127,7 @@ class Router:
     The names of reserved events are not prefixed. Several routers may handle one event; their
     handlers are called in the order in which they were included.
 
-    :param prefix: what the commands of its handlers begin with, for example ``"chat."``.
+    :param prefix: put before the commands of its handlers, for example ``"chat."``. Default ``""``.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -185,10 +185,10 @@ class Router:
         return func
 
     def error_handler(self, func: Callable[[Exception, Context], Any]) -> Any:
-        """Have a function deal with the errors of this router's handlers: ``(exc, context)``.
+        """Register a function ``(exc, context)`` for the errors of this router's handlers.
 
-        What it returns is the reply, if the command came as a call. An error that it raises, or
-        raises again, is reported as if there were no such function.
+        Its return value is the reply, if the command came as a call. An exception that it raises
+        is reported as an error of the handler.
 
         :raises RuntimeError: the router is part of a server or client already.
         """
@@ -197,9 +197,9 @@ class Router:
         return func
 
     def include(self, part: Part, prefix: str = "") -> None:
-        """Make another router, or an object with handlers, part of this one.
+        """Include another router, or an instance of a :class:`Handlers` class, in this one.
 
-        :param prefix: what its commands begin with, before its own prefix.
+        :param prefix: put before its commands, and before its own prefix. Default ``""``.
         :raises RuntimeError: this router is part of a server or client already.
         """
         self._require_open()

@@ -1,4 +1,4 @@
-"""The way of frames on a server."""
+"""The dispatch of frames on a server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
-from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, Runner, as_error
 from hisock._core.waiting import Waiting
+from hisock.framing import Frame
 
 logger = logging.getLogger("hisock.server")
 
 
 class ServerEvents(EventTable):
-    """The way of frames on a server, where handlers are called with the client first."""
+    """The event table of a server, whose handlers are called with the client first."""
 
     def __init__(
         self, waiting: Waiting, runner: Runner, codec: Codec, header_len: int, cache_size: int
@@ -44,8 +45,8 @@ class ServerEvents(EventTable):
         """Call the handler of a reserved event with the client of a connection, and ``args``."""
         self._fire(event, origin, (origin.info, *args))
 
-    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
-        """Deliver a batch of frames of one peer, in order."""
+    def dispatch(self, peer: Peer, frames: Iterator[Frame]) -> None:
+        """Deliver a batch of frames from one client, in order."""
         get = self._fast.get
         while True:
             command: str | None = None

@@ -1,4 +1,4 @@
-"""Commands that nobody handles: counted by name, and told of once each."""
+"""Commands without a handler, which are counted by name and logged once each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hisock._core.reporting import one_line
 
 #: Names that are counted one by one. A peer chooses them.
 MOST_NAMES = 100
-#: Where all others are counted.
+#: The name under which all others are counted.
 OTHERS = "(others)"
-#: Characters of a command that is compared, or told.
+#: Characters of a command that are compared or logged.
 _LONGEST = 80
 #: Names that are compared with those of handlers, and how many of these: that takes up to 5 ms.
 MOST_COMPARED = 20
@@ -20,9 +20,9 @@ _MOST_SIMILAR = 100
 
 
 class Unhandled:
-    """The commands of one server or client that came in vain.
+    """The unhandled commands of one server or client.
 
-    :param log: the logger to tell of them.
+    :param log: the logger.
     :param known: the commands that are handled.
     :ivar counts: how often each came; those beyond the first hundred are counted together.
     """

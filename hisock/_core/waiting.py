@@ -1,7 +1,7 @@
-"""Those who wait for a frame: the other half of ``recv``.
+"""Matching of frames to waiters: the core of ``recv`` and ``wait_for``.
 
-No threads here: the driver hands in a lock and what a waiter waits with (a
-``concurrent.futures.Future``, an ``asyncio.Future``), so that the same rules serve all of them.
+This module has no threads and no loops: the driver provides a lock and waiters (around a
+``concurrent.futures.Future`` or an ``asyncio.Future``), so that all drivers share the same rules.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from weakref import WeakKeyDictionary
 
 from hisock._core.account import frame_size
 
-#: Frames that nobody took are kept for a ``recv`` that is just about to be called: the answer to
-#: a question may arrive before the thread that asked it gets from ``send`` to ``recv``.
+#: Unclaimed frames are kept for a ``recv`` that is about to be called: an answer may arrive before
+#: the thread that sent the question gets from ``send`` to ``recv``.
 UNCLAIMED_FRAMES = 32
 UNCLAIMED_BYTES = 1024 * 1024
 UNCLAIMED_SECONDS = 1.0
 
 
-class Frame(NamedTuple):
-    """A frame to be waited for.
+class ReceivedFrame(NamedTuple):
+    """A frame without a handler, as waiters get it.
 
     :ivar source: the address of the client that sent it, as text; ``None`` on a client.
-    :ivar number: its place in the order of arrival; 0 as long as nobody waited for it.
-    :ivar origin: what it came by, while it is on its way to a waiter.
+    :ivar number: its place in the order of arrival; 0 until it is offered to a waiter.
+    :ivar origin: the connection on which it arrived, until it is kept as unclaimed.
     """
 
     command: str | None
@@ -36,33 +36,34 @@ class Frame(NamedTuple):
     origin: Any = None
 
 
-#: What somebody waits for: a command (``None``: any), of one client (``None``: of whichever).
+#: The frame that a waiter waits for: its command (``None`` for any) and its source (``None`` for
+#: any client).
 Wanted = tuple["str | None", "str | None"]
 
 
 class Waiter(Protocol):
-    """Somebody who waits for one frame."""
+    """Waits for one frame."""
 
-    def deliver(self, frame: Frame) -> bool:
-        """Hand it over; ``False`` when the waiter has given up meanwhile."""
+    def deliver(self, frame: ReceivedFrame) -> bool:
+        """Deliver the frame; ``False`` if the waiter has stopped waiting."""
 
     def fail(self, exc: BaseException) -> None:
-        """Tell it that no frame will come."""
+        """Deliver an error: no frame will come."""
 
 
 class _Unclaimed(NamedTuple):
     arrived: float
     observed: bool
-    frame: Frame
+    frame: ReceivedFrame
 
 
 class Waiting:
-    """The waiters of one server or client, and the frames that nobody took just now.
+    """The waiters of one server or client, and its unclaimed frames.
 
     :param lock: guards everything in here; held for a few instructions at a time.
-    :param clock: seconds, monotonic.
-    :param frames: how many frames that nobody took are kept; ``most_bytes`` and ``seconds`` bound
-        them too.
+    :param clock: a monotonic clock, in seconds.
+    :param frames: how many unclaimed frames are kept; ``most_bytes`` and ``seconds`` bound them
+        too.
     """
 
     def __init__(
@@ -83,31 +84,30 @@ class Waiting:
         self._unclaimed_bytes = 0
         self._forgotten: list[str] = []
         self._arrived = 0
-        self._asked_at = 0
-        # A thread or task that sends and then waits is not disturbed by what another one sends.
-        self._asked_by: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        self._sent_at = 0
+        # Kept for each thread or task, so that it is not affected by what another one sends.
+        self._sent_by: WeakKeyDictionary[object, int] = WeakKeyDictionary()
         self._closed: BaseException | None = None
 
-    def asked(self, asker: object) -> None:
-        """Something was sent: what arrived before is no answer to it.
+    def sent(self, sender: object) -> None:
+        """Note that a frame was sent: unclaimed frames that arrived earlier cannot answer it.
 
-        :param asker: the thread or task that sent it.
+        :param sender: the thread or task that sent it.
         """
         with self._lock:
-            self._asked_at = self._asked_by[asker] = self._arrived
+            self._sent_at = self._sent_by[sender] = self._arrived
 
-    def add(self, wanted: Wanted, waiter: Waiter, asker: object = None) -> None:
+    def add(self, wanted: Wanted, waiter: Waiter, sender: object = None) -> None:
         """Wait for a frame.
 
-        It is served at once from the frames that nobody took and that came just now, after the
-        latest send of this client.
+        An unclaimed frame that arrived after the latest send of this client is delivered at once.
 
-        :param asker: the thread or task that waits; if it has sent something itself, only what
-            came before that is too old for it.
+        :param sender: the thread or task that waits; if it has sent something itself, its own
+            latest send counts instead.
         """
         with self._lock:
-            own = None if asker is None else self._asked_by.get(asker)
-            kept = self._take_unclaimed(wanted, self._asked_at if own is None else own)
+            own = None if sender is None else self._sent_by.get(sender)
+            kept = self._take_unclaimed(wanted, self._sent_at if own is None else own)
             if kept is not None and waiter.deliver(kept):
                 return
             if self._closed is not None:
@@ -116,7 +116,7 @@ class Waiting:
                 self._waiters.setdefault(wanted, deque()).append(waiter)
 
     def remove(self, wanted: Wanted, waiter: Waiter) -> None:
-        """Stop waiting; does nothing for a waiter that has been served."""
+        """Stop waiting; does nothing for a waiter that has got its frame."""
         with self._lock:
             waiters = self._waiters.get(wanted)
             if waiters is not None and waiter in waiters:
@@ -125,24 +125,24 @@ class Waiting:
                     del self._waiters[wanted]
 
     def wants(self, command: str | None, source: str | None) -> bool:
-        """Whether somebody waits for such a frame."""
+        """Whether any waiter waits for such a frame."""
         waiters = self._waiters
         return bool(waiters) and any(
             wanted in waiters
             for wanted in ((command, source), (command, None), (None, source), (None, None))
         )
 
-    def offer(self, frame: Frame) -> bool:
-        """Give a frame to the oldest waiter on its command, else to the oldest on any.
+    def offer(self, frame: ReceivedFrame) -> bool:
+        """Deliver a frame to the oldest waiter for its command, else to the oldest for any.
 
-        Those who wait for that client come before those who wait for whichever.
+        Waiters for its client come before waiters for any client.
         """
         if not self._waiters:
             return False
         with self._lock:
             return self._offer(frame)
 
-    def _offer(self, frame: Frame) -> bool:
+    def _offer(self, frame: ReceivedFrame) -> bool:
         command, source = frame.command, frame.source
         if not frame.number:
             self._arrived += 1
@@ -154,7 +154,7 @@ class Waiting:
             wanted = [pair for name, _ in wanted for pair in ((name, source), (name, None))]
         return any(self._offer_to(pair, frame) for pair in wanted)
 
-    def _offer_to(self, wanted: Wanted, frame: Frame) -> bool:
+    def _offer_to(self, wanted: Wanted, frame: ReceivedFrame) -> bool:
         waiters = self._waiters.get(wanted)
         while waiters:
             waiter = waiters.popleft()
@@ -164,31 +164,31 @@ class Waiting:
                 return True
         return False
 
-    def keep(self, frame: Frame, observed: bool = False) -> None:
-        """Keep a frame that nobody took, for a short while and within a bound.
+    def keep(self, frame: ReceivedFrame, observed: bool = False) -> None:
+        """Keep an unclaimed frame, for a short while and within a bound.
 
-        One that comes back from a waiter takes its place among those that came before and after.
+        A frame that a waiter puts back returns to its place in the order of arrival.
 
-        :param observed: something has seen it, though nobody took it: it is not unhandled.
+        :param observed: whether an observer has seen it, so that it does not count as unhandled.
         """
         with self._lock:
-            # Somebody may have come to wait since the frame was offered.
+            # A waiter may have been added since the frame was offered.
             if self._waiters and self._offer(frame):
                 return
             if not frame.number:
                 self._arrived += 1
-            # It holds no connection that has gone meanwhile.
+            # Without the origin, so that it does not keep an ended connection alive.
             kept = frame._replace(number=frame.number or self._arrived, origin=None)
             place = len(self._unclaimed)
             while place and self._unclaimed[place - 1].frame.number > kept.number:
-                place -= 1  # it comes back from a waiter, and others came after it
+                place -= 1  # a waiter put it back, and others have arrived after it
             self._unclaimed.insert(place, _Unclaimed(self._clock(), observed, kept))
             self._unclaimed_bytes += frame_size(frame.command, frame.message)
             self._forget_old()
             self._forget_too_many()
 
     def unhandled(self) -> list[str]:
-        """The commands of frames that nobody took in time, since this was last asked."""
+        """The commands of frames that were not claimed in time, since the last call."""
         with self._lock:
             self._forget_old()
             forgotten, self._forgotten = self._forgotten, []
@@ -212,12 +212,12 @@ class Waiting:
         if not gone.observed and gone.frame.command is not None:
             self._forgotten.append(gone.frame.command)
 
-    def _take_unclaimed(self, wanted: Wanted, asked_at: int) -> Frame | None:
+    def _take_unclaimed(self, wanted: Wanted, sent_at: int) -> ReceivedFrame | None:
         self._forget_old()
         command, source = wanted
         for kept in self._unclaimed:
             frame = kept.frame
-            if frame.number <= asked_at or (source is not None and frame.source != source):
+            if frame.number <= sent_at or (source is not None and frame.source != source):
                 continue
             if command is None or frame.command == command:
                 self._unclaimed.remove(kept)
@@ -225,8 +225,8 @@ class Waiting:
                 return frame
         return None
 
-    def take_all(self) -> list[Frame]:
-        """The frames that nobody took, oldest first; they are not kept any longer."""
+    def take_all(self) -> list[ReceivedFrame]:
+        """Remove and return the unclaimed frames, oldest first."""
         with self._lock:
             frames = [kept.frame for kept in self._unclaimed]
             self._unclaimed.clear()
@@ -234,7 +234,7 @@ class Waiting:
             return frames
 
     def close_source(self, source: str, exc: BaseException) -> None:
-        """Tell those who wait for one client that it is gone."""
+        """Fail the waiters for one client, because it has disconnected."""
         if not self._waiters:
             return
         with self._lock:
@@ -244,7 +244,7 @@ class Waiting:
             waiter.fail(exc)
 
     def close(self, exc: BaseException) -> None:
-        """Tell everybody who waits, now or later, that no frame will come."""
+        """Fail all waiters, and those that are added later."""
         with self._lock:
             self._closed = exc
             waiting = [w for waiters in self._waiters.values() for w in waiters]
@@ -253,5 +253,5 @@ class Waiting:
             waiter.fail(exc)
 
     def reopen(self) -> None:
-        """Frames may come again."""
+        """Accept waiters again."""
         self._closed = None

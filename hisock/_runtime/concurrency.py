@@ -1,4 +1,4 @@
-"""How many tasks of ``concurrent`` handlers a client may have, and its address."""
+"""The bound on tasks of ``concurrent`` handlers, for each client and for each address."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class TaskOwner(work.WorkOwner, Protocol):
     """A client that has tasks."""
 
     def begin(self) -> None:
-        """What it sends next waits."""
+        """Defer the client's next frames."""
 
     def idle(self) -> None:
-        """What it sends next waits no longer, for this reason."""
+        """Stop deferring them, as far as this reason goes."""
 
 
 class Concurrency:
-    """Holds up clients that have too many tasks. All on the loop's thread.
+    """Defers the frames of clients that have too many tasks. Runs on the loop's thread.
 
-    Tasks of clients that have gone count for their address until they end, so that coming back
-    gains nothing.
+    Tasks of disconnected clients count for their address until they end, so that a client gains
+    nothing by reconnecting.
 
-    :param total: what the accounts of the owners are counted in.
+    :param total: the total that the owners' accounts are part of.
     """
 
     def __init__(self, total: Total) -> None:
@@ -39,7 +39,7 @@ class Concurrency:
     def begin(self, owner: TaskOwner, size: int) -> work.Line:
         """A task of a client is running.
 
-        :returns: what :meth:`end` is to be called with.
+        :returns: the line to call :meth:`end` with.
         """
         line = self._lines.get(owner)
         if line is None:
@@ -68,7 +68,7 @@ class Concurrency:
             _relieve(each)
 
     def leave(self, owner: TaskOwner) -> None:
-        """A client has gone; its tasks go on."""
+        """A client has disconnected; its tasks continue."""
         line = self._lines.pop(owner, None)
         if line is not None:
             line.leave()

@@ -1,8 +1,8 @@
-"""What becomes of connections in a child that the process forks.
+"""Servers and clients in a forked child process.
 
-A child has copies of the parent's descriptors, and of every lock as some thread held it. The
-connections go on being the parent's: a goodbye, an end or a look into the loop's selector from the
-child would break them. So in the child each object forgets what it had, without a word.
+A child has copies of the parent's descriptors, and of every lock in the state in which some thread
+left it. The connections remain the parent's: a frame, a shutdown or a change of the loop's selector
+from the child would break them. So in the child each object silently forgets its connections.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ class Forgetful(Protocol):
     """Something that holds connections."""
 
     def forget(self) -> None:
-        """This is a forked child: let go of the parent's connections, and be closed."""
+        """Drop the parent's connections in a forked child, and become closed."""
 
 
 _everything: WeakSet[Forgetful] = WeakSet()
 
 
 def forget_in_children(thing: Forgetful) -> None:
-    """Have something forget its connections in each child that is forked from here on."""
+    """Register an object whose :meth:`~Forgetful.forget` is called in every forked child."""
     _everything.add(thing)
 
 

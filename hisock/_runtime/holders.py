@@ -1,4 +1,4 @@
-"""Which process holds a port, where the system tells."""
+"""Finds the process that listens at a port, on systems with ``/proc``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTENING = "0A"
 def holder_of(port: int) -> str | None:
     """``"process 123 (python)"`` for the process that listens at a TCP port of this machine.
 
-    ``None`` where the system does not tell, as for processes of other users.
+    ``None`` if the system does not tell, as for processes of other users.
     """
     try:
         inodes = _inodes(port)
@@ -38,7 +38,7 @@ def _process_with(inode: str) -> str | None:
         try:
             if any(_leads_to(entry, f"socket:[{inode}]") for entry in (process / "fd").iterdir()):
                 return f"process {process.name} ({(process / 'comm').read_text().strip()})"
-        except OSError:  # it has ended, or belongs to somebody else
+        except OSError:  # it has ended, or belongs to another user
             continue
     return None
 

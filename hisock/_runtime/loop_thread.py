@@ -1,4 +1,4 @@
-"""The thread that runs a server's event loop, as other threads see it."""
+"""The thread of a server's event loop, and the calls into it from other threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class LoopThread:
-    """A loop, the thread that it runs in, and the ways into it from other threads.
+    """A loop and the thread that it runs in.
 
     :ivar loop: the loop, from :meth:`begin` on.
     :ivar running: whether it is between :meth:`begin` and :meth:`end`.
@@ -30,20 +30,20 @@ class LoopThread:
         self._posting = Lock()
 
     def begin(self) -> None:
-        """Take the loop that runs here."""
+        """Adopt the loop that runs in the calling thread."""
         self.loop = asyncio.get_running_loop()
         self._id = get_ident()
         self.running = True
 
     def end(self) -> None:
-        """Cancel what :meth:`later` would call."""
+        """Cancel the timers of :meth:`later`."""
         for timer in self._timers:
             timer.cancel()
         with self._posting:
             self.running = False
 
     def forget(self) -> None:
-        """Have nothing to do with the loop any more: in a forked child, it is the parent's."""
+        """Drop the loop, which is the parent's, in a forked child."""
         self.running = False
         self._id = 0
         self._posting = Lock()
@@ -57,8 +57,8 @@ class LoopThread:
     def run(self, func: Callable[[], T]) -> T:
         """Run a function on the loop and return its result. From any thread.
 
-        Before :meth:`begin` and after :meth:`end` the function runs in the caller's thread: there
-        are no clients then that it could interfere with.
+        Before :meth:`begin` and after :meth:`end` the function runs in the caller's thread, which
+        is safe because there are no clients then.
         """
         if not self.running or self.is_current():
             return func()
@@ -75,7 +75,7 @@ class LoopThread:
         return result.result() if posted else func()
 
     def post(self, func: Callable[..., object], *args: Any) -> bool:
-        """Call a function on the loop, soon; ``False`` if the loop has ended. From any thread."""
+        """Schedule a function on the loop; ``False`` if the loop has ended. From any thread."""
         try:
             self.loop.call_soon_threadsafe(func, *args)
         except RuntimeError:
@@ -83,9 +83,9 @@ class LoopThread:
         return True
 
     def spread(self, items: Iterable[V], func: Callable[[V], object], each: int) -> None:
-        """Call a function for every item, for so many in one iteration of the loop.
+        """Call a function for every item, ``each`` of them in one iteration of the loop.
 
-        For work that takes long, so that the loop reads and writes in between.
+        The loop reads and writes in between, however many items there are.
         """
         left = iter(items)
 

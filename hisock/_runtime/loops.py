@@ -1,4 +1,4 @@
-"""Which event loop a server runs on, how signals end it, and how its transports are written to."""
+"""Event loops: which one a server runs on, signals that end it, and its transports."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 LoopName = Literal["auto", "asyncio", "uvloop"]
 
-#: Whether asyncio's writelines() never says that the other side is behind, so that what waits for
-#: it has no bound: CVE-2024-12254.
+#: Whether asyncio's writelines() never calls pause_writing(), so that a backlog grows without
+#: bound: CVE-2024-12254.
 _NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
 
 def write_chunks(transport: asyncio.WriteTransport, chunks: list[bytes]) -> None:
-    """Write all of them, in one go where that is safe."""
+    """Write all chunks, with ``writelines`` where that is safe."""
     if _NEVER_PAUSES:
         transport.write(b"".join(chunks))  # as older versions do themselves
     else:
@@ -59,9 +59,9 @@ def new_loop(choice: LoopName) -> asyncio.AbstractEventLoop:
 
 
 def require_none_running(what: str, instead: str) -> None:
-    """Raise where a loop runs in this thread already, and ``what`` would have to run another.
+    """Refuse to block a thread in which an event loop runs.
 
-    :raises RuntimeError: one runs.
+    :raises RuntimeError: a loop runs in this thread.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError(
@@ -70,7 +70,7 @@ def require_none_running(what: str, instead: str) -> None:
 
 
 class Signalled:
-    """Which signal has asked for the end.
+    """The signal that ended a server.
 
     :ivar interrupted: whether it was SIGINT, which Ctrl-C sends.
     """
@@ -113,17 +113,17 @@ def ended_by_signals(stop: Callable[[], None]) -> Iterator[Signalled]:
 
 
 def expect_large_messages(size: int) -> None:
-    """Keep the memory of large messages in the process instead of giving it back each time.
+    """Make malloc keep the memory of large messages instead of returning it to the kernel.
 
-    glibc asks the system for every block over a threshold, and each new page of it costs a fault:
-    256 of them for a message of 1 MiB. Freeing one large block raises the threshold, for good
-    (``mallopt(3)``, M_MMAP_THRESHOLD). The block is never touched, so it takes no memory.
+    glibc maps every block over a threshold anew, and each page of it costs a page fault: 256 for a
+    message of 1 MiB. Freeing one large block raises the threshold permanently (``mallopt(3)``,
+    M_MMAP_THRESHOLD). The block is never touched, so it occupies no memory.
     """
     bytes(size)
 
 
 def raise_descriptor_limit() -> None:
-    """Let the process have as many descriptors, and so connections, as the system allows it."""
+    """Raise the limit of file descriptors, and so of connections, as far as the system allows."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -135,7 +135,7 @@ def raise_descriptor_limit() -> None:
 
 
 def set_reading(transport: asyncio.Transport, reading: bool) -> None:
-    """Read on from a transport, or stop reading; does nothing for one that is closing."""
+    """Resume or pause reading from a transport; does nothing if it is closing."""
     if transport.is_closing():
         return
     if reading:

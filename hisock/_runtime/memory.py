@@ -1,7 +1,7 @@
-"""Two transports that are connected in memory: what one writes, the protocol of the other receives.
+"""Two transports connected in memory: the protocol of each receives what the other one writes.
 
-They do what asyncio's socket transports do, with as much between them as a kernel would hold, but
-no socket: everything happens on one loop, in an order that does not depend on the machine. A loop
+They behave like asyncio's socket transports, with buffers as large as a kernel's, but without
+sockets: everything happens on one loop, in an order that does not depend on the machine. A loop
 with a clock of its own makes it independent of time as well.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-#: Bytes that are under way to one side before the other has to keep them, as in a socket's buffer.
+#: Bytes in flight to one side at most, like the kernel's buffer of a socket.
 WINDOW = 65536
 #: Bytes at most that a protocol receives at once.
 _MOST_READ = 262144
@@ -27,8 +27,8 @@ def memory_pair(
     """Two connected transports. Each is to be given a protocol with ``set_protocol``.
 
     :param loop: the loop that both belong to; the running one by default.
-    :param addresses: of the one and of the other.
-    :param window: bytes that are under way in each direction, at most.
+    :param addresses: the addresses of the two ends.
+    :param window: bytes in flight in each direction at most.
     :raises RuntimeError: no loop is given, and none runs.
     """
     loop = loop or asyncio.get_running_loop()
@@ -42,11 +42,11 @@ def memory_pair(
 class MemoryTransport(asyncio.Transport):
     """One end of a connection in memory; made by :func:`memory_pair`.
 
-    As with sockets, nothing is received before the loop runs again, a protocol that reads nothing
-    makes the other one pause, :meth:`close` writes what waits, and a write to a side that has
-    closed resets the connection.
+    As with sockets, nothing is received before the loop runs again, a protocol that does not read
+    makes the other one pause, :meth:`close` flushes, and a write to a closed side resets the
+    connection.
 
-    :ivar tap: called with all that is written, when set.
+    :ivar tap: if set, called with everything that is written.
     """
 
     _peer: MemoryTransport
@@ -65,7 +65,7 @@ class MemoryTransport(asyncio.Transport):
         self._delivering = False
         self._closing = False
         self._lost = False
-        # An end of the stream, one's own and the other side's: to be sent, sent, told.
+        # End of stream: requested and sent by this side; the peer's passed on to the protocol.
         self._ends = False
         self._end_sent = False
         self._end_told = False
@@ -146,7 +146,7 @@ class MemoryTransport(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def _transmit(self) -> None:
-        """Put on its way what there is room for."""
+        """Send as much as the window allows."""
         peer = self._peer
         if peer._lost and self._unsent:
             self._loop.call_soon(self._lose, ConnectionResetError("Connection reset by peer"))
@@ -204,13 +204,13 @@ class MemoryTransport(asyncio.Transport):
         return self._closing
 
     def close(self) -> None:
-        """Write what waits, then close; nothing is received any more."""
+        """Flush, then close; nothing is received any more."""
         if not self._closing:
             self._closing = True
             self._transmit()
 
     def abort(self) -> None:
-        """Close at once; what waits is lost."""
+        """Close at once; unsent bytes are lost."""
         self._unsent.clear()
         if self._closing:
             self._loop.call_soon(self._lose, None)
@@ -218,7 +218,7 @@ class MemoryTransport(asyncio.Transport):
             self.close()
 
     def reset(self) -> None:
-        """Cut the line: both sides lose the connection, and all that is under way."""
+        """Lose the connection on both sides, and everything in flight."""
         for side in (self, self._peer):
             side._loop.call_soon(side._lose, ConnectionResetError("Connection reset by peer"))
 
@@ -226,7 +226,7 @@ class MemoryTransport(asyncio.Transport):
         if self._lost:
             return
         self._lost = self._closing = True
-        # A side that closes with something unread resets the connection, as TCP does.
+        # Closing with unread bytes resets the connection, as with TCP.
         unread, peer = bool(self._arrived), self._peer
         self._unsent.clear()
         self._arrived.clear()

@@ -1,4 +1,4 @@
-"""Sockets for addresses of every kind: ``(host, port)``, IPv6, Unix paths, sockets that exist."""
+"""Sockets for every kind of address: ``(host, port)``, IPv6, Unix paths, existing sockets."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class ListeningSocket(NamedTuple):
     inode: int
 
     def close(self) -> None:
-        """Close it, and remove its path unless that belongs to another by now."""
+        """Close it, and remove its path unless another server has taken that over."""
         if self.sock.fileno() == -1:
-            return  # it is closed, and the path may belong to another with the same inode
+            return  # closed already: the path may belong to another socket with the same inode
         mine = self.inode and _inode_of(self.addr) == self.inode
         self.sock.close()
         if mine:
@@ -115,7 +115,7 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
     except (TypeError, LookupError, OverflowError) as exc:
         reason = f": {exc}" if str(exc) else "; expected (host, port)"
         raise TypeError(f"{addr!r} is not an address to listen on{reason}") from exc
-    # Where a name stands for both, IPv4, which is all that 2.0.2 clients know.
+    # A name that has both gets IPv4, because clients of 2.0.2 know nothing else.
     family, kind, proto, _, sockaddr = min(found, key=lambda info: info[0] != socket.AF_INET)
     listener = socket.socket(family, kind, proto)
     try:
@@ -169,7 +169,7 @@ def _bind_unix(path: str) -> socket.socket:
 
 
 def require_path(path: str) -> None:
-    """Do not take the text of an address for a path; that would go wrong without a word."""
+    """Refuse a path that looks like an address, which would silently create a Unix socket."""
     try:
         addr = parse_addr(path)
     except ValueError:
@@ -181,8 +181,8 @@ def require_path(path: str) -> None:
 def _is_left_over(path: str) -> bool:
     """Whether a path is proven to be a socket of a server that no longer runs.
 
-    Only a connection that is refused proves it. One that would have to wait has a server whose
-    queue is full, and a socket of another type (EPROTOTYPE) has an owner as well.
+    Only a refused connection proves it. If connecting would block, a server runs whose backlog is
+    full, and a socket of another type (EPROTOTYPE) has an owner as well.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
@@ -237,9 +237,10 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
 
 
 def disown(sock: Any) -> None:
-    """Give up this process's copy of a socket that another process uses.
+    """Drop this process's copy of a socket that another process uses.
 
-    The descriptor stays taken, by nothing, so that whatever still holds its number closes that.
+    The descriptor is pointed at /dev/null instead of closed, so that objects which still hold its
+    number cannot close a later file with the same one.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -250,7 +251,7 @@ def disown(sock: Any) -> None:
 
 
 def unsent(sock: Any) -> int:
-    """Bytes that the system has yet to send, or to have acknowledged; 0 where it does not tell."""
+    """Bytes in the kernel that the peer has not acknowledged; 0 if the system does not tell."""
     if _QUEUED is None:
         return 0
     try:

@@ -27,8 +27,8 @@ class Tasks:
     ) -> None:
         """Run a handler.
 
-        :param begun: called if it has not ended at once.
-        :param ended: called when it has ended, if ``begun`` was.
+        :param begun: called if the handler did not end at once.
+        :param ended: called when it has ended, if ``begun`` was called.
         """
         try:
             task = _start(coroutine)
@@ -52,7 +52,7 @@ class Tasks:
         task.add_done_callback(done)
 
     def add(self, task: asyncio.Task[Any]) -> None:
-        """Have a task cancelled with the handlers."""
+        """Add a task that is to be cancelled together with the handlers."""
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -72,7 +72,7 @@ class Tasks:
         self._on_finish = func
 
     def cancel_all(self) -> list[asyncio.Task[Any]]:
-        """Cancel all, but for the caller, and return them."""
+        """Cancel all tasks except the caller's, and return them."""
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -87,7 +87,7 @@ class Tasks:
 
 def _start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     loop = asyncio.get_running_loop()
-    # A handler that awaits nothing ends right here, where the Python version can do that.
+    # An eager task saves an iteration of the loop for a handler that never has to wait.
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
     return loop.create_task(coroutine)

@@ -1,11 +1,11 @@
 """Threads for ``threaded=True`` handlers: reused when idle, started when all are busy.
 
-``concurrent.futures`` has such a pool, but its threads keep a program alive until their work is
-done; a handler may well wait for input for ever, so these are daemon threads, as in 2.0.2.
+The threads of ``concurrent.futures`` keep a program alive until their work is done. A handler may
+wait for input for ever, so these are daemon threads, as in 2.0.2.
 
-On a server the work of each client is queued by itself. One client gets a share of the threads,
-not all of them, and threads that come free go round the queues. What clients that have gone still
-occupy counts for their address, so that coming back gains nothing.
+On a server each client has a queue of its own. One client gets only a share of the threads, and
+threads serve the queues in turn. What disconnected clients still occupy counts for their address,
+so that a client gains nothing by reconnecting.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ __all__ = ["FAIR_SHARE", "IDLE_SECONDS", "MOST_THREADS", "WAITING_WORK", "Thread
 
 #: Seconds after which a thread without work ends.
 IDLE_SECONDS = 10.0
-#: Work of one client that may wait for a thread, before no more is taken from it.
+#: Pieces of work of one client that may wait for a thread before reading from it pauses.
 WAITING_WORK = BOUNDS[Use.QUEUED].items
 
 
 class Threads:
-    """A pool of daemon threads. A handler that blocks holds up no other, up to the bound.
+    """A pool of daemon threads, in which a blocking handler does not delay others.
 
     :param name: prefix of the threads' names.
-    :param go_on: called with an owner, in any thread, when little waits again of one that
-        :meth:`submit_for` called full.
-    :param total: what the accounts of the owners are counted in.
+    :param go_on: called with an owner, in any thread, when its queue has drained below the
+        low-water mark after :meth:`submit_for` reported it as full.
+    :param total: the total that the owners' accounts are part of.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Threads:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
-        # What a thread that was idle, or is new, is to do; ``None`` ends it.
+        # Work for an idle or a new thread; ``None`` ends the thread.
         self._handed: SimpleQueue[tuple[Line, Work] | None] = SimpleQueue()
         self._lines: dict[WorkOwner | None, Line] = {}
-        # By address, while there is work of any of its clients, and lines that have left.
+        # By address, while any of its clients has work; and the lines of disconnected clients.
         self._gone: dict[Hashable, Gone] = {}
         self._left: set[Line] = set()
         # The lines that have work and may have another thread; each gets one in turn.
@@ -62,18 +62,18 @@ class Threads:
         self._closed = False
 
     def submit(self, func: Callable[..., Any], *args: Any) -> None:
-        """Run ``func(*args)`` in a thread; it has to deal with its own errors."""
+        """Run ``func(*args)`` in a thread; it must handle its own errors."""
         self.submit_for(None, 0, func, *args)
 
     def submit_for(
         self, owner: WorkOwner | None, size: int, func: Callable[..., Any], *args: Any
     ) -> bool:
-        """The same on behalf of a client, which shares the threads with others.
+        """Run ``func(*args)`` in a thread on behalf of a client, which shares the threads.
 
-        :param owner: the client; ``None`` for no client, which may have all threads.
+        :param owner: the client; ``None`` for work of no client, which may have all threads.
         :param size: bytes to account for until it is done.
-        :returns: whether too much waits from now on; ``go_on(owner)`` follows when it no longer
-            does.
+        :returns: whether the owner's queue is full now; ``go_on(owner)`` is called once it has
+            drained.
         """
         with self._lock:
             if self._closed:
@@ -94,13 +94,13 @@ class Threads:
             return True
 
     def leave(self, owner: WorkOwner, drop: bool = False) -> int:
-        """A client has gone: what it has here counts for its address until it is done.
+        """A client has disconnected: its work counts for its address until it is done.
 
-        What is more than one client may have, together with what others from there have left
-        behind, is dropped if it has not begun, the newest first.
+        If the work left behind from one address exceeds what one client may have, the newest of it
+        that has not begun is dropped.
 
-        :param drop: drop all that has not begun.
-        :returns: how much work was dropped.
+        :param drop: drop everything that has not begun.
+        :returns: how many pieces of work were dropped.
         """
         with self._lock:
             line = self._lines.pop(owner, None)
@@ -116,7 +116,7 @@ class Threads:
         return dropped
 
     def drop_left(self) -> int:
-        """Drop what clients that have gone have queued, and return how much work that was."""
+        """Drop the queued work of disconnected clients; returns how many pieces that were."""
         with self._lock:
             dropped = sum(self._drop(line, lambda: True) for line in list(self._left))
             self._staff()
@@ -148,7 +148,7 @@ class Threads:
         return Line(owner, Account(self._total) if owner is None else owner.account, gone)
 
     def _forget(self, line: Line) -> None:
-        """Nothing is left of a line."""
+        """Delete a line that has no work left."""
         self._left.discard(line)
         if self._lines.get(line.owner) is line:
             del self._lines[line.owner]
@@ -157,14 +157,14 @@ class Threads:
             del self._gone[line.gone.address]
 
     def _when_done(self) -> Callable[[], None]:
-        """What is to be called, without the lock, if all work is done."""
+        """The callback to call, after releasing the lock, if all work is done."""
         told = None
         if not self._unfinished:
             told, self._on_finish = self._on_finish, None
         return told or _nothing
 
     def _drop(self, line: Line, more: Callable[[], bool]) -> int:
-        """Drop the newest work of a line that has not begun, while ``more()`` says so."""
+        """Drop a line's queued work, newest first, while ``more()`` is true."""
         dropped = 0
         while line.waiting and more():
             line.account.free(Use.QUEUED, line.waiting.pop().size)
@@ -181,7 +181,7 @@ class Threads:
         return dropped
 
     def _queue_up(self, line: Line) -> None:
-        """Have a line wait for a thread, if it has work and may have one more."""
+        """Queue a line for a thread if it has work and may have one more thread."""
         if not line.waiting or line.in_turn:
             return
         if line.may_have_one_more:
@@ -192,15 +192,15 @@ class Threads:
             line.gone.starved.append(line)
 
     def _relieve(self, line: Line) -> None:
-        """Tell the owner of a line, if it was told that too much waits, when little does again."""
+        """Call ``go_on`` for a line that was full and has drained."""
         if line.full and not line.left and line.holds_little:
             line.full = False
             self._go_on(line.owner)
 
     def _relieve_held_up(self, gone: Gone) -> None:
-        """Less than before is left behind by the clients that have gone from an address."""
+        """Resume lines that wait because of what disconnected clients of their address occupied."""
         starved = gone.starved
-        # A thread that has come free is enough for one line; the last one frees all.
+        # One free thread is enough for one line; when none is occupied any more, all may run.
         for _ in range(min(1, len(starved)) if gone.account.count(Use.RUNNING) else len(starved)):
             line = starved.popleft()
             line.starved = False
@@ -210,9 +210,9 @@ class Threads:
                 self._relieve(gone.held_up.popleft())
 
     def _staff(self) -> None:
-        """Give the lines in turn to threads that are idle, or new.
+        """Assign the queued lines to idle or new threads.
 
-        Not once it is closed: then idle threads end, and those that are at work take the turns.
+        After :meth:`close` idle threads end, and only busy ones take more work.
         """
         while self._turns and not self._closed:
             if self._idle:
@@ -228,7 +228,7 @@ class Threads:
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError:  # the system has no thread left; those that are there will do it
+        except RuntimeError:  # the system allows no more threads: the existing ones take the work
             self._threads.discard(thread)
             if not self._threads:
                 raise
@@ -265,7 +265,7 @@ class Threads:
             with self._lock:
                 self._threads.discard(threading.current_thread())
                 if not self._closed:
-                    self._staff()  # a handler ended this thread; another takes its place
+                    self._staff()  # a handler raised SystemExit: start another thread if needed
 
     def _wait(self) -> tuple[Line, Work] | None:
         while True:
@@ -273,7 +273,7 @@ class Threads:
                 return self._handed.get(timeout=IDLE_SECONDS)
             except Empty:
                 with self._lock:
-                    # Work may have been meant for this thread since it gave up waiting.
+                    # Work may have been assigned to this thread since its time-out.
                     if self._handed.qsize() == 0:
                         self._idle -= 1
                         return None
@@ -301,7 +301,7 @@ class Threads:
             return None
 
     def close(self, timeout: float = 0.0) -> None:
-        """Take no more work, and give what there is ``timeout`` seconds to be done."""
+        """Accept no more work, and give the rest ``timeout`` seconds to be done."""
         with self._lock:
             self._closed = True
             threads = list(self._threads)
@@ -312,7 +312,7 @@ class Threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
-            # What has not begun by now never does.
+            # Work that has not begun by now is dropped.
             self._turns.clear()
             for line in (*self._lines.values(), *self._left):
                 line.in_turn = False
@@ -323,4 +323,4 @@ class Threads:
 
 
 def _nothing() -> None:
-    """Nobody is to be told that all work is done."""
+    """Do nothing: no callback waits for the end of all work."""

@@ -1,4 +1,4 @@
-"""TLS: contexts from what users give, and a connection that two threads may use at once."""
+"""TLS: contexts from the ``ssl`` option, and a socket that two threads may use at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import cast
 
-#: What a server can be given: a context, or the paths of a certificate chain and its key.
+#: The ``ssl`` option of a server: a context, or the paths of a certificate chain and its key.
 ServerTLS = ssl.SSLContext | tuple[str | Path, str | Path] | None
-#: What a client can be given: ``True`` trusts the system's authorities, a path those in a file.
+#: The ``ssl`` option of a client: a context, ``True`` to trust the system's authorities, or the
+#: path of a file with those to trust.
 ClientTLS = ssl.SSLContext | bool | str | Path | None
 
 _CHUNK = 65536
@@ -72,10 +73,10 @@ def client_context(option: ClientTLS) -> ssl.SSLContext | None:
 class TLSSocket:
     """The part of a socket that :class:`hisock._client.blocking_link.Link` uses, over TLS.
 
-    Python's ``SSLSocket`` must not be read and written at the same time by two threads; here a
-    lock guards the state of the session, and nothing waits for the network while holding it.
+    Two threads must not read and write an ``SSLSocket`` at the same time. Here a lock guards the
+    TLS state, and no thread waits for the network while it holds the lock.
 
-    :param sock: a connected, blocking socket; it belongs to this from now on.
+    :param sock: a connected, blocking socket, which this object takes over.
     :ivar raw: that socket.
     :param timeout: seconds that the handshake may take; ``None`` for ever.
     :raises ssl.SSLError: the peer's certificate is not to be trusted, or it does not speak TLS.
@@ -107,7 +108,7 @@ class TLSSocket:
             except ssl.SSLWantReadError:
                 done = False
             finally:
-                # An alert that says why the handshake failed goes out too.
+                # The alert that tells the peer why the handshake failed is sent as well.
                 with contextlib.suppress(OSError):
                     self.raw.sendall(self._outgoing.read())
             if done:
@@ -176,7 +177,7 @@ class TLSSocket:
         return len(data)
 
     def _send_outgoing(self, wait: bool = True) -> None:
-        # In order: what is taken out first has to be sent first.
+        # One writer at a time, so that bytes are sent in the order in which they were encrypted.
         if not self._writing.acquire(blocking=wait):
             return
         try:
@@ -191,7 +192,7 @@ class TLSSocket:
             self._writing.release()
 
     def shutdown(self, how: int) -> None:
-        """Say that nothing follows, as far as that takes no waiting, and shut the socket down."""
+        """Send the TLS close alert if that does not block, and shut the socket down."""
         if how == socket.SHUT_WR:
             with self._lock, contextlib.suppress(ssl.SSLError):
                 self._session.unwrap()

@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeVar
 
 from hisock._core.binding import cast_message
 from hisock._core.codec import Codec
-from hisock._core.waiting import Frame, Waiting, Wanted
+from hisock._core.waiting import ReceivedFrame, Waiting, Wanted
 
 T = TypeVar("T")
 
 
 class ThreadWaiter(Generic[T]):
-    """One thread that waits for one thing."""
+    """A thread that waits for one value."""
 
     __slots__ = ("_future",)
 
@@ -24,19 +24,19 @@ class ThreadWaiter(Generic[T]):
         self._future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def deliver(self, value: T) -> bool:
-        """Hand it over; ``False`` when the thread has given up."""
+        """Wake the thread with a value; ``False`` if it has stopped waiting."""
         if not self._future.set_running_or_notify_cancel():
             return False
         self._future.set_result(value)
         return True
 
     def fail(self, exc: BaseException) -> None:
-        """Tell it that nothing will come."""
+        """Wake the thread with an exception."""
         if self._future.set_running_or_notify_cancel():
             self._future.set_exception(exc)
 
     def abandon(self) -> T | None:
-        """Give up; returns what was delivered all the same."""
+        """Stop waiting; returns a value that was delivered just before, or ``None``."""
         if self._future.cancel() or self._future.exception() is not None:
             return None
         return self._future.result()
@@ -55,7 +55,7 @@ class ThreadWaiter(Generic[T]):
         except concurrent.futures.TimeoutError:
             if self._future.cancel():
                 raise TimeoutError from None
-            # It came while we were giving up.
+            # It was delivered during the time-out.
             return self._future.result()
 
 
@@ -65,16 +65,16 @@ def wait_for_frame(
     recv_on: str | None,
     recv_as: Any,
     timeout: float | None,
-    put_back: Callable[[Frame], None],
+    put_back: Callable[[ReceivedFrame], None],
 ) -> Any:
-    """Block until another thread delivers a frame that nobody handles, and cast its message.
+    """Block until another thread delivers a frame that no handler takes, and cast its message.
 
-    :param put_back: takes a frame that comes just when ``Ctrl-C`` ends the waiting.
+    :param put_back: gets a frame that was delivered just when Ctrl-C ended the wait.
     :raises TimeoutError: none came within ``timeout`` seconds.
     :raises InvalidTypeCast: the message does not fit ``recv_as``.
     """
     cast = codec.cast_for(recv_as)
-    waiter: ThreadWaiter[Frame] = ThreadWaiter()
+    waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
     wanted: Wanted = (recv_on, None)
     waiting.add(wanted, waiter)
     try:
@@ -90,16 +90,17 @@ def wait_for_frame(
 
 
 def return_frame(
-    waiter: ThreadWaiter[Frame] | LoopWaiter[Frame], put_back: Callable[[Frame], None]
+    waiter: ThreadWaiter[ReceivedFrame] | LoopWaiter[ReceivedFrame],
+    put_back: Callable[[ReceivedFrame], None],
 ) -> None:
-    """Let nothing be lost that was delivered to a waiter which gives up."""
+    """Put back the frame, if any, that was delivered to a waiter which stops waiting."""
     frame = waiter.abandon()
     if frame is not None:
         put_back(frame)
 
 
 class LoopWaiter(Generic[T]):
-    """One coroutine that waits for one thing, on the running loop."""
+    """A coroutine on the running loop that waits for one value."""
 
     __slots__ = ("_future", "_loop")
 
@@ -108,14 +109,14 @@ class LoopWaiter(Generic[T]):
         self._future: asyncio.Future[T] = self._loop.create_future()
 
     def deliver(self, value: T) -> bool:
-        """Hand it over, on the loop's thread; ``False`` when the coroutine has given up."""
+        """Wake the coroutine, on the loop's thread; ``False`` if it has stopped waiting."""
         if self._future.done():
             return False
         self._future.set_result(value)
         return True
 
     def fail(self, exc: BaseException) -> None:
-        """Tell it, from any thread, that nothing will come."""
+        """Wake the coroutine with an exception, from any thread."""
         try:
             self._loop.call_soon_threadsafe(self._fail, exc)
         except RuntimeError:
@@ -130,7 +131,7 @@ class LoopWaiter(Generic[T]):
 
         :raises TimeoutError: it did not come within ``timeout`` seconds.
         """
-        # Not asyncio.wait_for: what comes in the turn in which its time is over would be lost.
+        # asyncio.wait_for would lose a value delivered in the loop iteration of the time-out.
         timer = None
         if timeout is not None:
             timer = self._loop.call_later(max(timeout, 0), self._fail, TimeoutError())
@@ -141,15 +142,15 @@ class LoopWaiter(Generic[T]):
                 timer.cancel()
 
     def abandon(self) -> T | None:
-        """Give up, on the loop's thread; returns what was delivered all the same."""
+        """Stop waiting, on the loop's thread; returns a value that came just before, if any."""
         future = self._future
         if future.cancel() or future.cancelled() or future.exception() is not None:
             return None
         return future.result()
 
 
-def current_asker() -> object:
-    """The task that runs, or the thread where there is none: see :meth:`Waiting.asked`."""
+def current_sender() -> object:
+    """The current task, or the current thread outside of tasks: see :meth:`Waiting.sent`."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
@@ -163,19 +164,19 @@ async def await_frame(
     wanted: Wanted,
     cast_to: Any,
     timeout: float | None,
-    put_back: Callable[[Frame], None],
-    asker: object = None,
+    put_back: Callable[[ReceivedFrame], None],
+    sender: object = None,
 ) -> Any:
-    """Wait for a frame that nobody handles, and cast its message.
+    """Wait for a frame that no handler takes, and cast its message.
 
-    :param put_back: takes a frame that comes just when the waiting is cancelled.
-    :param asker: see :meth:`Waiting.add`.
+    :param put_back: gets a frame that was delivered just when the wait was cancelled.
+    :param sender: see :meth:`Waiting.add`.
     :raises TimeoutError: none came within ``timeout`` seconds.
     :raises InvalidTypeCast: the message does not fit ``cast_to``.
     """
     cast = codec.cast_for(cast_to)
-    waiter: LoopWaiter[Frame] = LoopWaiter()
-    waiting.add(wanted, waiter, asker)
+    waiter: LoopWaiter[ReceivedFrame] = LoopWaiter()
+    waiting.add(wanted, waiter, sender)
     try:
         frame = await waiter.wait(timeout)
     except TimeoutError:
@@ -198,5 +199,5 @@ def call_timed_out(command: str, timeout: float | None) -> TimeoutError:
 
 
 def wrong_loop(what: str, instead: str) -> RuntimeError:
-    """The error for waiting on a loop that nobody would wake."""
+    """The error for waiting on another loop, where nothing would wake the waiter."""
     return RuntimeError(f"{what} on another event loop would never wake; {instead}")

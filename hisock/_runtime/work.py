@@ -1,4 +1,4 @@
-"""The work that clients have for threads: queued, begun, and left behind."""
+"""The work of clients in the thread pool: queued, running, and left behind by disconnected ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, Protocol
 
 from hisock._core.account import Account, Total, Use
 
-#: Threads at most; work beyond that waits, so that a peer cannot start threads without end.
+#: Threads at most; more work waits, so that a peer cannot start any number of threads.
 MOST_THREADS = 256
-#: How many of them one client may have, together with those that have gone from its address.
+#: Threads that one client may occupy, together with disconnected clients of its address.
 FAIR_SHARE = MOST_THREADS // 4
-#: What threaded work is counted as.
+#: The kinds of memory use that threaded work is counted as.
 THREADED = (Use.QUEUED, Use.RUNNING)
 
 
@@ -26,7 +26,7 @@ class WorkOwner(Protocol):
 
     @property
     def address(self) -> Hashable:
-        """What it has in common with others that come from where it comes from."""
+        """The key that all clients from one address share."""
 
 
 class Work(NamedTuple):
@@ -38,12 +38,12 @@ class Work(NamedTuple):
 
 
 class Gone:
-    """What clients that have gone from one address still occupy.
+    """What disconnected clients of one address still occupy.
 
-    :ivar kinds: what their work is counted as.
-    :ivar lines: how many lines are of that address, those of clients that are connected included.
-    :ivar held_up: lines whose owners are not read until less is left behind.
-    :ivar starved: lines that wait for a thread, because such clients have theirs.
+    :ivar kinds: the kinds of memory use that their work is counted as.
+    :ivar lines: how many lines the address has, including those of connected clients.
+    :ivar held_up: lines of connected clients that are paused until less is left behind.
+    :ivar starved: lines that wait for threads which disconnected clients occupy.
     """
 
     __slots__ = ("account", "address", "held_up", "kinds", "lines", "starved")
@@ -58,21 +58,21 @@ class Gone:
 
     @property
     def roomy(self) -> bool:
-        """Whether so little is left behind that it holds up nobody."""
+        """Whether little enough is left behind that no client has to wait for it."""
         return all(map(self.account.roomy, self.kinds))
 
 
 class Line:
     """The work of one client.
 
-    :ivar owner: the client; ``None`` for what is of no client.
-    :ivar account: where it is counted; once the client has gone, that of its address.
-    :ivar gone: what clients that have gone from its address occupy.
-    :ivar running: how many threads, or tasks, are at it.
-    :ivar waiting: what waits for a thread, oldest first.
-    :ivar in_turn: whether it waits for the next thread that comes free.
-    :ivar starved: whether it waits for a thread of clients that have gone.
-    :ivar full: whether its owner was told that too much waits.
+    :ivar owner: the client; ``None`` for work of no client.
+    :ivar account: counts the work; after the client has disconnected, the account of its address.
+    :ivar gone: what disconnected clients of its address occupy.
+    :ivar running: how many threads, or tasks, run its work.
+    :ivar waiting: the queue of work that waits for a thread, oldest first.
+    :ivar in_turn: whether it is queued for the next free thread.
+    :ivar starved: whether it waits for a thread that a disconnected client occupies.
+    :ivar full: whether its owner is paused because the queue is full.
     """
 
     __slots__ = ("account", "full", "gone", "in_turn", "owner", "running", "starved", "waiting")
@@ -88,18 +88,18 @@ class Line:
         self.full = False
 
     def leave(self) -> None:
-        """The client has gone."""
+        """The client has disconnected."""
         self.account.hand_over(self.gone.kinds, self.gone.account)
         self.account = self.gone.account
 
     @property
     def left(self) -> bool:
-        """Whether the client has gone."""
+        """Whether the client has disconnected."""
         return self.account is self.gone.account
 
     @property
     def may_have_one_more(self) -> bool:
-        """Whether it may have another thread; always a first one, whatever others have."""
+        """Whether it may have another thread; a first one it may always have."""
         if self.owner is None:
             return self.running < MOST_THREADS
         left_behind = self.gone.account.count(Use.RUNNING)
@@ -108,10 +108,10 @@ class Line:
 
     @property
     def holds_much(self) -> bool:
-        """Whether the client is to send no more for now."""
+        """Whether it is over the high-water mark: reading from the client pauses."""
         return any(map(self.account.full, self.gone.kinds)) or not self.gone.roomy
 
     @property
     def holds_little(self) -> bool:
-        """Whether it may send again."""
+        """Whether it is below the low-water mark: reading resumes."""
         return all(map(self.account.roomy, self.gone.kinds)) and self.gone.roomy

@@ -1,8 +1,8 @@
 """Accepting clients, over TLS and without.
 
-The loops have servers of their own. They are not used, because of what they do when the process has
-no descriptors left: asyncio's tries thousands of times in one go, and logs a traceback each time;
-uvloop's hangs up on everybody who waits. Nor do they tell of a TLS handshake that fails.
+The servers that the loops bring are not used because of what they do when the process is out of
+file descriptors: asyncio's tries thousands of times in a row and logs a traceback each time,
+uvloop's drops the whole backlog. Neither reports a TLS handshake that fails.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ logger = logging.getLogger("hisock.server")
 
 #: Seconds to wait before accepting again when the system refuses, having no descriptors left.
 _PAUSE_SECONDS = 0.5
-#: Lines a second that are logged about that.
+#: Log lines a second about that.
 _LINES_PER_SECOND = 1 / 60
-#: Connections accepted in one iteration of the loop; then clients that are connected have a turn.
+#: Connections accepted in one iteration of the loop, so that connected clients are served between.
 _MOST_AT_ONCE = 64
 
 
 class Acceptor:
-    """Accepts the clients of one listening socket, and shakes hands with each where there is TLS.
+    """Accepts the clients of one listening socket, with a TLS handshake where there is TLS.
 
     It is a :class:`hisock._server.listener.Listener`.
 
@@ -48,7 +48,7 @@ class Acceptor:
         self._log_limit = LogLimit(_LINES_PER_SECOND, burst=1)
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        #: The hand-overs that are under way.
+        #: Accepted sockets that are being handed over to the loop.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
         self._tls: dict[str, Any] = {}
 
@@ -61,16 +61,16 @@ class Acceptor:
         self._accept()
 
     async def close(self) -> None:
-        """Accept no more clients, and free the address; handshakes under way are broken off.
+        """Accept no more clients, and free the address; handshakes under way are aborted.
 
-        Where load balancers may ask for the server's health, the address is kept for telling them
-        that it is closing, until it has closed.
+        Where load balancers may ask for the server's health, the address is kept until the server
+        has closed, so that they are told that it is closing.
         """
-        self._rest()
-        # Each hand-over begins, so that it closes its socket when it is cancelled.
+        self._stop_accepting()
+        # Each hand-over has to have started to close its socket when it is cancelled.
         await asyncio.sleep(0)
         for task, connection in self._arriving.items():
-            # The loop may have told the connection already that it is made, and not the task.
+            # The connection may be made already although its task has not been resumed yet.
             if self._tls and not connection.made:
                 task.cancel()
         if self._arriving:
@@ -79,14 +79,14 @@ class Acceptor:
             self._listening.close()
 
     def _turn_away(self) -> bool:
-        """Have those who come from now on be told that the server is closing."""
+        """Have new connections answered, from now on, that the server is closing."""
         options = self._hub.options.websocket
         if options is None or options.health is None:
             return False
-        return self._hub.closing.turn_away(Turnaway(self._hub, self._listening, self._tls))
+        return self._hub.shutdown.turn_away(Turnaway(self._hub, self._listening, self._tls))
 
     def _accept(self) -> None:
-        """From now on, accept whoever comes."""
+        """Accept connections from now on."""
         self._retry = None
         loop = self._hub.loop
         try:
@@ -94,8 +94,8 @@ class Acceptor:
         except NotImplementedError:  # asyncio's own loop on Windows
             self._task = loop.create_task(self._take_one_by_one())
 
-    def _rest(self) -> None:
-        """Let those who come wait."""
+    def _stop_accepting(self) -> None:
+        """Leave new connections in the kernel's backlog."""
         if self._retry is not None:
             self._retry.cancel()
         elif self._task is not None:
@@ -129,8 +129,8 @@ class Acceptor:
             self._take(sock, addr)
 
     def _pause(self, exc: OSError) -> None:
-        # The listener stays readable, so that the loop would call again, and again, for nothing.
-        self._rest()
+        # The listening socket stays readable: the loop would call again and again, in vain.
+        self._stop_accepting()
         self._later(exc)
 
     def _later(self, exc: OSError) -> None:
@@ -146,7 +146,7 @@ class Acceptor:
     def _take(self, sock: socket.socket, peername: Any) -> None:
         addr = self._address(peername)
         if addr is None:
-            # The peer has gone already, and some systems no longer tell its address then.
+            # The peer has closed already, and some systems no longer tell its address then.
             sock.close()
             self._hub.note_end("reset", "it was gone before it was accepted", "a client")
             return
@@ -156,9 +156,9 @@ class Acceptor:
             return
         connection = Connection(self._hub, addr)
         if self._tls:
-            refusal = self._hub.door.knock(connection, addr[0])
+            refusal = self._hub.admission.handshake_started(connection, addr[0])
             if refusal is not None:
-                # It cannot be told why: too many shake hands for that already.
+                # No reason is sent: too many handshakes are under way only for that already.
                 self._hub.note_end("full", refusal, connection.info.shown())
                 sock.close()
                 return
@@ -169,18 +169,18 @@ class Acceptor:
     def _address(self, peername: Any) -> tuple[str, int] | None:
         """The address that the system gave when it accepted; ``None`` if it gave none.
 
-        It is not asked again later: a socket that was reset has no address any more, and its peer
-        must not be taken for one on a Unix socket.
+        The socket is not asked for it later: one that was reset has no address any more, and its
+        peer must not be mistaken for one on a Unix socket.
         """
         if sockets.is_unix(self._listener):
             return self._hub.next_unix_address()
         return tuple(peername[:2]) if peername else None
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
-        self._hub.door.stop_knocking(self._arriving.pop(task))
+        self._hub.admission.handshake_ended(self._arriving.pop(task))
 
     async def _hand_over(self, connection: Connection, sock: socket.socket) -> None:
-        """Give an accepted socket to the loop, which shakes hands and makes a connection of it."""
+        """Give an accepted socket to the loop, which does the handshake and connects it."""
         loop = self._hub.loop
         try:
             sock.setblocking(False)
@@ -192,7 +192,7 @@ class Acceptor:
             )
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
-            self._hub.door.stop_knocking(connection)
+            self._hub.admission.handshake_ended(connection)
             who = connection.info.shown()
             if self._tls:
                 self._hub.note_end("tls", f"the TLS handshake failed: {exc}", who)

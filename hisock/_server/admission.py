@@ -1,7 +1,7 @@
-"""The door of a server: who may come in, and how long one may stand in it.
+"""Admission: which connections may join a server, and how long joining may take.
 
-A connection is in the door from the moment it is accepted until it has said hello and the program
-has let it in. Over TLS it shakes hands first.
+A connection is pending from the moment it is accepted until its hello has come and the program has
+accepted the client. Over TLS the handshake comes first.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.http import NO_WEBSOCKET
 from hisock._core.reporting import withhold
 from hisock._server.authentication import Accept, Authenticate, JoinRequest, require_yes
-from hisock._server.limits import Headcount
+from hisock._server.limits import ConnectionCount
 from hisock.exceptions import Reject
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.hub import Hub
 
-#: Connections over the limit that are let in far enough to be told so.
-_ANTECHAMBER = 64
-#: Seconds between finding a client silent and ending its connection.
+#: Connections over the limit that are kept until a ``$REJECT$`` can tell them why they end.
+_MAX_PENDING_REJECTIONS = 64
+#: Seconds between finding a client silent and ending its connection: what has come meanwhile is
+#: read in between.
 SECOND_LOOK = 0.05
 #: Connections ended in one iteration of the loop, where many are silent at once.
 MOST_ENDS = 16
@@ -39,83 +40,83 @@ class Admission:
         options = hub.options
         self._hub = hub
         self.authenticate: Authenticate | None = None
-        self._headcount = Headcount(
+        self._count = ConnectionCount(
             options.max_connections,
             options.max_connections_per_ip,
             (options.websocket or NO_WEBSOCKET).trusts,
         )
-        #: Whose hands are being shaken, and the address that they are counted for.
-        self._knocking: dict[Connection, str] = {}
-        #: Those whose hands are shaken only to tell them why they may not come in.
-        self._in_vain: set[Connection] = set()
+        #: TLS handshakes under way, each with the address that it is counted for.
+        self._handshakes: dict[Connection, str] = {}
+        #: TLS handshakes over the limit, which go on only so that a ``$REJECT$`` can be sent.
+        self._handshakes_to_reject: set[Connection] = set()
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
         self._overdue: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
-        """Send those away who are still in the door."""
+        """End all connections that have not joined."""
         if self._timer is not None:
             self._timer.cancel()
         for connection in list(self._awaiting_hello):
             connection.abort()
-        self._hub.deciding.close()
+        self._hub.decisions.close()
 
-    def knock(self, connection: Connection, ip: str) -> str | None:
-        """A connection is about to shake hands; returns why it may not, if it may not.
+    def handshake_started(self, connection: Connection, ip: str) -> str | None:
+        """Count a connection whose TLS handshake begins; returns why it is refused, if it is.
 
-        It counts from now on. Who never ends the handshake would take no place otherwise. Of those
-        who are too many, some may shake hands all the same, since nobody can be told why before.
+        It counts from now on, or connections that never end their handshake would be unlimited.
+        Some over the limit are allowed to complete it, since a reason can be sent only after it.
         """
-        refusal = self._headcount.come(ip)
+        refusal = self._count.add(ip)
         if refusal is None:
-            self._knocking[connection] = ip
+            self._handshakes[connection] = ip
             return None
-        self._headcount.go(ip)
-        if len(self._in_vain) >= _ANTECHAMBER:
+        self._count.remove(ip)
+        if len(self._handshakes_to_reject) >= _MAX_PENDING_REJECTIONS:
             return refusal
-        self._in_vain.add(connection)
+        self._handshakes_to_reject.add(connection)
         return None
 
-    def stop_knocking(self, connection: Connection) -> None:
-        """Its hands are shaken, or it has given up."""
-        self._in_vain.discard(connection)
-        ip = self._knocking.pop(connection, None)
+    def handshake_ended(self, connection: Connection) -> None:
+        """A TLS handshake is complete, or has failed."""
+        self._handshakes_to_reject.discard(connection)
+        ip = self._handshakes.pop(connection, None)
         if ip is not None:
-            self._headcount.go(ip)
+            self._count.remove(ip)
 
-    def come(self, connection: Connection) -> None:
-        """A connection has been accepted, and has shaken hands."""
+    def accepted(self, connection: Connection) -> None:
+        """A connection has been accepted, and its TLS handshake is complete."""
         hub = self._hub
-        self.stop_knocking(connection)  # from now on it counts by itself
-        refusal = self._headcount.come(connection.info.addr[0])
+        self.handshake_ended(connection)  # it is counted as a connection from now on
+        refusal = self._count.add(connection.info.addr[0])
         if refusal is not None:
-            if len(self._refusals) >= _ANTECHAMBER:
+            if len(self._refusals) >= _MAX_PENDING_REJECTIONS:
                 hub.leave(connection, "full", refusal, at_once=True)
                 return
-            # It is told when it has said whether it knows how to be told.
+            # Rejected once its hello shows whether it understands $REJECT$.
             self._refusals[connection] = refusal
         seconds = hub.options.hello_timeout
         self._awaiting_hello[connection] = hub.loop.time() + seconds
         if self._timer is None:
             self._timer = hub.loop.call_later(seconds, self._check_hellos)
 
-    def moved(self, connection: Connection, before: str) -> None:
-        """A connection has told that its client has another address than it seemed to."""
-        self._headcount.go(before)
-        refusal = self._headcount.come(connection.info.addr[0])
+    def address_changed(self, connection: Connection, before: str) -> None:
+        """A trusted proxy has told the real address of a connection's client."""
+        self._count.remove(before)
+        refusal = self._count.add(connection.info.addr[0])
         self._refusals.pop(connection, None)
         if refusal is not None:
             self._refusals[connection] = refusal
 
-    def forget(self, connection: Connection) -> None:
+    def ended(self, connection: Connection) -> None:
         """A connection has ended."""
         self._awaiting_hello.pop(connection, None)
         self._refusals.pop(connection, None)
 
-    def go(self, connection: Connection) -> None:
+    def closed(self, connection: Connection) -> None:
         """The transport of a connection is closed."""
-        self._headcount.go(connection.info.addr[0])
+        self._count.remove(connection.info.addr[0])
 
     def _check_hellos(self) -> None:
         """End the connections whose hello is overdue; their deadlines are in order."""
@@ -125,7 +126,7 @@ class Admission:
         overdue: list[Connection] = []
         for connection, deadline in self._awaiting_hello.items():
             if deadline > now:
-                # Several at a time: each look begins with those that are overdue already.
+                # Deadlines that are close together are checked together, not one timer each.
                 following = max(deadline, now + SECOND_LOOK)
                 self._timer = hub.loop.call_at(following, self._check_hellos)
                 break
@@ -133,8 +134,8 @@ class Admission:
                 self._overdue.add(connection)
                 overdue.append(connection)
         if overdue:
-            # A hello may have come while a handler kept the loop; then it is read before the
-            # second look.
+            # A hello may have arrived while a handler kept the loop busy; it is read before this
+            # second check.
             spread = hub.thread.spread
             hub.loop.call_later(SECOND_LOOK, spread, overdue, self._check_overdue, MOST_ENDS)
 
@@ -144,8 +145,8 @@ class Admission:
             seconds = self._hub.options.hello_timeout
             connection.fail("hello", f"no hello came within {seconds:g} seconds")
 
-    def welcome(self, connection: Connection, hello: protocol.Hello) -> None:
-        """Let a client in that said hello, or tell it why not."""
+    def hello_received(self, connection: Connection, hello: protocol.Hello) -> None:
+        """Admit a client whose hello has come, or tell it why not."""
         del self._awaiting_hello[connection]
         refusal = self._refusals.pop(connection, None)
         codec = self._hub.events.codec.name
@@ -165,7 +166,7 @@ class Admission:
         self, authenticate: Authenticate, connection: Connection, request: JoinRequest
     ) -> None:
         """Have the program decide about a client."""
-        self._hub.deciding.ask(
+        self._hub.decisions.ask(
             connection,
             lambda: authenticate(request),
             lambda answer: self._decide(connection, answer),
@@ -200,7 +201,7 @@ class Admission:
             self.reject(connection, "the server could not authenticate the client")
 
     def reject(self, connection: Connection, reason: str, kind: str = "rejected") -> None:
-        """Send a client away before it has joined."""
+        """Reject a client that has not joined: send ``$REJECT$`` if it knows it, then end it."""
         if connection.knows("reject"):
             connection.writer.write_control(
                 protocol.build_reserved(protocol.REJECT, reason.encode(), self._hub.header_len)

@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.hub import Hub
 
-#: Announcements that a client which has caught up is given in one go.
+#: Announcements sent at once to a client that has caught up.
 _PORTION = 256
 #: And the part of its ``send_buffer`` that they may take: they alone never fill it.
 _SHARE = 4
 
 
 class Announcements:
-    """What clients are told of others. Everything here runs on the loop's thread.
+    """The ``$CLTCONN$`` and ``$CLTDISCONN$`` frames. Everything here runs on the loop's thread.
 
-    A client that is behind is told when it has caught up, of those only that have come to stay, or
-    left: strangers who come and go would fill its backlog, and it would be thrown out for that.
-    What waits for it here is bounded by the number of clients.
+    Announcements for a client that is behind are held back until it has caught up, and a join and
+    a leave of the same client cancel out: otherwise strangers that connect and disconnect could
+    fill the backlog of another client until that is disconnected. What is held back is bounded by
+    the number of clients.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        #: For each client that is behind, frames by the place in the order of joining of the
-        #: client that they are about.
+        #: For each client that is behind, frames by the number of the client that they are about.
         self._behind: dict[Connection, dict[int, bytes]] = {}
         self._most_bytes = hub.options.send_buffer // _SHARE
         #: Bytes announced since it was last seen which clients take them.
@@ -73,15 +73,15 @@ class Announcements:
     def _tell_later(self, peer: Connection, event: bytes, number: int, frame: bytes) -> None:
         waiting = self._behind[peer]
         if event == protocol.CLIENT_LEFT and waiting.pop(number, None) is not None:
-            return  # it came and went
+            return  # it joined and left meanwhile: nothing to announce
         waiting[number] = frame
 
     def fall_behind(self, connection: Connection) -> None:
-        """A client takes nothing more at the moment."""
+        """Hold back announcements for a client whose transport takes no more at the moment."""
         self._behind.setdefault(connection, {})
 
     def catch_up(self, connection: Connection) -> None:
-        """A client takes something again: tell it what it has missed, some at a time."""
+        """Send a client that reads again what was held back, a portion at a time."""
         waiting = self._behind.get(connection)
         if waiting is None or connection.ended or connection.writer.paused:
             return

@@ -1,7 +1,7 @@
-"""Whom a message goes to, said as data, and turned into outboxes in one place.
+"""The audience of a message as data, and the one place that turns it into outboxes.
 
-What is written to an audience can be passed on to other processes, which know the same names of
-groups and rooms, but not the outboxes of this one.
+An audience can be passed on to other processes, which know the same names of groups and rooms but
+not the outboxes of this one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 Members = dict[Outbox, "Connection"]
 
 
-#: Some of the clients of a server, or of all servers that belong together: the kind, the name of a
-#: group or room, clients that are named one by one, and one that is left out. A plain tuple, since
-#: one is made for every message; made by the functions below.
+#: Some of the clients of a server, or of all servers of a cluster: the kind, the name of a group or
+#: room, clients named one by one, and one that is left out. The functions below make it. It is a
+#: plain tuple because one is made for every message.
 Kind = Literal["everybody", "group", "room", "clients"]
 Audience = tuple[Kind, str, tuple[ClientRef, ...], "ClientRef | None"]
 
@@ -50,13 +50,13 @@ def clients(refs: Iterable[ClientRef], exclude: ClientRef | None = None) -> Audi
 
 
 class Backplane(Protocol):
-    """What connects a server with others: told of its clients, and of what audiences are sent.
+    """Connects a server with others: it is notified of this server's clients and messages.
 
-    What comes from elsewhere it writes with :meth:`Broadcast.deliver`.
+    It delivers what other servers publish with :meth:`Broadcast.deliver`.
     """
 
     def admitted(self, client: ClientInfo) -> None:
-        """A client has joined this server. On the loop's thread, as the next two."""
+        """A client has joined this server. Runs on the loop's thread, like the next two."""
 
     def changed(self, old: ClientInfo, new: ClientInfo) -> None:
         """A client of this server has another name or group."""
@@ -72,20 +72,20 @@ class Backplane(Protocol):
         volatile: bool,
         latest: str | None,
     ) -> None:
-        """A message goes to an audience, of which this server's clients get it anyway.
+        """Pass a message on; this server delivers it to its own clients itself.
 
-        From any thread.
+        Called from any thread.
 
         :param volatile: clients that are behind do not get it.
-        :param latest: the key under which it takes the place of an older one.
+        :param latest: the key of a state: the message replaces an older one with that key.
         """
 
 
 class Broadcast:
-    """Writes messages to audiences. Everything here is for any thread.
+    """Writes messages to audiences. Everything here may be called from any thread.
 
-    :ivar backplane: what passes them on to other servers; ``None`` where there are none.
-    :ivar dropped: how many were not written because clients were behind.
+    :ivar backplane: passes messages on to other servers; ``None`` where there are none.
+    :ivar dropped: how many messages were not written because clients were behind.
     """
 
     def __init__(self, registry: Registry[Connection], header_len: int) -> None:
@@ -110,7 +110,7 @@ class Broadcast:
             self.backplane.publish(audience, command, message, volatile, latest)
         if volatile or latest is not None or type(message) is Falsy:
             return self.write(self.members(audience), command, message, volatile, latest)
-        # As in write(), for one call less.
+        # The common case of write(), inlined to save a call.
         return fan_out(self.members(audience), build_command(command, message, self._header_len))
 
     def deliver(

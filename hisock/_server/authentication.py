@@ -1,4 +1,4 @@
-"""What the program is asked about a client, and what it can answer."""
+"""Requests of clients that the program decides about, and the answers that it can give."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from hisock.exceptions import Reject
 class JoinRequest(NamedTuple):
     """A client that wants to join.
 
-    :ivar name: the name it wants to go by, or ``None``.
-    :ivar group: the group it wants to be in, or ``None``.
+    :ivar name: the name that it asks for, or ``None``.
+    :ivar group: the group that it asks for, or ``None``.
     :ivar addr: its address, ``(ip, port)``.
-    :ivar token: what it gave as ``token``, or ``None``. Not shown when a request is printed.
-    :ivar http: what its WebSocket began with: path, query, headers, cookies; ``None`` over TCP.
+    :ivar token: the ``token`` that it was made with, or ``None``; ``repr()`` hides it.
+    :ivar http: the request that opened its WebSocket (path, query, headers, cookies); ``None``
+        over TCP.
     """
 
     name: str | None
@@ -39,11 +40,11 @@ class JoinRequest(NamedTuple):
 
 
 class ChangeRequest(NamedTuple):
-    """A client that wants another name, or to be in another group.
+    """A client that asks for another name or group.
 
     :ivar client: the client as it is now.
-    :ivar name: the name it would have; its present one where it wants another group only.
-    :ivar group: the group it would be in; its present one where it wants another name only.
+    :ivar name: the name that it would have; its present one if it asks for another group only.
+    :ivar group: the group that it would be in; its present one if it asks for another name only.
     """
 
     client: ClientInfo
@@ -53,13 +54,13 @@ class ChangeRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class Accept:
-    """Returned by a function registered with ``@server.authenticate``: the client is let in, as
-    what is said here.
+    """Returned by a function registered with ``@server.authenticate`` to admit the client under
+    a name, with a group and a session that the server chooses.
 
-    :param name: the name it goes by, whatever it asked for; left out, the one it asked for.
-    :param group: the group it is in; left out, the one it asked for.
-    :param session: what :meth:`~hisock.HiSockServer.session` gives for it, such as its account;
-        ``None`` for what the server's ``session`` option makes.
+    :param name: the client's name, ``None`` for no name; by default the one that it asked for.
+    :param group: its group, ``None`` for no group; by default the one that it asked for.
+    :param session: what :meth:`~hisock.HiSockServer.session` returns for it, such as its account;
+        ``None`` (the default) for what the server's ``session`` option makes.
     :raises ValueError: the name or the group is longer than 1024 characters.
     """
 
@@ -73,7 +74,7 @@ class Accept:
                 protocol.encode_name(text)
 
     def identity(self, name: str | None, group: str | None) -> tuple[str | None, str | None]:
-        """The name and the group of a client that asked for these."""
+        """The name and the group that a client gets when it asked for these."""
         return (
             name if self.name is ... else self.name,
             group if self.group is ... else self.group,
@@ -85,7 +86,7 @@ AuthorizeChange = Callable[[ChangeRequest], Any]
 
 
 def bind_authenticate(func: Callable[..., Any]) -> Authenticate:
-    """A function of a :class:`JoinRequest` from one that takes the request, or parts of it.
+    """Make a function of a :class:`JoinRequest` from one that takes the request or its fields.
 
     :raises TypeError: it takes something else.
     """
@@ -93,7 +94,7 @@ def bind_authenticate(func: Callable[..., Any]) -> Authenticate:
 
 
 def bind_authorize_change(func: Callable[..., Any]) -> AuthorizeChange:
-    """A function of a :class:`ChangeRequest` from one that takes the request, or parts of it.
+    """Make a function of a :class:`ChangeRequest` from one that takes the request or its fields.
 
     :raises TypeError: it takes something else.
     """
@@ -120,7 +121,7 @@ def _bind(
 
 
 def require_yes(answer: Any) -> None:
-    """Raise unless an answer of the program lets a client do what it asked for.
+    """Raise unless an answer of the program allows what a client asked for.
 
     :raises Reject: it is ``False``, or a :class:`Reject` that was returned.
     """

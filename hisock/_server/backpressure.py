@@ -1,4 +1,4 @@
-"""Clients for which too much waits, or which hold too much: whose end it is."""
+"""Backpressure: what happens when a client's backlog, or the memory of all, passes its limit."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hisock._server.connection import Connection
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
-#: What is free when a connection ends.
+#: The memory that is free at once when a connection ends.
 _DROPPABLE = (Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION, Use.QUEUED)
 logger = logging.getLogger("hisock.server")
 
-#: Seconds that a thread which sends much waits at most for the loop to write it.
+#: Seconds at most that a thread which sends much waits for the loop to flush.
 _MOST_DELAY = 0.05
 
 
 class Backpressure:
-    """What one server does about its clients' backlogs.
+    """Applies the limits of one server to its clients' backlogs and memory.
 
     Everything here runs on the loop's thread, except :meth:`outbox_full`.
     """
@@ -32,12 +32,12 @@ class Backpressure:
         self._log_limit = LogLimit()
 
     def outbox_full(self, connection: Connection) -> None:
-        """More waits for a client than may: write it now. From any thread."""
+        """An outbox has passed its high-water mark: flush it now. From any thread."""
         if self._hub.thread.is_current():
             connection.writer.relieve()
             return
-        # A thread that sends without end would keep the loop from writing, so it waits for that;
-        # not for long, since the loop may wait for the thread.
+        # A thread that sends in a tight loop would starve the event loop, so it waits for the
+        # flush, but not for long: the event loop may be waiting for the thread.
         written = threading.Event()
 
         def relieve() -> None:
@@ -48,22 +48,22 @@ class Backpressure:
         if self._hub.thread.post(relieve):
             written.wait(_MOST_DELAY)
 
-    def behind(self, connection: Connection, backlog: int) -> None:
-        """A client takes less than is sent to it, and too many bytes wait for it."""
+    def over_limit(self, connection: Connection, backlog: int) -> None:
+        """Apply the policy for slow clients: a client's backlog has passed ``send_buffer``."""
         hub = self._hub
         policy = self._policy(connection, backlog)
         if policy not in ("drop", "disconnect"):
-            # To be asked again when as much again waits.
+            # The policy allows it to wait: ask again when the backlog has grown by as much again.
             connection.outbox.limit = connection.outbox.size + hub.options.send_buffer
             return
         connection.outbox.refusing = True
         if policy == "disconnect":
             reason = f"{backlog} bytes wait for it, the limit is {hub.options.send_buffer}"
-            # Later: a handler may be going through its players, and `leave` takes one away.
+            # Not now: a handler may be iterating over its clients, and `leave` removes one.
             hub.loop.call_soon(self._end, connection, reason)
 
     def _policy(self, connection: Connection, backlog: int) -> str | None:
-        """What the program wants to become of it; ``None`` to wait."""
+        """What ``on_slow`` says: disconnect, drop, or ``None`` to wait."""
         on_slow = self._hub.options.on_slow
         if not callable(on_slow):
             return on_slow
@@ -73,8 +73,8 @@ class Backpressure:
             self._hub.runner.report(exc, "on_slow", connection.info)
             return "disconnect"
 
-    def too_many_answers(self, connection: Connection) -> None:
-        """A client asks, is behind, and too many bytes of answers wait for it."""
+    def control_over_limit(self, connection: Connection) -> None:
+        """End a client that keeps asking but does not read the answers."""
         limit = self._hub.options.send_buffer
         self._end(connection, f"more than {limit} bytes of answers wait for it")
 
@@ -82,10 +82,10 @@ class Backpressure:
         self._hub.leave(connection, "slow", reason, at_once=True)
 
     def free_memory(self) -> None:
-        """If too much is held of what has come, drop what can be dropped.
+        """Free memory if received data occupies more than ``max_buffered``.
 
-        First what clients that have gone have queued for threads; then the client that holds most
-        of what ends with it.
+        First drop the threaded work that disconnected clients have queued; then end the connection
+        whose end frees most.
         """
         hub = self._hub
         if hub.memory.over:
@@ -100,10 +100,10 @@ class Backpressure:
             )
             hub.leave(worst, "memory", reason, at_once=True)
 
-    def gone(self, connection: Connection, kind: str) -> None:
-        """A client has gone: what it occupies still is counted until it is free.
+    def connection_ended(self, connection: Connection, kind: str) -> None:
+        """A connection has ended: what it still occupies is counted until it is free.
 
-        :param kind: why, in a word; ``memory`` frees what can be freed at once.
+        :param kind: the kind of end; ``memory`` drops the connection's queued work at once.
         """
         dropped = self._hub.runner.leave(connection, drop=kind == "memory")
         self._note_dropped(dropped, connection.info.shown())
@@ -114,5 +114,5 @@ class Backpressure:
 
 
 def _droppable(connection: Connection) -> int:
-    """Bytes that a connection holds, and that are free when it ends."""
+    """Bytes that ending a connection would free."""
     return connection.account.size(*_DROPPABLE)

@@ -1,4 +1,4 @@
-"""What carries a connection, and the bytes of it that are held."""
+"""The transport below a connection, and the account of what the connection occupies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Carried:
-    """The part of a connection that knows of its transport, whatever that is."""
+    """The part of a connection that knows its transport, whatever that is."""
 
     __slots__ = ("_ended", "_transport", "account", "held", "hub", "info", "writer")
 
@@ -30,16 +30,16 @@ class Carried:
     _transport: asyncio.Transport
 
     def move(self, transport: asyncio.Transport, addr: tuple[str, int]) -> None:
-        """Go on over another transport, whose client has this address."""
+        """Continue over another transport, with the client's address as that tells it."""
         self._transport = transport
         self.writer.start(transport)
         if addr != self.info.addr:
             before = self.info.addr[0]
             self.info = ClientInfo(addr)
-            self.hub.door.moved(cast("Connection", self), before)
+            self.hub.admission.address_changed(cast("Connection", self), before)
 
     def set_reading(self, reading: bool) -> None:
-        """Read on, or stop reading; for :class:`hisock._core.pausing.Pauses`."""
+        """Resume or pause reading; called by :class:`hisock._core.pausing.Pauses`."""
         loops.set_reading(self._transport, reading)
 
     def hold(self, held: int) -> None:
@@ -49,28 +49,28 @@ class Carried:
             self._hold(Use.PARTIAL, held)
 
     def hold_below(self, size: int) -> None:
-        """Account for the bytes of a WebSocket message that has come in part."""
+        """Account for the bytes of a WebSocket message that has arrived in part."""
         if not self._ended:
             self._hold(Use.WEBSOCKET, size)
 
     def _hold(self, use: Use, size: int) -> None:
         self.account.set(use, size)
         if self.hub.memory.over:
-            self.hub.pressure.free_memory()
+            self.hub.backpressure.free_memory()
 
     @property
     def address(self) -> str:
-        """The IP address that it is counted for."""
+        """The IP address that limits per address count it for."""
         return self.info.addr[0]
 
     @property
     def addr(self) -> tuple[str, int]:
-        """The address that it comes from."""
+        """The client's address."""
         return self.info.addr
 
     @property
     def http_request(self) -> HttpRequest | None:
-        """What its WebSocket began with, if it is one."""
+        """The request that opened its WebSocket, if it is one."""
         request: HttpRequest | None = self._transport.get_extra_info("http_request")
         return request
 

@@ -1,8 +1,8 @@
 """One client on the server's event loop: its bytes, its frames, its end.
 
-The loop receives into the buffer that the decoder names, and every frame that is complete then is
-dispatched. What is sent gathers in the writer, and the hub flushes the writers in turn, each at
-most once per iteration of the loop.
+The loop receives into the decoder's buffer, and every frame that is complete then is dispatched.
+Frames to send queue up in the writer; the hub flushes the writers in turn, each at most once per
+iteration of the loop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from hisock._core.account import Account, Use
 from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.inbox import Inbox
-from hisock._core.jobs import RawFrame
 from hisock._core.pausing import Pauses
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
@@ -26,42 +25,42 @@ from hisock._server.reserved import take_hello, take_reserved
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
 from hisock.exceptions import ConnectionLost, FramingError, ProtocolError
-from hisock.framing import Decoder
+from hisock.framing import Decoder, Frame
 
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
 #: Seconds that a connection which the server ends may take to read its last frames.
 LINGER_SECONDS = 1.0
-#: Bytes that one read of a connection takes at most, but for large messages.
+#: Bytes that one read takes at most, except for large messages, which have a buffer of their own.
 RECEIVE_SIZE = 65536
-#: Bytes of a hello at most; a longer first frame ends the connection at its header.
+#: Bytes of a hello at most; the header of a longer first frame ends the connection.
 MAX_HELLO_SIZE = 65536
-#: Bytes in one read that count as much while other connections are queued to be written to.
+#: Bytes in one read from which on a connection takes turns with the flush queue.
 _MUCH = 16384
-#: The batch between two batches; it stays empty.
-_NO_FRAMES: list[RawFrame] = []
+#: Placeholder while no batch is being dispatched; it stays empty.
+_NO_FRAMES: list[Frame] = []
 
 
 class Connection(Carried, asyncio.BufferedProtocol):
     """A client, from the moment it connects.
 
     :param addr: its address, as :class:`ClientInfo` has it.
-    :ivar info: who it is; a placeholder until the hello.
-    :ivar original: the name and the group that its hello said.
+    :ivar info: address, name and group; without a name and a group until the hello.
+    :ivar original: the name and the group that its hello asked for.
     :ivar joined: its place in the order of joining, 0 until the hello.
-    :ivar held: bytes of memory that an incomplete frame of it occupies.
-    :ivar account: what it occupies in memory.
-    :ivar inbox: its frames that wait for handlers, or until it is let in.
-    :ivar pauses: why it is not read at the moment.
-    :ivar alive: whether anything has come from it since the last keepalive.
+    :ivar held: bytes of memory that an incomplete frame occupies.
+    :ivar account: all memory that it occupies, by kind.
+    :ivar inbox: frames that wait for a handler to end, or for admission.
+    :ivar pauses: the reasons why reading is paused.
+    :ivar alive: whether anything has arrived since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
-    :ivar features: what it knows beyond 2.0.2; ``None`` if nothing.
-    :ivar writer: its writing side; ``outbox`` is that of the writer.
-    :ivar resume: its secret, if it comes back after losing a connection.
+    :ivar features: protocol features beyond 2.0.2; ``None`` for a peer of 2.0.2.
+    :ivar writer: its writing side; ``outbox`` is the writer's.
+    :ivar resume: the secret that shows that a reconnecting client is the same one.
     :ivar limit: how many messages it may send now; ``None`` for any number.
-    :ivar calls: the calls to this client that wait for replies; ``answering`` those of it.
-    :ivar session: what the program keeps for this connection.
+    :ivar calls: calls to this client that wait for replies; ``answering`` the calls from it.
+    :ivar session: what the program keeps for this client.
     """
 
     __slots__ = (
@@ -116,7 +115,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._decoder = Decoder(
             hub.header_len, hub.options.max_message_size, hub.scratch, MAX_HELLO_SIZE
         )
-        # The loop asks the decoder itself where to receive to; that saves a call per read.
+        # The loop calls the decoder's own method, which saves a call per read.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.writer = Writer(self, hub)
         self.outbox = self.writer.outbox
@@ -147,23 +146,22 @@ class Connection(Carried, asyncio.BufferedProtocol):
         if frames:
             self._read(frames)
             if nbytes >= _MUCH and (nbytes == RECEIVE_SIZE or self._flushing.queue):
-                # A read that fills the whole buffer leaves more; libuv would take that at once,
-                # and again, up to 32 times. And where clients are queued to be written to, the
-                # loop reads after every few of them: a client that sends much waits its turn too.
+                # After a read that fills the buffer, libuv reads again at once, up to 32 times.
+                # Pausing after it makes a client that sends much wait for the flush queue.
                 self._flushing.read_in_turn(self)
         if decoder.held != self.held:
             self.hold(decoder.held)
         if decoder.error is not None:
             self._fail_if_idle()
 
-    def _read(self, frames: list[RawFrame]) -> None:
-        """Handle a batch of frames, and write what is due because of it."""
+    def _read(self, frames: list[Frame]) -> None:
+        """Dispatch a batch of frames, then flush what its handlers sent."""
         flushing = self._flushing
         flushing.reading = True
         try:
             if self.limit is not None:
                 self._take_limited(frames, self.limit)
-            elif self.joined and not self.busy:  # as in _take(), for one call less
+            elif self.joined and not self.busy:  # the common case of _take(), inlined
                 self._batch = frames
                 self.hub.dispatch(self, iter(frames))
                 self._batch = _NO_FRAMES
@@ -176,7 +174,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
             if flushing.due:
                 flushing.finish_reading(self)
 
-    def _take(self, frames: list[RawFrame]) -> None:
+    def _take(self, frames: list[Frame]) -> None:
         self._batch = frames
         if self.joined and not self.busy:
             self.hub.dispatch(self, iter(frames))
@@ -184,7 +182,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
             self._take_otherwise(iter(frames))
         self._batch = _NO_FRAMES
 
-    def _take_limited(self, frames: list[RawFrame], limit: RateLimit) -> None:
+    def _take_limited(self, frames: list[Frame], limit: RateLimit) -> None:
         allowed = limit.allowance(self.hub.loop.time())
         debt = limit.spend(len(frames))
         if not debt:
@@ -200,23 +198,23 @@ class Connection(Carried, asyncio.BufferedProtocol):
             self.fail("flood", f"more than {rate:g} messages a second (bursts of {burst:g})")
 
     def _fail_if_idle(self) -> None:
-        """End the connection for what is wrong with its bytes, after what came before that."""
+        """End the connection for a framing error, once the frames before it have been handled."""
         error = self._decoder.error
         if error is not None and not self._ended and not self.busy:
             self.fail("framing", error if self.joined else without_bytes(error))
 
     def eof_received(self) -> bool:
-        """Close the transport, by returning false; but first handle what came, and answer it."""
+        """Have the loop close the transport by returning false, unless handlers still run."""
         self._eof = True
         if self._ended:
             return False
         self.writer.flush()
-        # Over TLS the loop closes anyway, and complains about being asked not to.
+        # Over TLS the loop closes anyway, and logs a warning when it gets True.
         return bool(self.busy) and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.busy and not self._ended:
-            # What came before is handled first, when the handlers that run have ended.
+            # Deferred frames are handled before the end, once the running handlers have ended.
             self._lost_by = self._why_lost(exc)
             self.writer.drop()
             return
@@ -243,8 +241,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     # -- frames
 
-    def _take_otherwise(self, frames: Iterator[RawFrame]) -> None:
-        """Take frames of a client that says hello just now, or whose handlers are running."""
+    def _take_otherwise(self, frames: Iterator[Frame]) -> None:
+        """Take frames that begin with a hello, or that have to wait for a running handler."""
         if not self.busy and not self.joined and not take_hello(self, *next(frames)):
             return
         if self.busy:
@@ -254,26 +252,26 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     @property
     def waits_for_us(self) -> bool:
-        """Whether it cannot answer, because nothing is read from it at the moment."""
+        """Whether a missing answer is this side's fault, because reading is paused."""
         return bool(self.busy or self.pauses)
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
-        """Keep frames until the handlers that run have ended, or until the client is let in."""
+    def defer(self, frames: Iterator[Frame]) -> None:
+        """Keep frames until the running handlers have ended, or until the client is admitted."""
         if self.joined:
             ordering.defer(self, self.hub.events, frames)
         else:
             for frame in frames:
                 self.inbox.put(frame)
         if self.hub.memory.over:
-            # Later: it may end this connection, the frames of which are being handled.
-            self.hub.loop.call_soon(self.hub.pressure.free_memory)
+            # Not now: it may end this connection, whose frames are being dispatched.
+            self.hub.loop.call_soon(self.hub.backpressure.free_memory)
 
     def begin(self) -> None:
-        """An async handler is running: what comes next waits for its end."""
+        """An async handler is running: the frames after it wait for its end."""
         self.busy += 1
 
     def idle(self) -> None:
-        """A handler has ended: handle what was kept meanwhile, if it was the last."""
+        """A handler has ended: if it was the last one, handle the deferred frames."""
         self.busy -= 1
         while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
             try:
@@ -302,13 +300,13 @@ class Connection(Carried, asyncio.BufferedProtocol):
             self.fail("protocol", exc)
 
     def knows(self, feature: str) -> bool:
-        """Whether the client knows something that 2.0.2 does not."""
+        """Whether the client's hello lists a protocol feature."""
         return self.features is not None and feature in self.features
 
     # -- figures
 
     def figures(self) -> Figures:
-        """What has gone through it."""
+        """How many messages and bytes it has received and sent."""
         decoder, writer = self._decoder, self.writer
         frames, size = writer.taken
         dropped = writer.outbox.refused + writer.dropped
@@ -322,26 +320,26 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     @property
     def lost(self) -> bool:
-        """Whether it is gone, and a handler that runs keeps that from being told."""
+        """Whether the transport is lost, but a running handler delays the ``leave`` event."""
         return self._lost_by is not None
 
     def finish(self) -> None:
-        """Write what waits, say that nothing follows, and close soon.
+        """Flush, half-close, and close when the client has closed too.
 
-        A socket closed with unread bytes in it resets the connection, and the reset may overtake
-        the last frames. So reading goes on, into nothing, until the client closes too, or
-        ``LINGER_SECONDS`` are over.
+        Closing a socket with unread bytes resets the connection, and the reset may overtake the
+        last frames. So what arrives is read and discarded until the client closes too, or for
+        ``LINGER_SECONDS`` at most.
         """
         self.finish_writing()
         transport = self._transport
         if not transport.is_closing():
             if not transport.can_write_eof():
                 close_when_written(self.hub.loop, transport)
-            # Over TLS, too, the client may never say that it has closed.
+            # The client may never close its side, over TLS as well.
             self.hub.loop.call_later(LINGER_SECONDS, transport.abort)
 
     def finish_writing(self) -> None:
-        """Write what waits and say that nothing follows; the caller closes it later."""
+        """Flush and half-close; the caller closes the connection later."""
         self._ended = True
         self.writer.end()
         self._drop_what_waits()
@@ -370,7 +368,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     @property
     def made(self) -> bool:
-        """Whether it has been connected; before that, hands are being shaken."""
+        """Whether it has a transport; before that, the TLS handshake is under way."""
         return hasattr(self, "_transport")
 
     @property

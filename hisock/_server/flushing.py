@@ -1,4 +1,4 @@
-"""When clients are written to: those with something to write, in turn, a few in each turn."""
+"""Flushing: the queue of connections with frames to write, a few of them per loop iteration."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from hisock._runtime.loop_thread import LoopThread
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
 
-#: Why a connection is not read: others are written to first.
+#: The reason for a pause in reading: the connections in the queue are flushed first.
 TURN = "turn"
-#: Connections written to in one iteration of the loop. The loop reads between two turns, and what
-#: comes of that goes along with what is queued: the worst latency of a busy server is one round of
-#: the queue, not that and one of reading nothing.
+#: Connections flushed in one iteration of the loop. The loop reads between two turns, and new
+#: frames join those that are queued: the worst latency of a busy server is one round of the queue.
 _MOST_WRITES = 64
 
 
 class Flushing:
     """The queue of the connections with something to write.
 
-    Outboxes append their connection to ``queue``, and call :meth:`schedule` when the queue was
-    empty before. So a turn is scheduled whenever the queue is not empty. Everything else runs on
-    the loop's thread.
+    Outboxes append their connection to ``queue``, and call :meth:`schedule` if the queue was empty:
+    while it is not, a turn is scheduled already. Everything else runs on the loop's thread.
 
-    :ivar queue: the connections; threads append to it at any time, so it is cut, never replaced.
+    :ivar queue: the connections. Threads append to it at any time, so the list is never replaced.
     :ivar reading: set while a connection is read. No turn is scheduled meanwhile, since an answer
-        to the connection itself is written at once.
-    :ivar due: whether one has to be scheduled when ``reading`` ends; see :meth:`finish_reading`.
+        to the connection itself is flushed at once.
+    :ivar due: whether a turn is due when ``reading`` ends; see :meth:`finish_reading`.
     """
 
     __slots__ = ("_resuming", "_thread", "_written", "due", "queue", "reading")
@@ -38,13 +36,13 @@ class Flushing:
         self.reading = False
         self.due = False
         self._thread = thread
-        #: How many have left the queue, ever.
+        #: How many connections have left the queue since the start.
         self._written = 0
-        # Connections that are not read, each until so many have left the queue.
+        # Paused connections, each with the value of `_written` at which reading resumes.
         self._resuming: deque[tuple[int, Connection]] = deque()
 
     def schedule(self) -> None:
-        """Write what is queued when this iteration of the loop has read. From any thread."""
+        """Flush the queue after the reads of this iteration of the loop. From any thread."""
         thread = self._thread
         if not thread.is_current():
             if not thread.post(self._take_turn):
@@ -57,15 +55,15 @@ class Flushing:
     def add(self, connection: Connection) -> None:
         """Queue a connection. From any thread."""
         self.queue.append(connection)
-        # Not "the length is 1": another thread may append between the two steps.
+        # Not `len(queue) == 1`: another thread may append between the two lines.
         if self.queue[:1] == [connection]:
             self.schedule()
 
     def finish_reading(self, connection: Connection) -> None:
-        """Write what is due because of a connection that was read.
+        """Flush what the handlers of a connection that was read have sent.
 
-        An answer to the connection itself is written at once, which saves the loop an iteration.
-        What goes to others waits until all has been read: the next connection may add to it.
+        An answer to the connection itself is flushed at once, which saves an iteration of the loop.
+        Frames for others wait until all connections are read, since the next may add to them.
         """
         self.due = False
         queue = self.queue
@@ -77,7 +75,7 @@ class Flushing:
             self._thread.loop.call_soon(self._take_turn)
 
     def read_in_turn(self, connection: Connection) -> None:
-        """Read on from a connection only when all that are queued now are written to."""
+        """Pause reading from a connection until all that are queued now have been flushed."""
         connection.pauses.set(TURN, True)
         if self.queue:
             self._resuming.append((self._written + len(self.queue), connection))

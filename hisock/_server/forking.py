@@ -1,4 +1,4 @@
-"""What becomes of a server in a child that the process forks: see :mod:`hisock._runtime.forks`."""
+"""The server's part in a forked child process: see :mod:`hisock._runtime.forks`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def forget_connections(hub: Hub) -> None:
-    """Let go of all connections; they are the parent's."""
+    """Drop all connections without closing them; they belong to the parent."""
     hub.thread.forget()
     hub.lock = threading.Lock()
     hub.workers = hub.runner.workers = Threads("hisock-server")

@@ -1,4 +1,4 @@
-"""What listens to how a connection begins, where it may be one of several kinds."""
+"""Detection of a connection's protocol, where it may be a WebSocket or a stream of frames."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class Greeter(Protocol):
-    """Makes the protocols of connections that have been accepted just now."""
+    """Makes the protocols that detect what a newly accepted connection speaks."""
 
     def greet(self, endpoint: Connection | Asking, /) -> asyncio.BaseProtocol:
-        """The protocol that hands the connection over once it knows what begins."""
+        """A protocol that hands the connection over once its first bytes tell what it is."""
 
 
 def make_greeter(options: WebSocket, is_closing: Callable[[], bool]) -> Greeter:
-    """What tells WebSockets from streams of frames.
+    """Make the detector of WebSockets.
 
-    :raises ImportError: what that needs is not installed.
+    :raises ImportError: the package that WebSockets need is not installed.
     """
-    from hisock._websocket.front import Front  # only servers that take WebSockets pay for it
+    from hisock._websocket.front import Front  # imported only by servers that take WebSockets
 
     return Front(options, is_closing)

@@ -1,4 +1,4 @@
-"""All clients of one server on one event loop: joining and leaving, from the start to the end."""
+"""The hub: all clients of one server on one event loop, from start to shutdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hisock._server.announcing import Announcements
 from hisock._server.audience import Broadcast
 from hisock._server.backpressure import Backpressure
 from hisock._server.connection import RECEIVE_SIZE, Connection
-from hisock._server.deciding import Deciding
+from hisock._server.decisions import Decisions
 from hisock._server.flushing import Flushing
 from hisock._server.greeting import Greeter, make_greeter
 from hisock._server.keepalive import Keepalive
@@ -40,7 +40,7 @@ from hisock.framing import Scratch
 
 logger = logging.getLogger("hisock.server")
 
-#: Ends of a connection that are nothing to worry about; the others are logged as warnings.
+#: Ordinary ends of a connection, which are logged at INFO; the others are warnings.
 _ORDINARY_ENDS = frozenset({"left", "eof", "kicked", "closed", "replaced", "health"})
 
 
@@ -50,9 +50,9 @@ class Hub:
     Everything here runs on the loop's thread, except what says otherwise.
 
     :param events: the handlers.
-    :param runner: what runs them.
-    :param thread: where the loop runs.
-    :param sender: what sends to the clients with ``send_client``.
+    :param runner: runs the handlers.
+    :param thread: the loop and its thread.
+    :param sender: the server on which ``send_client`` is called.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -72,15 +72,15 @@ class Hub:
         self.workers = runner.workers
         self.memory = runner.memory
         self.thread = thread
-        #: Held for a few instructions by threads that change what belongs to a connection.
+        #: Guards what several threads change of a connection; held for a few instructions only.
         self.lock = threading.Lock()
         self.flushing = Flushing(thread)
-        self.pressure = Backpressure(self)
-        # Bound once: every connection keeps them.
+        self.backpressure = Backpressure(self)
+        # Bound methods made once, since every connection keeps them.
         self.dispatch = events.dispatch
         self.schedule = self.flushing.schedule
-        self.overfull = self.pressure.outbox_full
-        runner.free_memory = self.pressure.free_memory
+        self.overfull = self.backpressure.outbox_full
+        runner.free_memory = self.backpressure.free_memory
         self.options = options
         self.header_len = options.header_len
         self.registry: Registry[Connection] = Registry()
@@ -88,8 +88,8 @@ class Hub:
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
         self.limits = Limits(self)
         self.announcements = Announcements(self)
-        self.deciding = Deciding(self)
-        self.door = Admission(self)
+        self.decisions = Decisions(self)
+        self.admission = Admission(self)
         self.renaming = Renaming(self)
         self.ticks = Ticks(self)
         # Figures: see ServerStats.
@@ -98,35 +98,35 @@ class Hub:
         self.sessions = Sessions(options.session)
         self.lag = Lag(thread)
         self.watchdog = Watchdog(thread)
-        #: What went through the connections that are gone.
-        self.gone = Figures()
-        #: Clients that come back after losing a connection, by their secrets.
+        #: The figures of connections that have ended.
+        self.ended_figures = Figures()
+        #: Connections of clients that can resume after losing them, by their secrets.
         self._resumable: dict[str | None, Connection] = {}
         self._log_limit = LogLimit()
         self._unix_clients = 0
-        #: Those that have joined, are being admitted, or have been told goodbye just now.
+        #: All connections: pending, joined, and those that are still being closed.
         self.connections: set[Connection] = set()
         self._listeners: list[Listener] = []
         self._stopping: asyncio.Event | None = None
         self._interruption: BaseException | None = None
-        self.closing = Shutdown(self)
-        #: Listens to how connections begin, where some may be WebSockets.
+        self.shutdown = Shutdown(self)
+        #: Detects WebSockets among new connections; ``None`` if the server takes none.
         self.greeter: Greeter | None = None
         if options.websocket is not None:
-            self.greeter = make_greeter(options.websocket, lambda: self.closing.asked)
+            self.greeter = make_greeter(options.websocket, lambda: self.shutdown.requested)
 
     # -- the run of the loop
 
     async def serve(self, listeners: list[Listener], ready: Callable[[], None]) -> None:
-        """Serve until :meth:`stop`; then say goodbye to everybody.
+        """Serve until :meth:`stop`; then shut down.
 
-        :param listeners: bring the clients.
+        :param listeners: the sources of connections.
         :param ready: called when clients are being accepted.
         """
         self.thread.begin()
         self.loop = self.thread.loop
         self._stopping = asyncio.Event()
-        if self.closing.asked:
+        if self.shutdown.requested:
             self._stopping.set()
         self._listeners[:0] = listeners
         for listener in self._listeners:
@@ -141,11 +141,11 @@ class Hub:
             ready()
             await self._stopping.wait()
         finally:
-            self.closing.ask(None)
+            self.shutdown.request(None)
             try:
                 for listener in self._listeners:
                     await listener.close()
-                await self.closing.run()
+                await self.shutdown.run()
             finally:
                 self.watchdog.stop()
                 self.thread.end()
@@ -155,13 +155,13 @@ class Hub:
     def stop(self, timeout: float | None = None) -> None:
         """End :meth:`serve`. May be called from any thread, before it as well.
 
-        :param timeout: see :meth:`hisock._server.shutdown.Shutdown.ask`.
+        :param timeout: see :meth:`hisock._server.shutdown.Shutdown.request`.
         """
-        self.closing.ask(timeout)
+        self.shutdown.request(timeout)
         stopping = self._stopping
         if stopping is not None:
             self.thread.post(stopping.set)
-            self.thread.post(self.closing.look)
+            self.thread.post(self.shutdown.wake)
 
     def interrupt(self, exc: BaseException) -> None:
         """End :meth:`serve` with an exception that a handler raised to end the program."""
@@ -169,22 +169,22 @@ class Hub:
         self.stop()
 
     @functools.cached_property
-    def question(self) -> bytes:
-        """The frame that asks a client whether it is there."""
+    def keepalive_frame(self) -> bytes:
+        """The keepalive frame, built when it is first needed."""
         return protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
 
     # -- coming and going
 
     def listen(self, listener: Listener) -> None:
-        """Take the clients that one more listener brings, from now on or from the start on."""
+        """Add a listener, which starts now or when the server starts."""
         self._listeners.append(listener)
         if self.thread.running:
             listener.start(self)
 
     def attach(self, transport: asyncio.Transport, addr: tuple[str, int]) -> Connection:
-        """Take a client that comes over a transport.
+        """Serve a client that is connected over a transport.
 
-        :param transport: anything that does what an asyncio transport does; the connection becomes
+        :param transport: anything that behaves like an asyncio transport; the connection becomes
             its protocol, an :class:`asyncio.BufferedProtocol`.
         :param addr: the client's address.
         """
@@ -194,14 +194,14 @@ class Hub:
         return connection
 
     def next_unix_address(self) -> tuple[str, int]:
-        """An address for a client on a Unix socket; those have none, and are numbered."""
+        """A numbered address for a client on a Unix socket, which has none of its own."""
         self._unix_clients += 1
         return "unix", self._unix_clients
 
     def connected(self, connection: Connection) -> None:
         """A connection has been accepted."""
         self.connections.add(connection)
-        self.door.come(connection)
+        self.admission.accepted(connection)
 
     def admit(self, connection: Connection) -> None:
         """Let a client join."""
@@ -209,7 +209,7 @@ class Hub:
             self._replace(connection, connection.resume)
         name = connection.info.name
         if self.options.unique_names and self.registry.has_name(name):
-            self.door.reject(connection, f"the name {name!r} is taken")
+            self.admission.reject(connection, f"the name {name!r} is taken")
             return
         if connection.features is not None:
             codec = self.events.codec.name
@@ -228,7 +228,7 @@ class Hub:
             self.events.call_back("join")
 
     def _replace(self, connection: Connection, secret: str) -> None:
-        """A client has come back, perhaps before anybody noticed that it had gone."""
+        """Replace the old connection of a reconnected client, if its loss was not noticed yet."""
         ghost = self._resumable.get(secret)
         if ghost is not None:
             self.leave(ghost, "replaced", "its client came back", at_once=True)
@@ -244,19 +244,20 @@ class Hub:
         call_func: bool = True,
         at_once: bool = False,
     ) -> None:
-        """End a connection and let the others know.
+        """End a connection and announce it to the other clients.
 
-        :param kind: why, in a word; see :class:`hisock._server.stats.ServerStats`.
+        :param kind: the kind of reason; see ``ended`` of :class:`hisock._server.stats.ServerStats`.
+        :param reason: the reason in words, for the log.
         :param goodbye: send ``$DISCONN$`` first.
-        :param at_once: do not wait until it has taken what waits for it.
         :param call_func: whether the ``leave`` event fires, if the client had joined.
+        :param at_once: abort, without draining its queue.
         """
         if connection.ended:
             return
         info = connection.info
         self.note_end(kind, reason, info.shown())
         connection.explain(kind, reason)
-        self.door.forget(connection)
+        self.admission.ended(connection)
         self.limits.end(connection)
         had_joined = connection in self.registry
         if had_joined:
@@ -271,7 +272,7 @@ class Hub:
             connection.abort()
         else:
             connection.finish()
-        self.pressure.gone(connection, kind)
+        self.backpressure.connection_ended(connection, kind)
         if had_joined:
             gone = ConnectionLost(f"{title_of(info)} is no longer connected")
             self.events.waiting.close_source(info.ip, gone)
@@ -280,7 +281,7 @@ class Hub:
                 self.events.fire("leave", connection)
             if call_func and self.events.runs_elsewhere("leave"):
                 return
-            # Its session could be asked for until now.
+            # The outbox is what finds the session, so the handler of `leave` needed it until now.
             object.__setattr__(info, "_outbox", None)
 
     def note_end(self, kind: str, reason: str, who: object) -> None:
@@ -296,19 +297,19 @@ class Hub:
             logger.log(level, "connection of %s ended (%s): %s", who, kind, one_line(reason))
 
     def disconnected(self, connection: Connection) -> None:
-        """The transport of a connection is closed."""
+        """The transport of a connection has closed."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
         self.limits.end(connection)
         self.announcements.forget(connection)
-        self.door.go(connection)
-        self.gone = Figures.sum((self.gone, connection.figures()))
-        if self.closing.begun and not self.connections:
-            self.closing.look()
+        self.admission.closed(connection)
+        self.ended_figures = Figures.sum((self.ended_figures, connection.figures()))
+        if self.shutdown.begun and not self.connections:
+            self.shutdown.wake()
 
     def disconnect(self, connection: Connection, force: bool, call_func: bool) -> None:
-        """End a connection because the program says so."""
+        """End a connection at the program's request."""
         reason = "the server disconnected it"
         self.leave(connection, "kicked", reason, goodbye=not force, call_func=call_func)
 
@@ -328,7 +329,7 @@ class Hub:
             connection.finish_writing()
         for connection in list(self.connections):
             if connection.lost:
-                # A handler that runs still, and cannot be cancelled, has kept it here.
+                # Its end was delayed by a running handler, which is not waited for any longer.
                 self.disconnected(connection)
 
     def _expel_all(self, goodbye: Callable[[Connection], bytes] | None) -> list[Connection]:
@@ -355,29 +356,29 @@ class Hub:
             self.broadcast.backplane.changed(old, info)
 
     def describe(self, connection: Connection) -> bytes:
-        """What other clients are told of one."""
+        """A client's description as other clients get it."""
         info = connection.info
         addr = (HIDDEN, connection.joined) if self.options.hide_addresses else info.addr
         return protocol.encode_client(addr, info.name, info.group)
 
     def lookup(self, who: str) -> bytes | None:
-        """What other clients are told of the one with that name or address, if there is one."""
+        """The description of the client with a name or address, or ``None`` if there is none."""
         if self.options.hide_addresses:
             addr = client_addr(who)
             if addr is not None and addr[0] != HIDDEN:
-                return None  # whether somebody has that address is not told either
+                return None  # not even whether a client has that address is told
         found = self.registry.lookup(who)
         return None if found is None else self.describe(found)
 
     def _tell_of_unhandled(self) -> None:
-        """Tell of commands that nobody took within a second, every second."""
+        """Report commands that were not taken within a second, every second."""
         self.events.note_unhandled()
         self.thread.later(1.0, self._tell_of_unhandled)
 
     def stats(self) -> ServerStats:
         """Figures as of now. From any thread."""
         connections = list(self.connections)
-        figures = Figures.sum((self.gone, *(each.figures() for each in connections)))
+        figures = Figures.sum((self.ended_figures, *(each.figures() for each in connections)))
         return ServerStats(
             clients=len(self.registry),
             connections=len(connections),

@@ -1,4 +1,4 @@
-"""The keepalive: whether clients of which nothing is heard are still there."""
+"""The keepalive: finds clients whose connection has died silently."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class Keepalive:
-    """Asks all clients of a server at intervals, and ends those that are silent.
+    """Sends keepalives to all clients at intervals, and ends connections that do not answer.
 
-    Whatever a client sends counts as an answer.
+    Anything that a client sends counts as an answer.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     def start(self) -> None:
-        """Ask for the first time one interval from now."""
+        """Send the first keepalive one interval from now."""
         self._hub.thread.later(self._hub.options.keepalive_interval, self._ask)
 
     def _ask(self) -> None:
         hub = self._hub
         for connection in hub.registry:
             connection.alive = False
-            connection.writer.ask(hub.question)
+            connection.writer.send_keepalive(hub.keepalive_frame)
         hub.thread.later(hub.options.keepalive_timeout, self._time_is_over)
 
     def _time_is_over(self) -> None:
-        # An answer may have come while a handler kept the loop; then it is read before the second
-        # look.
+        # An answer may have arrived while a handler kept the loop busy; it is read before this
+        # second check.
         self._hub.thread.later(SECOND_LOOK, self._end_silent)
 
     def _end_silent(self) -> None:

@@ -20,7 +20,8 @@ from hisock._server.hub import Hub
 from hisock._server.listener import Listener
 from hisock.exceptions import ClientDisconnected
 
-#: Bytes of a message that many programs send, for ``expect_large_messages``.
+#: Bytes of the largest message that :func:`~hisock._runtime.loops.expect_large_messages` prepares
+#: for, so that a high ``max_message_size`` alone costs nothing.
 _LARGE = 8 * 1024 * 1024
 #: Seconds that threaded handlers have to end when the server has ended.
 _THREADS_SECONDS = 1.0
@@ -51,7 +52,7 @@ class Lifecycle:
         forget_in_children(self)
 
     def listen(self, addr: Address | list[Address] | None) -> list[Any]:
-        """Listen at an address; returns where, each address with its real port.
+        """Listen at some addresses; returns each with its real port.
 
         :param addr: ``None`` listens nowhere.
         :raises RuntimeError: the server listens already, or is closed.
@@ -96,13 +97,13 @@ class Lifecycle:
             raise KeyboardInterrupt
 
     def _run_on(self, loop: asyncio.AbstractEventLoop, ready: Callable[[], None]) -> bool:
-        """Run until closed; whether Ctrl-C has asked for that."""
+        """Run until closed; returns whether Ctrl-C was the cause."""
         serving = loop.create_task(self._hub.serve(self._listeners(), ready))
         with loops.ended_by_signals(self._hub.stop) as signalled:
             try:
                 loop.run_until_complete(serving)
             except (SystemExit, KeyboardInterrupt) as exc:
-                # Raised by an async handler, or by an impatient second Ctrl-C.
+                # Raised by an async handler, or by a second Ctrl-C during the shutdown.
                 self._hub.stop(0 if isinstance(exc, KeyboardInterrupt) else None)
                 if not serving.done():
                     loop.run_until_complete(serving)
@@ -140,7 +141,7 @@ class Lifecycle:
             await self._task
 
     def _begin(self, callback: Callback, error_handler: ErrorHandler | None) -> bool:
-        """Begin to run; ``False`` if the server is closed by now."""
+        """Prepare to run; returns ``False`` if the server is closed already."""
         bound = None if error_handler is None else bind_error_handler(error_handler)
         with self._lock:
             if self.closed:
@@ -158,7 +159,7 @@ class Lifecycle:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """Those that clients come to."""
+        """The listening sockets."""
         return [one.sock for one in self._listening]
 
     def _listeners(self) -> list[Listener]:
@@ -172,7 +173,7 @@ class Lifecycle:
         if final:
             self._hub.closing.final = True
         self._hub.stop(timeout)
-        if self._hub.closing.at_once:
+        if self._hub.shutdown.at_once:
             self._waiting.close(ClientDisconnected("the server is closed"))
         if not self._hub.thread.is_current() and not self.in_handler_thread():
             self._ended.wait()
@@ -182,7 +183,7 @@ class Lifecycle:
         return threading.current_thread() in self._hub.workers
 
     def _set_closed(self) -> bool:
-        """Have nothing begin any more; returns whether it has begun to run."""
+        """Prevent a later start; returns whether the server has begun to run."""
         with self._lock:
             self.closed = True
             self._hub.runner.closing = True
@@ -197,12 +198,12 @@ class Lifecycle:
         self._ended.set()
 
     def forget(self) -> None:
-        """Be closed in a forked child, where any lock may be held by a thread that is not there."""
+        """Become a closed server in a forked child, without the parent's locks and threads."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._ended.set()
         self.closed, self.started = True, False
         for one in self._listening:
             sockets.disown(one.sock)
-        self._listening = []  # not to be closed: that would remove the parent's Unix sockets
+        self._listening = []  # closing them would remove the parent's Unix sockets
         forget_connections(self._hub)

@@ -1,4 +1,4 @@
-"""Limits of what one client, or one address, may use."""
+"""Limits for one client, or for one address."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
 
-#: What a rate of an address may be: (times a second, burst), none, or a default that spares this
-#: machine, from which proxies, tests and many processes of one program connect.
+#: A rate for each address: (times a second, burst), ``None`` for no limit, or ``"auto"``, a default
+#: that exempts this machine, from which proxies, tests and other processes connect.
 AddressRate = tuple[float, float] | Literal["auto"] | None
 
 _AUTO_CONNECTIONS = (50.0, 500.0)
@@ -34,12 +34,12 @@ def check_rate(name: str, option: AddressRate) -> None:
         raise ValueError(f"{name} is (times a second, burst), both more than 0, not {option!r}")
 
 
-class Headcount:
-    """How many connections there are, in all and of each address.
+class ConnectionCount:
+    """The number of connections, in all and of each address.
 
     :param most: how many there may be; 0 for any number.
     :param most_per_ip: how many of one IP address; 0 for any number.
-    :param exempt: tells addresses of which there may be any number.
+    :param exempt: returns whether an address is exempt from ``most_per_ip``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Headcount:
         self._all = 0
         self._by_ip: Counter[str] = Counter()
 
-    def come(self, ip: str) -> str | None:
+    def add(self, ip: str) -> str | None:
         """Count a connection; returns why it is one too many, if it is."""
         self._all += 1
         if self._most_per_ip and not self._exempt(ip):
@@ -62,8 +62,8 @@ class Headcount:
             return f"the server is full, it takes {self._most} connections"
         return None
 
-    def go(self, ip: str) -> None:
-        """A connection has gone."""
+    def remove(self, ip: str) -> None:
+        """Count a connection no longer."""
         self._all -= 1
         if self._most_per_ip and not self._exempt(ip):
             self._by_ip[ip] -= 1
@@ -86,7 +86,7 @@ class _Rule:
 
 
 class Limits:
-    """Rates of what clients do, which coming back does not reset."""
+    """The rates of messages, connections and changes, which a reconnect does not reset."""
 
     def __init__(self, hub: Hub) -> None:
         options = hub.options
@@ -113,19 +113,20 @@ class Limits:
         limit = self._allowances.take(network_of(connection.info.addr[0]), now)
         debt = limit.debt(now)
         if debt and self._hub.options.on_flood == "pause":
-            # What comes waits, the hello too; if that is overdue then, the connection has ended.
+            # All frames wait, the hello included, until what an earlier connection of this address
+            # overdrew is paid off; after hello_timeout the connection has ended anyway.
             connection.begin()
             most = self._hub.options.hello_timeout + 1
             self._hub.loop.call_later(min(debt, most), connection.idle)
         return limit
 
     def end(self, connection: Connection) -> None:
-        """Keep what a connection that has ended may send for the next one of its address."""
+        """Keep the remaining allowance of an ended connection for the next one of its address."""
         limit, connection.limit = connection.limit, None
         if self._allowances is None or limit is None:
             return
         if self._hub.options.on_flood == "disconnect":
-            # What was too much has not been handled; the next one's hello has to be.
+            # The excess was not handled, and the hello of the next connection must be.
             limit.forgive()
         now = self._hub.loop.time()
         self._allowances.give_back(network_of(connection.info.addr[0]), limit, now)

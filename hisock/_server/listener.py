@@ -1,4 +1,4 @@
-"""What brings clients to a server: sockets that listen, and whatever else connections come from."""
+"""The seam for sources of connections: listening sockets, and anything else that has clients."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """Brings connections to a hub, from wherever it is.
+    """A source of connections, which gives each of them to :meth:`Hub.attach`.
 
-    Each of them is given to :meth:`Hub.attach`. Everything here is called on the loop's thread.
+    Everything here is called on the loop's thread.
     """
 
     def start(self, hub: Hub) -> None:
         """Bring connections from now on."""
 
     async def close(self) -> None:
-        """Bring no more, and wait until those that are on their way are attached or given up."""
+        """Bring no more, and wait until pending connections are attached or aborted."""

@@ -1,4 +1,4 @@
-"""Who is on a server: looking clients up, their rooms and sessions, and sending them away."""
+"""The clients of a server: look-ups, rooms and sessions, disconnecting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from hisock._server.sessions import Session
 
 
 class Membership(Generic[Session]):
-    """The part of a server that knows its clients. Everything here is for any thread."""
+    """The part of a server that knows its clients. Everything here may be called from any thread.
+
+    A client is named by its :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or name.
+    """
 
     _hub: Hub
     _registry: Registry[Connection]
@@ -31,7 +34,7 @@ class Membership(Generic[Session]):
         return True
 
     def get_client(self, client: ClientRef) -> ClientInfo:
-        """What is known of a client.
+        """The address, name and group of a client.
 
         :raises ClientNotFound: no such client is connected.
         """
@@ -47,10 +50,11 @@ class Membership(Generic[Session]):
     def get_all_clients(self, key: str) -> list[Any]: ...
 
     def get_all_clients(self, key: str | Callable[[ClientInfo], Any] | None = None) -> list[Any]:
-        """All clients, in the order they joined.
+        """All clients, in the order in which they joined.
 
-        :param key: ``"ip"``, ``"name"`` or ``"group"`` for a list of those; a callable keeps the
-            clients for which it returns true.
+        :param key: ``None`` (the default) for a list of :class:`ClientInfo`; ``"ip"``, ``"name"``
+            or ``"group"`` for a list of those fields; a callable keeps the clients for which it
+            returns true.
         :raises ValueError: there is no such key.
         """
         infos = [peer.info for peer in self._registry]
@@ -65,12 +69,14 @@ class Membership(Generic[Session]):
     def get_group(self, group: str) -> list[ClientInfo]:
         """The clients in a group.
 
-        :raises GroupNotFound: nobody is in it.
+        :raises GroupNotFound: no client is in it.
         """
         return [peer.info for peer in self._registry.require_group(group)]
 
     def backlog(self, client: ClientRef) -> int:
-        """Bytes that were sent to a client and that it has not taken yet.
+        """Bytes that wait in this process to be written to a client, an ``int``.
+
+        What the kernel has taken is not counted.
 
         :raises ClientNotFound: no such client is connected.
         """
@@ -79,9 +85,9 @@ class Membership(Generic[Session]):
     # -- rooms and sessions
 
     def join_room(self, client: ClientRef, room: str) -> None:
-        """Put a client into a room. It may be in many, beside its group. From any thread.
+        """Put a client into a room. It may be in many, besides its group.
 
-        :param room: the room's name, at most 1024 characters; it exists while somebody is in it.
+        :param room: the room's name, at most 1024 characters. A room exists while it has members.
         :raises ClientNotFound: no such client is connected.
         :raises ValueError: the name is too long.
         """
@@ -89,21 +95,21 @@ class Membership(Generic[Session]):
         self._hub.thread.run(lambda: self._registry.join_room(self._registry.find(client), room))
 
     def leave_room(self, client: ClientRef, room: str) -> None:
-        """Take a client out of a room; a client that leaves the server leaves all its rooms.
+        """Take a client out of a room. A client that disconnects leaves all its rooms.
 
         :raises ClientNotFound: no such client is connected.
         """
         self._hub.thread.run(lambda: self._registry.leave_room(self._registry.find(client), room))
 
     def rooms(self, client: ClientRef) -> set[str]:
-        """The rooms that a client is in.
+        """The names of the rooms that a client is in.
 
         :raises ClientNotFound: no such client is connected.
         """
         return set(self._peer_of(client).rooms or ())
 
     def get_room(self, room: str) -> list[ClientInfo]:
-        """The clients in a room; empty when nobody is in it."""
+        """The clients in a room; an empty list if there are none."""
         return [peer.info for peer in list(self._registry.room(room).values())]
 
     def _peer_of(self, client: ClientRef) -> Connection:
@@ -115,7 +121,7 @@ class Membership(Generic[Session]):
 
     def session(self, client: ClientRef) -> Session:
         """What the program keeps for a client while it is connected: a dict, or what the
-        ``session`` option makes. It is still there in the handler of ``leave``.
+        ``session`` option makes. Handlers of ``leave`` can still read it.
 
         :raises ClientNotFound: no such client is connected.
         """
@@ -126,10 +132,10 @@ class Membership(Generic[Session]):
     def disconnect_client(
         self, client: ClientRef, force: bool = False, call_func: bool = False
     ) -> None:
-        """Disconnect one client. From any thread.
+        """Disconnect one client.
 
-        :param force: do not tell it with ``$DISCONN$`` first.
-        :param call_func: fire the ``leave`` event for it.
+        :param force: do not send ``$DISCONN$`` first. Default ``False``.
+        :param call_func: fire the ``leave`` event for it. Default ``False``.
         :raises ClientNotFound: no such client is connected.
         """
         self._hub.thread.run(
@@ -137,8 +143,8 @@ class Membership(Generic[Session]):
         )
 
     def disconnect_all_clients(self, force: bool = False) -> None:
-        """Disconnect all clients. From any thread.
+        """Disconnect all clients; the ``leave`` event does not fire.
 
-        :param force: do not tell them with ``$DISCONN$`` first.
+        :param force: do not send ``$DISCONN$`` first. Default ``False``.
         """
         self._hub.thread.run(lambda: self._hub.disconnect_all(force))

@@ -15,15 +15,15 @@ class Numbered(Protocol):
 
 N = TypeVar("N", bound=Numbered)
 
-#: Numbers of clients that have gone, which are kept before the rest is looked through.
+#: Stale numbers that the heap may hold, besides as many as there are clients, before it is rebuilt.
 _MOST_GONE = 64
 
 
 class Namesakes(Generic[N]):
-    """The clients that have one name. To add and to remove one costs O(log n) steps.
+    """The clients that have one name. Adding and removing one costs O(log n).
 
-    The loop's thread changes it; others may read :attr:`first` meanwhile, which is one attribute
-    and always right.
+    The loop's thread changes it; other threads may read :attr:`first` at any time, because it is
+    replaced in one step.
 
     :ivar first: the client that joined first.
     """
@@ -33,7 +33,7 @@ class Namesakes(Generic[N]):
     def __init__(self, client: N) -> None:
         self.first = client
         self._living = 1
-        #: By place in the order of joining; ``None`` for one that has gone and is in the heap yet.
+        #: By place in the order of joining; ``None`` for a stale number that is still in the heap.
         self._numbers: dict[int, N | None] = {client.joined: client}
         self._heap = [client.joined]
 
@@ -49,10 +49,10 @@ class Namesakes(Generic[N]):
         self._choose()
 
     def remove(self, client: N) -> None:
-        """A client that is not the only one gives the name up."""
+        """A client gives up the name, which others still have."""
         self._numbers[client.joined] = None
         self._living -= 1
-        # Each that is dropped here has been added before, so that this is paid for.
+        # Amortised O(1): each number dropped here was added once.
         if len(self._heap) > 2 * self._living + _MOST_GONE:
             self._drop_gone()
         self._choose()

@@ -1,4 +1,4 @@
-"""What a server can be told when it is made, besides the address."""
+"""The options of a server."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 Announce = Literal["all", "group", "none"]
 OnFlood = Literal["disconnect", "pause"]
-#: What becomes of a client that takes less than is sent to it: it is disconnected, or what is
-#: newest is not sent; a function of the client and its backlog in bytes may decide each time.
+#: The policy for a client whose backlog is full: disconnect it, or drop the newest frames; or a
+#: function of the client and its backlog in bytes that decides each time.
 SlowPolicy = Literal["disconnect", "drop"]
 OnSlow = SlowPolicy | Callable[[ClientInfo, int], "SlowPolicy | None"]
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """The options of a :class:`~hisock.server.HiSockServer`, where they are explained.
+    """The options of a :class:`~hisock.server.HiSockServer`, which documents them.
 
-    :raises ValueError: one of them is not what it has to be.
+    :raises ValueError: an option is out of its range.
     """
 
     header_len: int

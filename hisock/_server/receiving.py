@@ -1,4 +1,4 @@
-"""What a server waits for: frames that no handler takes, and the replies to its calls."""
+"""The waiting part of a server: ``recv``, ``wait_for`` and calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Receiving(Inspection):
-    """The receiving half of a server, beside its handlers."""
+    """The part of a server that waits for frames that no handler takes, and for replies."""
 
     header_len: int
     _hub: Hub
@@ -59,12 +59,12 @@ class Receiving(Inspection):
     def recv(
         self, recv_on: str | None = None, recv_as: Any = bytes, timeout: float | None = None
     ) -> Any:
-        """Wait for a frame of any client that no handler takes. In ``threaded`` handlers, or in
-        a thread of one's own.
+        """Wait for a frame of any client that no handler takes. For ``threaded`` handlers and
+        other threads than the loop's.
 
-        :param recv_on: the command to wait for; ``None`` for any frame.
-        :param recv_as: the type to return its message as.
-        :param timeout: seconds to wait; ``None`` waits for ever.
+        :param recv_on: the command to wait for; ``None`` (the default) for any frame.
+        :param recv_as: the type to return its message as. Default ``bytes``.
+        :param timeout: seconds to wait; ``None`` (the default) for no limit.
         :raises TimeoutError: nothing came in time.
         :raises InvalidTypeCast: the message does not fit ``recv_as``.
         :raises RuntimeError: called on the loop's own thread, which would wait for itself.
@@ -122,14 +122,14 @@ class Receiving(Inspection):
     ) -> Any:
         """Wait, in an async handler or task, for a frame that no handler takes.
 
-        :param command: the command to wait for; ``None`` for any frame.
-        :param type: the type to return its message as.
-        :param client: wait for a frame of this client; ``None`` for one of whichever.
-        :param timeout: seconds to wait; ``None`` waits for ever.
+        :param command: the command to wait for; ``None`` (the default) for any frame.
+        :param type: the type to return its message as. Default ``bytes``.
+        :param client: the client whose frame to wait for; ``None`` (the default) for any client.
+        :param timeout: seconds to wait; ``None`` (the default) for no limit.
         :raises TimeoutError: nothing came in time.
         :raises InvalidTypeCast: the message does not fit ``type``.
         :raises ClientNotFound: no such client is connected.
-        :raises ConnectionLost: the client went away meanwhile.
+        :raises ConnectionLost: the client disconnected meanwhile.
         :raises RuntimeError: it is awaited on another loop than the server's.
         """
         self._on_own_loop("wait_for()", "recv")
@@ -183,13 +183,14 @@ class Receiving(Inspection):
 
         For async handlers and tasks on the server's loop; elsewhere see :meth:`call_blocking`.
 
-        :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
-        :param timeout: seconds to wait for the reply; ``None`` waits for ever.
-        :raises RemoteError: the handler raised; the error's message is this one's.
+        :param type: the type that the reply is cast to. By default the reply is ``bytes``, or
+            ``None`` for an empty one.
+        :param timeout: seconds to wait for the reply (default 5); ``None`` for no limit.
+        :raises RemoteError: the handler raised; the message is that of its exception.
         :raises TimeoutError: no reply came in time.
-        :raises ConnectionLost: the client went away before the reply came.
+        :raises ConnectionLost: the client disconnected before the reply came.
         :raises ClientNotFound: no such client is connected.
-        :raises NotSupported: the client is older than calls; nothing was sent.
+        :raises NotSupported: the client does not know calls; nothing was sent.
         :raises InvalidTypeCast: the reply does not fit ``type``.
         :raises RuntimeError: it is awaited on another loop than the server's.
         """
@@ -257,7 +258,7 @@ class Receiving(Inspection):
     def _calling(
         self, client: ClientRef, command: str, content: Any, reply_as: Any, waiter: Any
     ) -> Iterator[Cast]:
-        """Send a call; whoever is inside waits for the reply."""
+        """Send a call, and keep its waiter registered while the block runs."""
         cast = self._codec.cast_for(reply_as)
         encoded = self._codec.encode_exactly(content)
         peer = self._registry.find(client)

@@ -33,20 +33,21 @@ class Registering:
         """Register a handler: ``@server.on("command")``.
 
         Handlers of commands take ``(client, message)``, ``(client)`` or nothing; the annotation of
-        the message says what it is cast to. What a handler returns is the reply, if the command
-        came as a call. The reserved events are ``join(client)``,
+        the message is the type that it is cast to. The return value of a handler is the reply if
+        the command came as a call. The reserved events are ``join(client)``,
         ``leave(client)``, ``name_change(client, old, new)``, ``group_change(client, old, new)``,
         ``message(client, command, message)`` or ``message(client, raw)``, and
-        ``*(client, command, message)`` for what nobody else takes.
+        ``*(client, command, message)`` for commands that have no handler.
 
-        :param command: what it handles.
-        :param threaded: run it in a thread of its own, where it may block. A client has at most 64
-            threads at a time, of 256 for all; what it sends beyond that waits for one.
+        :param command: the command or the reserved event.
+        :param threaded: run the handler in a thread, where it may block. A client occupies at most
+            64 threads at a time, all clients together 256; further frames wait. Default ``False``.
         :param override: take a reserved name as an ordinary command; the event no longer fires.
-        :param concurrent: for ``async def``: handle what the client sends next without waiting
-            for its end.
-        :param replace: take the place of a handler that is registered already; without it, a
-            second one does so with a warning.
+            Default ``False``.
+        :param concurrent: for ``async def``: handle the client's next frames without waiting for
+            its end. Default ``False``.
+        :param replace: replace a handler that is registered already without a warning. Default
+            ``False``.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises TypeError: the handler's arguments do not fit the event.
         """
@@ -56,9 +57,9 @@ class Registering:
         """Register a tick: ``@server.every(1 / 20)``.
 
         The function, plain or async, takes the seconds since its last call, or nothing. Ticks do
-        not drift, and late ones are skipped; :class:`TickStats` says how many.
+        not drift, and missed ones are skipped; :class:`TickStats` counts them.
 
-        :param interval: seconds between two ticks.
+        :param interval: seconds between two ticks, more than 0.
         :raises ValueError: the interval is not more than 0.
         :raises TypeError: it is missing, as in ``@server.every``.
         """
@@ -72,28 +73,29 @@ class Registering:
         return register
 
     def authenticate(self, func: F) -> F:
-        """Have a function decide who may join: ``@server.authenticate``.
+        """Register the function that decides which clients may join: ``@server.authenticate``.
 
-        It takes the :class:`JoinRequest`, or those of ``name``, ``group``, ``addr`` and ``token``
-        that it names as its arguments. What it returns is awaited if it can be: a coroutine, a
-        future, a task. It returns ``False``, or raises :class:`Reject`, to keep the client out;
-        :class:`Accept` to say what the client is called, and what its session is; anything else
-        lets it in as what it asked for. Nothing the client sends is handled before.
+        It takes the :class:`JoinRequest`, or those of ``name``, ``group``, ``addr``, ``token`` and
+        ``http`` that its parameters name. An awaitable result (a coroutine, a future, a task) is
+        awaited for up to ``auth_timeout`` seconds. Returning ``False`` or raising :class:`Reject`
+        rejects the client; returning :class:`Accept` admits it with the name, group and session
+        given there; any other result admits it with the name and group that it asked for. No
+        frame of the client is handled before.
 
-        Clients change their names and groups later only if :meth:`authorize_change` lets them.
+        Clients can change their names and groups later only if :meth:`authorize_change` allows it.
 
         :raises TypeError: it takes something else.
         """
-        self._hub.door.authenticate = bind_authenticate(func)
+        self._hub.admission.authenticate = bind_authenticate(func)
         return func
 
     def authorize_change(self, func: F) -> F:
-        """Have a function decide which name or group a client may change to:
+        """Register the function that decides whether a client may change its name or group:
         ``@server.authorize_change``.
 
-        It takes the :class:`ChangeRequest`, or those of ``client``, ``name`` and ``group`` that it
-        names as its arguments. ``False`` and :class:`Reject` refuse, as for :meth:`authenticate`;
-        the client keeps what it has then, and a line is logged.
+        It takes the :class:`ChangeRequest`, or those of ``client``, ``name`` and ``group`` that its
+        parameters name. ``False`` and :class:`Reject` refuse, as for :meth:`authenticate`; the
+        client then keeps its name and group, and a line is logged.
 
         :raises TypeError: it takes something else.
         """
@@ -103,12 +105,12 @@ class Registering:
     def include(self, part: Part, prefix: str = "") -> None:
         """Register the handlers and ticks of a :class:`hisock.routing.Router`.
 
-        Or those of an object of a class made from :class:`hisock.routing.Handlers`. Handlers of
-        reserved events are called beside those that the server has, in the order of including.
+        An instance of a subclass of :class:`hisock.routing.Handlers` can be given as well. Handlers
+        of reserved events are called in addition to the server's own, in the order of including.
 
-        :param part: the router, or the object.
-        :param prefix: what its commands begin with here, before its own prefix.
-        :raises TypeError: it is neither, or one of its handlers does not fit.
+        :param part: the router, or the instance.
+        :param prefix: put before its commands, and before the router's own prefix. Default ``""``.
+        :raises TypeError: it is neither, or the parameters of one of its handlers do not fit.
         """
         for tick in self._events.handlers.include(part, prefix):
             self.every(tick.options["interval"])(tick.func)
@@ -116,14 +118,15 @@ class Registering:
     def middleware(self, func: M) -> M:
         """Run a function around every handler: ``@server.middleware``.
 
-        Either ``async def (context, call_next)``, which returns the result of
-        ``await call_next()`` or another; handlers that are not async run inside of it on the loop.
-        Or a generator function of ``(context)`` that yields once, where the handler runs:
-        ``result = yield`` gets what that returns, or raises what it raises. What the generator
-        returns, if anything, is the result then, also before the ``yield``: the handler does not
-        run then. The :class:`hisock.routing.Context` tells the command, the client and the message.
+        It is either an ``async def (context, call_next)``, which returns the result of
+        ``await call_next()`` or another one; plain handlers then run inside it on the loop. Or it
+        is a generator function of ``(context)`` that yields once, where the handler runs:
+        ``result = yield`` evaluates to the handler's result, or raises its exception. If the
+        generator returns a value, that replaces the result; if it returns before the ``yield``, the
+        handler does not run. The :class:`hisock.routing.Context` holds the command, the client and
+        the message.
 
-        The first one registered is the outermost. Handlers cost nothing more without any.
+        The first one registered is the outermost. Without middleware, handlers cost nothing more.
 
         :raises TypeError: it is neither.
         """

@@ -1,8 +1,8 @@
 """The clients that have joined: by address, by name, by group and by room.
 
-The registry is the one place that decides what a broadcast reaches. Every look-up is one or two
-dict accesses, however many clients there are. A text that is an address is never looked up as a
-name, so that nobody gets what is sent to another's address by taking it for a name.
+The registry is the one place that decides which clients a broadcast reaches. Every look-up is one
+or two dict accesses, however many clients there are. A text that is an address is never looked up
+as a name, so that no client can receive what is meant for an address by naming itself like it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from hisock._server.namesakes import Namesakes
 from hisock.exceptions import ClientNotFound, GroupNotFound
 from hisock.framing import Outbox
 
-#: Says no address, since what a handler raises is told to the client that called.
+#: Names no address, since the error of a handler is sent to the client that called.
 _NOT_THERE = "no client with that address is connected"
 
 
 def _levels_to_program() -> int:
-    """How many calls above the caller the program is, which called something here."""
+    """The ``stacklevel`` for a warning that should point at the program's call."""
     frame, levels = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hisock."):
         frame, levels = frame.f_back, levels + 1
@@ -89,7 +89,7 @@ class Registry(Generic[P]):
         """Give a peer another name or group."""
         old, peer.info = peer.info, info
         object.__setattr__(info, "_outbox", peer.outbox)
-        # In the new place before it leaves the old one: another thread may be looking for it.
+        # Added before it is removed, so that look-ups of other threads always find it.
         if info.name != old.name:
             self._add_name(peer, info.name)
             self._remove_name(peer, old.name)
@@ -128,10 +128,10 @@ class Registry(Generic[P]):
     def find(self, client: ClientRef | Any) -> P:
         """The connection of a client that the program names.
 
-        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name. Where
-            several have that name it is the one that joined first, and a warning.
-        :raises ClientNotFound: nobody like that is connected.
-        :raises ValueError: that is no way to name a client.
+        :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name. If several
+            clients have that name, the one that joined first is returned, with a warning.
+        :raises ClientNotFound: no such client is connected.
+        :raises ValueError: the value cannot name a client.
         """
         if isinstance(client, str):
             return self._find_text(client)
@@ -150,8 +150,9 @@ class Registry(Generic[P]):
         return peer
 
     def lookup(self, text: str) -> P | None:
-        """The client that a text names, if there is one: by its address if the text is one, by
-        its name else. Of several with a name it is the one that joined first.
+        """The client with an address, or with a name if the text is no address.
+
+        Of several clients with one name it is the one that joined first.
         """
         peer = self._by_ip.get(text)
         if peer is not None:
@@ -163,21 +164,21 @@ class Registry(Generic[P]):
         return None if namesakes is None else namesakes.first
 
     def _find_addr(self, addr: Sequence[Any]) -> P | None:
-        if addr[0] == HIDDEN:  # what clients are told with hide_addresses
+        if addr[0] == HIDDEN:  # the addresses that clients see with hide_addresses
             return self._by_number.get(addr[1])
         return self._by_ip.get(format_addr(addr))
 
     def _find_text(self, text: str) -> P:
         peer = self.lookup(text)
         if peer is None:
-            # The text of an address is not repeated: a reply may tell it to another client.
+            # An address is not repeated, since the error may be sent to another client.
             name = client_addr(text) is None
             raise ClientNotFound(
                 f"no client with the name {text!r} is connected" if name else _NOT_THERE
             )
         namesakes = self._by_name.get(text)
         if namesakes is not None and len(namesakes) > 1 and peer.info.name == text:
-            # Always the same words: Python keeps each text of a warning for ever.
+            # A constant text, since Python remembers every distinct warning.
             warnings.warn(
                 "several clients have the name that was given; the one that joined first is taken",
                 UserWarning,
@@ -190,14 +191,14 @@ class Registry(Generic[P]):
         return name is not None and name in self._by_name
 
     def join_room(self, peer: P, room: str) -> None:
-        """Put a client into a room; it may be in many, beside its group."""
+        """Put a client into a room; it may be in many, besides its group."""
         if peer.rooms is None:
             peer.rooms = set()
         peer.rooms.add(room)
         self._by_room.setdefault(room, {})[peer.outbox] = peer
 
     def leave_room(self, peer: P, room: str) -> None:
-        """Take a client out of a room; does nothing when it is not in there."""
+        """Take a client out of a room; does nothing if it is not a member."""
         if peer.rooms is None or room not in peer.rooms:
             return
         peer.rooms.remove(room)
@@ -207,17 +208,17 @@ class Registry(Generic[P]):
             del self._by_room[room]
 
     def room(self, name: str) -> dict[Outbox, P]:
-        """The members of a room; empty when it has none. Not to be changed by the caller."""
+        """The members of a room; empty if it has none. The caller must not change the dict."""
         return self._by_room.get(name, {})
 
     def group(self, name: str) -> dict[Outbox, P]:
-        """The members of a group; empty when it has none. Not to be changed by the caller."""
+        """The members of a group; empty if it has none. The caller must not change the dict."""
         return self._by_group.get(name, {})
 
     def require_group(self, name: str) -> list[P]:
         """The members of a group.
 
-        :raises GroupNotFound: nobody is in it.
+        :raises GroupNotFound: no client is in it.
         """
         members = list(self.group(name).values())
         if not members:

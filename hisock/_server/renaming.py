@@ -1,4 +1,4 @@
-"""Clients that change their names and groups: whether they may, and what they are told."""
+"""Changes of names and groups that clients ask for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("hisock.server")
 
 
 class _Change(NamedTuple):
-    """What a client asked for with ``$CHNAME$`` or ``$CHGROUP$``."""
+    """A client's request to change its name or group."""
 
     connection: Connection
     frame: bytes
@@ -29,8 +29,8 @@ class _Change(NamedTuple):
 class Renaming:
     """Decides about new names and groups. Everything here runs on the loop's thread.
 
-    :ivar authorize: the program's function that does; ``None`` lets all clients do so, unless
-        there is a function that authenticates them.
+    :ivar authorize: the program's function that decides. If it is ``None``, all changes are
+        allowed, unless there is a function that authenticates clients: then none are.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -39,12 +39,12 @@ class Renaming:
         self._log_limit = LogLimit()
 
     def change_name(self, connection: Connection, name: str | None) -> None:
-        """A client asks for a name."""
+        """Handle a client's request for a name."""
         request = ChangeRequest(connection.info, name, connection.info.group)
         self._ask(_Change(connection, protocol.CHANGE_NAME, request))
 
     def change_group(self, connection: Connection, group: str | None) -> None:
-        """A client asks for a group."""
+        """Handle a client's request for a group."""
         request = ChangeRequest(connection.info, connection.info.name, group)
         self._ask(_Change(connection, protocol.CHANGE_GROUP, request))
 
@@ -54,12 +54,12 @@ class Renaming:
             self._refuse(change, "too many changes come from its address")
             return
         unchanged = request[1:] == (request.client.name, request.client.group)
-        if unchanged or (authorize is None and hub.door.authenticate is None):
+        if unchanged or (authorize is None and hub.admission.authenticate is None):
             self._apply(change)
         elif authorize is None:
             self._refuse(change, "there is no function of authorize_change")
         else:
-            hub.deciding.ask(
+            hub.decisions.ask(
                 change.connection,
                 lambda: authorize(request),
                 lambda answer: self._decide(change, answer),
@@ -104,14 +104,14 @@ class Renaming:
         self._confirm(change)
 
     def _confirm(self, change: _Change) -> None:
-        """Say what the client is called now; it may not be what it asked for."""
+        """Send the client its present name or group, which may not be the one it asked for."""
         if change.frame == protocol.CHANGE_NAME:
             self._tell(change.connection, change.frame, change.connection.info.name)
         else:
             self._tell(change.connection, change.frame, change.connection.info.group)
 
     def tell(self, connection: Connection) -> None:
-        """Tell a client that has just joined that it is not called what it asked for."""
+        """Send a client that has just joined the name and group that the program gave it."""
         self._tell(connection, protocol.CHANGE_NAME, connection.info.name)
         self._tell(connection, protocol.CHANGE_GROUP, connection.info.group)
 

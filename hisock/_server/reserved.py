@@ -19,7 +19,7 @@ def take_hello(connection: Connection, command: str | None, payload: bytes | Non
     """Take the first frame of a client; returns whether it is a hello."""
     try:
         if command is not None:
-            # Not which: it may be the rest of a hello, with a token in it.
+            # The command is not named: it may be the rest of a hello, with a token in it.
             raise ProtocolError("a command came before the hello")
         hello = protocol.parse_hello(payload or b"")
     except ProtocolError as exc:
@@ -29,18 +29,18 @@ def take_hello(connection: Connection, command: str | None, payload: bytes | Non
     connection.features = hello.features
     connection.resume = hello.resume
     connection.info = ClientInfo(connection.info.addr, hello.name, hello.group)
-    connection.hub.door.welcome(connection, hello)
+    connection.hub.admission.hello_received(connection, hello)
     return True
 
 
 def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
-    """Do what a reserved frame asks.
+    """Handle a reserved frame.
 
-    :raises ProtocolError: clients do not send that, or not in this form.
+    :raises ProtocolError: it is not a frame that clients send, or it is malformed.
     """
     hub = connection.hub
     if name == protocol.KEEPALIVE_ACK:
-        connection.writer.confirmed()
+        connection.writer.keepalive_answered()
         return
     if name == protocol.LEAVE:
         hub.leave(connection, "left", "it said goodbye", goodbye=True)

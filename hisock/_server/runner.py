@@ -1,4 +1,4 @@
-"""How a server runs handlers: in threads, as tasks, and what becomes of their errors."""
+"""Runs a server's handlers, in threads and as tasks, and reports their errors."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class HandlerRunner:
 
     :param thread: where the loop runs.
     :param max_buffered: bytes that all connections together may occupy.
-    :ivar error_handler: given every exception of a handler; ``None`` for none.
-    :ivar errors: how many there were.
+    :ivar error_handler: called with every exception of a handler; ``None`` if there is none.
+    :ivar errors: how many exceptions handlers have raised.
     :ivar tasks: async handlers, and ticks.
-    :ivar workers: threads for threaded handlers.
+    :ivar workers: the threads of threaded handlers.
     :ivar concurrency: bounds the tasks of ``concurrent`` handlers.
-    :ivar memory: what all connections occupy.
-    :ivar free_memory: called on the loop's thread when that is too much.
-    :ivar closing: whether handlers that wait for a frame are told that the server is closed.
+    :ivar memory: the memory that all connections occupy.
+    :ivar free_memory: called on the loop's thread when ``memory`` is over its limit.
+    :ivar closing: whether the server is closing, which ends handlers that wait for a frame.
     """
 
     has_loop = True
@@ -85,8 +85,8 @@ class HandlerRunner:
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in another thread.
 
-        Where too much of one client is queued for a thread, what it sends next waits as it does
-        for an async handler, in order and within the same bounds.
+        If too much work of one connection is queued, its next frames are deferred as they are
+        behind an async handler, in order and within the same bounds.
         """
         connection: Connection | None = job.connection
         full = self.workers.submit_for(connection, size + WORK_COST, job.run, func)
@@ -124,14 +124,14 @@ class HandlerRunner:
         self.tasks.start(coroutine, job, begun, lambda: concurrency.end(connection, line, size))
 
     def leave(self, connection: Connection, drop: bool) -> int:
-        """A client has gone: what it occupies still counts for its address.
+        """A connection has ended: what it still occupies stays counted for its address.
 
-        :param drop: drop the threaded work that has not begun.
-        :returns: how much threaded work was dropped.
+        :param drop: drop its threaded work that has not begun.
+        :returns: how many pieces of threaded work were dropped.
         """
         self.concurrency.leave(connection)
         return self.workers.leave(connection, drop)
 
 
 def _nothing() -> None:
-    """Nobody waits."""
+    """Do nothing: no connection waits for the end of this work."""

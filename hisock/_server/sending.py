@@ -1,4 +1,4 @@
-"""What a server sends: to one client, to some, to all. Everything here is for any thread."""
+"""The sending part of a server. Everything here may be called from any thread."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from hisock.framing import send_client
 
 
 class Sending:
-    """The sending half of a server.
+    """The sending part of a server.
 
-    Every method takes the message as ``content``; see :mod:`hisock.codec` for what can be
-    sent. Each raises :class:`TypeError` for content that cannot be encoded and
-    :class:`ValueError` for a command that is empty or holds a ``$...$`` pair; nothing is sent
-    then. Two options are for state that a newer message makes worthless:
+    Every method takes the message as ``content``, by default ``None`` for a command without a
+    message; see :mod:`hisock.codec` for what can be sent. Each raises :class:`TypeError` for
+    content that cannot be encoded and :class:`ValueError` for a command that is empty or holds a
+    ``$...$`` pair; nothing is sent then. Two options are for state that a newer message makes
+    worthless:
 
-    - ``volatile=True``: a client that is behind does not get it.
-    - ``latest="key"``: it takes the place of an older one with that key which has not been written
-      yet. Such messages go out after the others of the same iteration of the loop.
+    - ``volatile=True`` (default ``False``): clients that are behind do not get it.
+    - ``latest="key"`` (default ``None``): it replaces an older message with that key that has not
+      been written yet. Such messages are written after the others of the same loop iteration.
     """
 
     header_len: int
@@ -34,7 +35,8 @@ class Sending:
     _registry: Registry[Connection]
     _codec: Codec
 
-    send_client = send_client  # to one of its own clients without a look-up, else:
+    # The compiled function: no look-up for a ClientInfo of this server, else _send_otherwise().
+    send_client = send_client
 
     def _send_otherwise(
         self,
@@ -82,8 +84,8 @@ class Sending:
     ) -> int:
         """Send a command to all clients in a group; it is encoded once.
 
-        :param group: the group's name, or a client for the group it is in.
-        :returns: how many clients it was sent to; 0 when nobody is in the group.
+        :param group: the group's name, or a client to send to the group that it is in.
+        :returns: how many clients it was sent to; 0 if no client is in the group.
         :raises TypeError: the client is in no group.
         """
         name = group.group if isinstance(group, ClientInfo) else group
@@ -107,8 +109,9 @@ class Sending:
     ) -> int:
         """Send a command to all clients in a room; it is encoded once.
 
-        :param exclude: a client that does not get it, such as the one it is about.
-        :returns: how many clients it was sent to; 0 when nobody is in the room.
+        :param exclude: a client that does not get it, such as the one that it is about. Default
+            ``None``.
+        :returns: how many clients it was sent to; 0 if no client is in the room.
         """
         message = self._codec.encode(content)
         return self._broadcast.publish(room_of(room, exclude), command, message, volatile, latest)
@@ -124,7 +127,8 @@ class Sending:
     ) -> int:
         """Send a command to some clients, such as those near a player; it is encoded once.
 
-        :returns: how many clients it was sent to; those no longer connected are passed over.
+        :param clients: the clients; those that are no longer connected are skipped.
+        :returns: how many clients it was sent to.
         """
         message = self._codec.encode(content)
         return self._broadcast.publish(those(clients), command, message, volatile, latest)

@@ -1,4 +1,4 @@
-"""What a program keeps for each connection."""
+"""The sessions: what a program keeps for each connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sessions:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        # One lock a connection: making one may take long, and may ask for another's.
+        # One lock a connection: making a session may be slow, and may need another's session.
         self._making: WeakKeyDictionary[Connection, threading.RLock] = WeakKeyDictionary()
 
     def of(self, connection: Connection) -> Any:

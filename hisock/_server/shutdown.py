@@ -1,7 +1,7 @@
-"""The end of a server, in order.
+"""The graceful shutdown of a server.
 
-Nobody new is let in, handlers that run may end, what waits for clients is written, all are told
-goodbye. Each of these steps has a bound.
+New clients are no longer admitted, running handlers may end, ``$DISCONN$`` is sent to all clients,
+and their queues drain. Each of these steps has a time limit.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from hisock.exceptions import ClientDisconnected
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
-#: Seconds that clients have to take what waits for them, where nobody said how long it may take.
+#: Seconds that the clients' queues have to drain if no time-out was given.
 SHUTDOWN_SECONDS = 2.0
-#: Seconds that async handlers which are cancelled have to clean up.
+#: Seconds that cancelled async handlers have to clean up.
 _CLEANUP_SECONDS = 2.0
-#: Seconds that they have at the least, when handlers have used up the time.
+#: Seconds that queues have to drain at least, even if handlers have used up the time-out.
 _FAREWELL_SECONDS = 0.5
-#: Seconds between two looks at what the system has yet to send. It tells nobody when that changes.
+#: Seconds between two polls of the kernel's send queues, for which there is no notification.
 _LOOK_SECONDS = 0.05
-#: Seconds to wait for anything at once; loops take no infinite time.
+#: Seconds to wait at most in one call, since loops take no infinite time-out.
 _LONG = 60.0
 _NEVER = float("inf")
 
 
 class Shutdown:
-    """The closing of one server.
+    """The shutdown of one server.
 
-    Everything here runs on the loop's thread, except :meth:`ask`.
+    Everything here runs on the loop's thread, except :meth:`request`.
 
     :ivar asked: whether the server is to close.
     :ivar begun: whether it has begun to.
@@ -44,38 +44,38 @@ class Shutdown:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.asked = False
+        self.requested = False
         self.begun = False
         self.final = hub.options.restart_after is None
         self._by = _NEVER
-        # Whether handlers have no time to end by themselves.
+        # Whether running handlers are cancelled at once.
         self._at_once = False
         self._changed = asyncio.Event()
         self._turnaways: list[Turnaway] = []
 
-    def ask(self, timeout: float | None) -> None:
-        """Close, or, if that is under way, be done sooner. From any thread.
+    def request(self, timeout: float | None) -> None:
+        """Request a shutdown, or shorten one that is under way. From any thread.
 
-        :param timeout: seconds that it may take; ``None`` for no time for handlers that run, if
-            nobody has said otherwise before.
+        :param timeout: seconds that it may take; ``None`` cancels running handlers at once, unless
+            an earlier request gave them time.
         """
         if timeout is not None:
             self._by = min(self._by, time.monotonic() + timeout)
-        elif not self.asked:
+        elif not self.requested:
             self._at_once = True
-        self.asked = True
+        self.requested = True
 
     @property
     def at_once(self) -> bool:
-        """Whether handlers have no time to end by themselves. From any thread."""
+        """Whether running handlers are cancelled at once. From any thread."""
         return self._at_once
 
-    def look(self) -> None:
-        """Something has changed that may end the waiting sooner."""
+    def wake(self) -> None:
+        """Recheck the conditions that the shutdown waits for."""
         self._changed.set()
 
-    def _look_soon(self) -> None:
-        self._hub.thread.post(self.look)
+    def _wake_soon(self) -> None:
+        self._hub.thread.post(self.wake)
 
     def turn_away(self, turnaway: Turnaway) -> bool:
         """Let it answer until the end; returns whether it can."""
@@ -85,20 +85,20 @@ class Shutdown:
         return began
 
     async def run(self) -> None:
-        """Close, when nobody new is accepted any more."""
+        """Shut down, after the listeners have been closed."""
         hub = self._hub
         self.begun = True
         try:
-            hub.door.close()
+            hub.admission.close()
             hub.ticks.end()
             hub.events.end()
             await self._let_handlers_end()
             await hub.tasks.cancel(_CLEANUP_SECONDS)
-            # Threads cannot be cancelled. Those that wait for a frame are told that none will come.
+            # Threads cannot be cancelled, so those that wait for a frame get an exception.
             hub.events.waiting.close(ClientDisconnected("the server is closed"))
-            await self._see_off()
+            await self._say_goodbye()
         finally:
-            # Some are left when the time is over, and all when this is cancelled.
+            # Some connections are left after a time-out, and all if this coroutine is cancelled.
             hub.tasks.cancel_all()
             for turnaway in self._turnaways:
                 turnaway.close()
@@ -115,13 +115,13 @@ class Shutdown:
         while (tasks.busy or workers.busy) and (left := self._by - time.monotonic()) > 0:
             self._changed.clear()
             if tasks.busy:
-                tasks.when_finished(self._look_soon)
+                tasks.when_finished(self._wake_soon)
             if workers.busy:
-                workers.when_finished(self._look_soon)
+                workers.when_finished(self._wake_soon)
             await self._wait(left)
 
     async def _wait(self, seconds: float) -> None:
-        """Wait for a change, for so long at most."""
+        """Wait until :meth:`wake`, or for so many seconds."""
         try:
             await asyncio.wait_for(self._changed.wait(), min(seconds, _LONG))
         except asyncio.TimeoutError:
@@ -140,7 +140,7 @@ class Shutdown:
         hub = self._hub
         began = time.monotonic()
         hub.say_goodbye()
-        #: Since when the system has nothing more to send to a client.
+        #: When the kernel had nothing more to send to each connection.
         drained: dict[Connection, float] = {}
         while hub.connections and (now := time.monotonic()) < self._farewell_ends(began):
             for connection in list(hub.connections):
@@ -148,14 +148,14 @@ class Shutdown:
                     drained.pop(connection, None)
                 elif connection not in drained:
                     drained[connection] = now
-                    connection.writer.say_end()
+                    connection.writer.close_if_no_eof()
                 elif now - drained[connection] >= LINGER_SECONDS:
                     connection.abort()
             self._changed.clear()
             await self._wait(_LOOK_SECONDS)
 
     def _farewell_ends(self, began: float) -> float:
-        """When those clients are given up who have not taken what is written to them."""
+        """When connections that have not drained are aborted."""
         if self._at_once and self._by == _NEVER:
             return began + SHUTDOWN_SECONDS
         return max(self._by, began + _FAREWELL_SECONDS)

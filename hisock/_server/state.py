@@ -1,4 +1,4 @@
-"""What a server tells of itself: where it listens, and whether it is closed."""
+"""The state of a server: where it listens, and whether it is closed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hisock._server.lifecycle import Lifecycle
 
 
 class ServerState:
-    """The part of a server that tells where it listens, and whether it still does.
+    """The part of a server that knows where it listens, and whether it is closed.
 
-    :ivar addr: where it listens, by the host that was given and with the real port.
+    :ivar addr: the address that it listens at: the host as given, with the real port.
     """
 
     addr: Any
@@ -19,7 +19,7 @@ class ServerState:
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` was called, or the server ended otherwise.
+        """Whether :meth:`close` was called, or the server has ended otherwise.
 
         Setting it to ``True`` closes the server.
         """
@@ -38,8 +38,8 @@ class ServerState:
 
     @property
     def socket(self) -> Socket:
-        """The first socket that listens, for ``fileno`` and ``getsockname``; accepting and closing
-        are the server's own business."""
+        """The first listening socket, for ``fileno`` and ``getsockname``; only the server itself
+        accepts from it and closes it."""
         return self._life.sockets[0]
 
     def get_addr(self) -> Any:

@@ -1,4 +1,4 @@
-"""What a server tells of itself."""
+"""The figures of a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Figures(NamedTuple):
-    """What has gone through one connection, or through several together."""
+    """The messages and bytes of one connection, or of several together."""
 
     messages_in: int = 0
     messages_out: int = 0
@@ -39,9 +39,9 @@ def memory_by_kind(memory: Total, writers: Iterable[Writer]) -> dict[str, int]:
 
 
 class Lag:
-    """How late a loop is for an appointment that it has every second.
+    """How late the loop runs a timer that is due every second.
 
-    :ivar seconds: how late it was the last time.
+    :ivar seconds: how late the last one was.
     """
 
     def __init__(self, thread: LoopThread) -> None:
@@ -49,7 +49,7 @@ class Lag:
         self.seconds = 0.0
 
     def watch(self, due: float) -> None:
-        """Look from now on, first at a time that was due."""
+        """Measure from now on; ``due`` is when this call was due, in the loop's time."""
         now = self._thread.loop.time()
         self.seconds = max(0.0, now - due)
         self._thread.later(1.0, lambda: self.watch(now + 1.0))
@@ -60,8 +60,8 @@ class TickStats:
     """One function registered with ``@server.every``.
 
     :ivar interval: seconds between two ticks.
-    :ivar late: seconds that the last one came after it was due; ``latest`` is the most so far.
-    :ivar skipped: how many were skipped because the one before took too long.
+    :ivar late: seconds that the last tick came after it was due; ``latest`` is the maximum so far.
+    :ivar skipped: how many ticks were skipped because the one before took too long.
     """
 
     interval: float
@@ -72,33 +72,32 @@ class TickStats:
 
 @dataclass(frozen=True)
 class ServerStats:
-    """Figures of a server since its start; those that go up and down are as of now.
+    """Figures of a server: counters since its start, and gauges as of now.
 
-    :ivar clients: clients that have joined and are connected now.
-    :ivar connections: connections now, those that have not joined included.
+    :ivar clients: gauge: clients that have joined and are connected.
+    :ivar connections: gauge: connections, including those that have not joined.
     :ivar joins: clients that have joined.
     :ivar messages_in: frames received; ``messages_out`` frames sent.
     :ivar bytes_in: bytes received; ``bytes_out`` bytes sent.
-    :ivar queued_bytes: bytes that wait now for clients to take them.
-    :ivar buffered_bytes: bytes of memory that is occupied now by what has come and is not done,
-        by clients that have gone too; ``max_buffered`` bounds it.
-    :ivar memory: the same by kind, ``partial`` frames, frames ``deferred`` while async handlers
-        run, frames held for ``admission``, threaded work that is ``queued`` or ``running``, tasks
-        of ``concurrent`` handlers; and what waits for clients to take it, newest states
-        (``latest``) and everything else (``outbox``).
-    :ivar dropped: frames that slow clients were not sent.
+    :ivar queued_bytes: gauge: bytes that wait to be written to clients.
+    :ivar buffered_bytes: gauge: bytes of memory that received data occupies until it is handled,
+        including that of clients that have disconnected; ``max_buffered`` bounds it.
+    :ivar memory: gauge: the same by kind: ``partial`` frames, frames ``deferred`` while async
+        handlers run, frames held for ``admission``, threaded work that is ``queued`` or
+        ``running``, tasks of ``concurrent`` handlers; and bytes that wait to be written, newest
+        states (``latest``) and everything else (``outbox``).
+    :ivar dropped: frames that were not sent because the client was slow.
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,
         ``keepalive``, ``full``, ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``, ``rate``,
-        ``http`` (a request that becomes no WebSocket) and ``health``.
+        ``http`` (an HTTP request that is no WebSocket) and ``health``.
     :ivar handler_errors: exceptions that handlers raised.
-    :ivar unhandled: commands that nobody took, neither a handler nor a ``recv`` within a second,
-        by name; from the hundredth name on, together as ``(others)``.
-    :ivar loop_lag: seconds that the loop was late for the last of its own appointments, which it
-        has every second.
+    :ivar unhandled: commands taken neither by a handler nor, within a second, by a ``recv``, by
+        name; from the hundredth name on, together as ``(others)``.
+    :ivar loop_lag: gauge: seconds that the loop was late for a timer that is due every second.
     :ivar slow: how often a function of the program held the loop for more than 100 ms, by its name;
         from the hundredth name on, together as ``(others)``.
-    :ivar ticks: by name of the function.
+    :ivar ticks: the ticks, by name of the function.
     """
 
     clients: int = 0

@@ -22,12 +22,12 @@ logger = logging.getLogger("hisock.server")
 class Tick:
     """One function that is called every ``interval`` seconds.
 
-    Ticks are due at multiples of the interval from the first, so that they do not drift. One that
-    comes late is not made up for: those it missed are skipped, and counted in :attr:`skipped`.
+    Ticks are due at multiples of the interval from the first, so that they do not drift. Ticks that
+    were missed are not made up for, but skipped, and counted in :attr:`skipped`.
 
     :param func: called with the seconds since its last call, or without arguments.
     :ivar late: seconds that the last call came after it was due.
-    :ivar latest: the most of :attr:`late` so far, in seconds.
+    :ivar latest: the maximum of :attr:`late` so far, in seconds.
     :ivar skipped: how many ticks were skipped because the one before took too long.
     """
 
@@ -46,21 +46,21 @@ class Tick:
         self._ending = False
 
     def end(self) -> bool:
-        """Begin no more; returns whether the function is running, and its end ends :meth:`run`."""
+        """Start no more ticks; returns whether one is running, with which :meth:`run` ends."""
         self._ending = True
         return self._running
 
     def _cancelled(self) -> bool:
-        """Whether a ``CancelledError`` is about the tick, not about what its function awaited."""
+        """Whether a ``CancelledError`` cancels the tick, not only what its function awaited."""
         if sys.version_info >= (3, 11):
             task = asyncio.current_task()
             return self._ending or (task is not None and task.cancelling() > 0)
         return self._ending
 
     async def run(self, failed: Callable[[Exception, str], None]) -> None:
-        """Tick until cancelled, or ended.
+        """Tick until cancelled, or until :meth:`end`.
 
-        :param failed: told of every exception that the function raises, and its name.
+        :param failed: called with every exception that the function raises, and with its name.
         """
         loop = asyncio.get_running_loop()
         last = loop.time()
@@ -100,11 +100,11 @@ class Ticks:
     def add(self, tick: Tick) -> None:
         """Call a function at a steady rate while the server runs. From any thread."""
         self._ticks.append(tick)
-        if self._hub.thread.running and not self._hub.closing.begun:
+        if self._hub.thread.running and not self._hub.shutdown.begun:
             self._hub.thread.run(lambda: self._run(tick))
 
     def start(self) -> None:
-        """Run those that were added before the server ran."""
+        """Start the ticks that were added before the server ran."""
         for tick in self._ticks:
             self._run(tick)
 
@@ -117,13 +117,13 @@ class Ticks:
         self._hub.tasks.add(task)
 
     def end(self) -> None:
-        """Let no tick begin any more; one that runs may end, as handlers may."""
+        """Start no more ticks; one that is running may finish, as handlers may."""
         for tick, task in self._running:
             if not tick.end():
                 task.cancel()
 
     def stats(self) -> dict[str, TickStats]:
-        """The figures of each, by name. From any thread."""
+        """The figures of each tick, by name. From any thread."""
         return {
             tick.name: TickStats(tick.interval, tick.late, tick.latest, tick.skipped)
             for tick in self._ticks

@@ -1,4 +1,4 @@
-"""The writing side of one connection: what waits to be written, and how much of it may."""
+"""The writing side of one connection: its queues, and their high-water marks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.hub import Hub
 
-#: Newest states are joined when they are written, if they are at most this long together (bytes).
+#: Bytes up to which newest states are joined into one chunk when they are written.
 _MOST_JOINED = 65536
 
 
 class Writer:
-    """What waits for one client: its outbox, newest states, and the protocol's own frames.
+    """The queues of one client: its outbox, newest states, and control frames.
 
     Everything runs on the loop's thread, except what says otherwise.
 
-    :ivar outbox: the frames that wait, in order.
-    :ivar paused: whether the transport takes no more at the moment: the client is behind.
-    :ivar latest: by key, frames of which only the newest counts, and which are not written yet.
+    :ivar outbox: the queued frames, in order.
+    :ivar paused: whether the transport's buffer is full: the client is behind.
+    :ivar latest: newest states that are not written yet, by key.
     :ivar latest_bytes: how long these are together.
-    :ivar dropped: frames that were not taken because too much waits, but for the outbox's own.
+    :ivar dropped: newest states that were refused; the outbox counts its own refused frames.
     """
 
     __slots__ = (
@@ -65,11 +65,11 @@ class Writer:
         self._control_bytes = 0
         self._ending = False
         self._hub = hub
-        #: Questions whether the client is there, to which it has not answered yet.
+        #: Keepalives that the client has not answered yet.
         self._unanswered = 0
-        #: The longest chunk that was written at once, where that was longer than may wait.
+        #: The longest chunk of the last flush, if it was longer than ``send_buffer``.
         self._largest = 0
-        # What was taken already, for statistics.
+        # Newest states written so far, for statistics.
         self._latest_frames_before = 0
         self._latest_bytes_before = 0
 
@@ -80,25 +80,25 @@ class Writer:
     # -- writing
 
     def flush(self) -> None:
-        """Give the transport what waits, unless it is still busy with what it has."""
+        """Give the transport all queued frames, unless its buffer is full."""
         if self.paused and not self._ending:
-            return  # resume() comes back to it
+            return  # resume() flushes later
         chunks = self.outbox.take()
         if self.latest is not None:
             self._add_latest(chunks)
-        if len(chunks) == 1:  # mostly
+        if len(chunks) == 1:  # the common case
             self._transport.write(chunks[0])
         elif chunks:
             write_chunks(self._transport, chunks)
         if self.paused and not self._ending:
-            # One large message may pass the limit; it counts for nothing while it drains.
+            # One message larger than the limit is allowed, and not counted while it drains.
             largest = max(map(len, chunks), default=0)
             if largest > self._hub.options.send_buffer:
                 self._largest = largest
             self._check_backlog()
 
     def resume(self) -> None:
-        """The transport takes more again."""
+        """The transport's buffer has drained: flush the queues."""
         self.paused = False
         self._largest = 0
         if not self._ending:
@@ -106,7 +106,7 @@ class Writer:
             self.flush()
 
     def _accept_again(self) -> None:
-        """Refuse nothing any more, and queue what went past the refusal."""
+        """Stop refusing frames, and queue the control frames that were held meanwhile."""
         with self._hub.lock:
             self.outbox.refusing = False
             self.outbox.limit = self._hub.options.send_buffer - self.latest_bytes
@@ -116,13 +116,13 @@ class Writer:
             self.outbox.write(frame)
 
     def write_control(self, frame: bytes) -> bool:
-        """Write a frame of the protocol's own, which no policy for slow clients refuses.
+        """Write a control frame, which no policy for slow clients refuses.
 
-        While others are refused it waits apart, behind what the outbox holds. A client for which
-        more than ``send_buffer`` bytes wait like that is ended: it asks, and reads no answers.
-        From any thread.
+        While the outbox refuses frames, control frames queue up apart, behind those in the outbox.
+        If they exceed ``send_buffer`` bytes, the connection is ended, because the client asks but
+        does not read the answers. From any thread.
 
-        :returns: whether the connection is still there.
+        :returns: whether the connection is still open.
         """
         if not self.outbox.refusing and self.outbox.write(frame):
             return True
@@ -138,15 +138,15 @@ class Writer:
         if not held:
             return self.outbox.write(frame)
         if self._control_bytes > max(self._hub.options.send_buffer, len(frame)):
-            self._hub.thread.post(self._hub.pressure.too_many_answers, self._connection)
+            self._hub.thread.post(self._hub.backpressure.control_over_limit, self._connection)
         return True
 
     def write_latest(self, key: str, frame: bytes) -> bool:
-        """Write a frame, in place of an older one with that key which is not written yet.
+        """Write a frame; it replaces an older one with that key that is not written yet.
 
         From any thread.
 
-        :returns: whether it was taken.
+        :returns: whether it was accepted.
         """
         outbox = self.outbox
         with self._hub.lock:
@@ -168,13 +168,13 @@ class Writer:
             self._hub.overfull(self._connection)
         return True
 
-    def ask(self, question: bytes) -> None:
-        """Ask whether the client is there."""
+    def send_keepalive(self, frame: bytes) -> None:
+        """Send a keepalive."""
         self._unanswered += 1
-        self.write_control(question)
+        self.write_control(frame)
 
-    def confirmed(self) -> None:
-        """The client has answered a question, and so has read what came before it."""
+    def keepalive_answered(self) -> None:
+        """The client has answered a keepalive, and so has read everything before that."""
         if self._unanswered:
             self._unanswered -= 1
         if self.latest is not None and not self.paused:
@@ -193,13 +193,13 @@ class Writer:
     def _add_latest(self, chunks: list[bytes]) -> None:
         most = self._hub.options.latest_ahead
         if most and self._unanswered >= most and not self._ending:
-            return  # confirmed() comes back to it
+            return  # keepalive_answered() writes them later
         size = self.latest_bytes
         frames = self._take_latest()
         if most:
-            # The answer tells that the client has read them, which the system cannot.
+            # Its answer shows that the client has read them, which the kernel cannot tell.
             self._unanswered += 1
-            frames.append(self._hub.question)
+            frames.append(self._hub.keepalive_frame)
         if len(frames) > 1 and size <= _MOST_JOINED:
             frames = [b"".join(frames)]
         chunks += frames
@@ -207,28 +207,28 @@ class Writer:
     # -- how much waits
 
     def backlog(self) -> int:
-        """Bytes that are sent but not yet taken by the operating system. From any thread."""
+        """Bytes that are queued and not yet taken by the kernel. From any thread."""
         return self.outbox.size + self.latest_bytes + self._control_bytes + self._in_transport()
 
     def unsent(self) -> int:
-        """Bytes that the operating system has taken, and the client has not received yet."""
+        """Bytes that the kernel has taken and the client has not acknowledged yet."""
         return sockets.unsent(self._transport.get_extra_info("socket"))
 
     def _in_transport(self) -> int:
         return in_transport(self._transport)
 
     def _check_backlog(self) -> None:
-        """Allow as much more as may wait, now that the transport takes no more."""
+        """Set the outbox's high-water mark while the transport is full, or apply the policy."""
         waits = self._in_transport()
         bound = self._hub.options.send_buffer + self._largest
         queued = self.outbox.size + self.latest_bytes
         if waits + queued > bound:
-            self._hub.pressure.behind(self._connection, waits + queued)
+            self._hub.backpressure.over_limit(self._connection, waits + queued)
         else:
             self.outbox.limit = bound - waits - self.latest_bytes
 
     def relieve(self) -> None:
-        """More waits than may: write it at once, or see whose fault it is."""
+        """The outbox is over its limit: flush it, or apply the policy if the client is behind."""
         if self.paused:
             self._check_backlog()
         else:
@@ -236,12 +236,12 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """Whether more waits than may."""
+        """Whether the outbox is over its limit."""
         return self.outbox.size > self.outbox.limit
 
     @property
     def taken(self) -> tuple[int, int]:
-        """How many frames were given to the transport, and how many bytes they had."""
+        """How many frames and bytes were given to the transport."""
         return (
             self.outbox.taken_frames + self._latest_frames_before,
             self.outbox.taken_bytes + self._latest_bytes_before,
@@ -250,29 +250,28 @@ class Writer:
     # -- the end
 
     def write_last(self, frame: bytes) -> None:
-        """Queue the last frame, behind everything else that waits."""
+        """Queue the last frame, behind everything else that is queued."""
         self._accept_again()
         for newest in self._take_latest():
             self.outbox.write(newest)
         self.outbox.write(frame)
 
     def end(self) -> None:
-        """Give the transport what waits, whether it is busy or not; then take nothing more."""
+        """Give the transport all queued frames even if its buffer is full, and accept no more."""
         self._ending = True
         self.flush()
         self.drop()
 
-    def say_end(self) -> None:
-        """Say that nothing follows, where :meth:`Connection.finish_writing` cannot: over TLS.
+    def close_if_no_eof(self) -> None:
+        """Close a transport that cannot half-close, as over TLS, after everything is written.
 
-        asyncio takes what a client sends after that for an error, and drops what is not written.
-        So everything has to be.
+        asyncio treats what a client sends after that as an error, and drops unwritten bytes.
         """
         if not self._transport.can_write_eof():
             self._transport.close()
 
     def drop(self) -> None:
-        """Drop what waits and take nothing more."""
+        """Drop all queued frames, and accept no more."""
         self._ending = True
         self.outbox.close()
         with self._hub.lock:

@@ -9,9 +9,10 @@ from typing import Any
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import find_codec
-from hisock._core.jobs import Job, RawFrame
+from hisock._core.jobs import Job
 from hisock._core.server_events import ServerEvents
-from hisock._core.waiting import Frame, Waiting
+from hisock._core.waiting import ReceivedFrame, Waiting
+from hisock.framing import Frame
 
 ADA = ClientInfo(("127.0.0.1", 5000), "Ada", "red")
 
@@ -38,10 +39,10 @@ class KeptWaiter:
 
     def __init__(self, gone: bool = False) -> None:
         self.gone = gone
-        self.frames: list[Frame] = []
+        self.frames: list[ReceivedFrame] = []
         self.failures: list[BaseException] = []
 
-    def deliver(self, frame: Frame) -> bool:
+    def deliver(self, frame: ReceivedFrame) -> bool:
         if not self.gone:
             self.frames.append(frame)
         return not self.gone
@@ -103,12 +104,12 @@ class HandPeer:
         self.info = info
         self.busy = 0
         self.raw: list[bytes] = []
-        self.deferred: list[RawFrame] = []
+        self.deferred: list[Frame] = []
 
     def take_raw(self, payload: bytes) -> None:
         self.raw.append(payload)
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
+    def defer(self, frames: Iterator[Frame]) -> None:
         self.deferred += frames
 
 
@@ -122,7 +123,7 @@ class ServerSide:
         self.waiting = make_waiting(self.clock)
         self.events = ServerEvents(self.waiting, self.runner, find_codec("json"), 16, cache_size)
 
-    def send(self, *frames: RawFrame) -> None:
+    def send(self, *frames: Frame) -> None:
         self.events.dispatch(self.peer, iter(frames))
 
 
@@ -138,5 +139,5 @@ class ClientSide:
             self.waiting, self.runner, find_codec("json"), 16, -1, reconnects=reconnects
         )
 
-    def send(self, *frames: RawFrame) -> None:
+    def send(self, *frames: Frame) -> None:
         self.events.dispatch(self.peer, iter(frames))

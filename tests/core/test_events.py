@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hisock._core.account import FRAME_COST, frame_size
-from hisock._core.waiting import Frame
+from hisock._core.waiting import ReceivedFrame
 from hisock.exceptions import InvalidTypeCast
 
 from .driving import ADA, ClientSide, KeptWaiter, ServerSide
@@ -181,7 +181,7 @@ def test_without_anybody_it_is_kept_for_recv(make: Sides) -> None:
 
 def test_a_stream_takes_what_nobody_else_does() -> None:
     side = ClientSide()
-    taken: list[Frame] = []
+    taken: list[ReceivedFrame] = []
     side.events.stream = taken.append
     side.send(("a", b"1"))
     assert [frame.message for frame in taken] == [b"1"]
@@ -210,8 +210,8 @@ def test_the_message_event_with_two_arguments_gets_the_payload() -> None:
 def test_what_comes_back_from_a_waiter_is_delivered_again(enough: str) -> None:
     side = ServerSide()
     seen: list[Any] = []
-    frame = Frame("a", b"1", ADA.ip, origin=None if enough == "kept" else side.peer)
-    first: list[Frame] = []
+    frame = ReceivedFrame("a", b"1", ADA.ip, origin=None if enough == "kept" else side.peer)
+    first: list[ReceivedFrame] = []
     waiter = KeptWaiter()
     if enough in ("wildcard", "kept", "ending"):
         side.events.on("*")(lambda client, command, message: seen.append((client, command)))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hisock._core.account import DEFERRED, Account, Total, Use, frame_size
 from hisock._core.inbox import Inbox
-from hisock._core.jobs import RawFrame
 from hisock._core.pausing import Pauses
+from hisock.framing import Frame
 
 frames = st.tuples(
     st.none() | st.sampled_from(["a", "move"]),
@@ -70,7 +70,7 @@ def test_reading_pauses_while_many_frames_wait() -> None:
 
 
 @pytest.mark.parametrize("frame", [("a", bytes(DEFERRED.size)), ("x" * DEFERRED.size, None)])
-def test_reading_pauses_while_much_waits_in_commands_or_messages(frame: RawFrame) -> None:
+def test_reading_pauses_while_much_waits_in_commands_or_messages(frame: Frame) -> None:
     total, reader = Total(10**9), Reader()
     inbox = Inbox(Account(total), Pauses(reader.set_reading))
     inbox.put(("a", b"1"))
@@ -118,10 +118,10 @@ def test_what_came_before_a_client_was_let_in_waits_for_handlers_afterwards() ->
 
 @given(st.lists(st.one_of(frames, st.sampled_from(["pop", "admit", "drop", "clear"])), max_size=30))
 @settings(max_examples=150, deadline=None)
-def test_an_inbox_is_a_queue_that_counts(steps: list[RawFrame | str]) -> None:
+def test_an_inbox_is_a_queue_that_counts(steps: list[Frame | str]) -> None:
     total = Total(10**9)
     inbox = Inbox(Account(total), Pauses(lambda reading: None), Use.ADMISSION)
-    model: list[RawFrame] = []
+    model: list[Frame] = []
     for step in steps:
         if isinstance(step, tuple):
             inbox.put(step)

@@ -8,15 +8,15 @@ from hisock._core import protocol
 from hisock._core.account import Account, Total, frame_size
 from hisock._core.client_info import ClientInfo
 from hisock._core.inbox import Inbox
-from hisock._core.jobs import RawFrame
 from hisock._core.ordering import DEFERRED_BYTES, DEFERRED_FRAMES, defer
 from hisock._core.pausing import Pauses
+from hisock.framing import Frame
 
 from .driving import ADA, KeptWaiter, ServerSide
 
-REPLY: RawFrame = (None, protocol.REPLY + b"7")
-QUESTION: RawFrame = (None, protocol.GET_CLIENT + b"Ada")
-CHANGE: RawFrame = (None, protocol.CHANGE_NAME + b"Bob")
+REPLY: Frame = (None, protocol.REPLY + b"7")
+QUESTION: Frame = (None, protocol.GET_CLIENT + b"Ada")
+CHANGE: Frame = (None, protocol.CHANGE_NAME + b"Bob")
 
 
 class OrderedPeer:
@@ -48,13 +48,13 @@ class OrderedPeer:
         assert reading != self.reading
         self.reading = reading
 
-    def defer(self, frames: Iterator[RawFrame]) -> None:
+    def defer(self, frames: Iterator[Frame]) -> None:
         defer(self, self.side.events, frames)
 
-    def send(self, *frames: RawFrame) -> None:
+    def send(self, *frames: Frame) -> None:
         self.defer(iter(frames))
 
-    def popped(self) -> list[RawFrame]:
+    def popped(self) -> list[Frame]:
         frames = []
         while (frame := self.inbox.pop()) is not None:
             frames.append(frame)
@@ -69,7 +69,7 @@ def make_peer() -> OrderedPeer:
 
 def test_what_has_a_handler_waits_in_order() -> None:
     peer = make_peer()
-    frames: list[RawFrame] = [("handled", b"1"), ("handled", None), CHANGE, ("handled", b"22")]
+    frames: list[Frame] = [("handled", b"1"), ("handled", None), CHANGE, ("handled", b"22")]
     peer.send(*frames[:2])
     peer.send(*frames[2:])
     assert peer.total.size == sum(frame_size(*frame) for frame in frames)

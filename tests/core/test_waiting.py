@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hisock._core.waiting import Frame
+from hisock._core.waiting import ReceivedFrame
 
 from .driving import Clock, KeptWaiter, make_waiting
 
 
-def frame(command: str | None, message: bytes = b"", source: str | None = None) -> Frame:
-    return Frame(command, message, source)
+def frame(command: str | None, message: bytes = b"", source: str | None = None) -> ReceivedFrame:
+    return ReceivedFrame(command, message, source)
 
 
 def test_the_oldest_waiter_on_the_command_comes_before_those_on_any() -> None:
@@ -116,9 +116,9 @@ def test_what_came_before_a_send_is_no_answer_to_it() -> None:
     mine, me = Thread(), KeptWaiter()
     waiting = make_waiting()
     waiting.keep(frame("a", b"old"))
-    waiting.asked(mine)
+    waiting.sent(mine)
     waiting.keep(frame("a", b"new"))
-    waiting.asked(Thread())
+    waiting.sent(Thread())
     waiting.add(("a", None), me, mine)
     assert me.messages == [b"new"], "what another thread sends does not disturb"
     stranger = KeptWaiter()

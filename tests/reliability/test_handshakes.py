@@ -15,7 +15,7 @@ from support.events import PATIENCE
 from support.logs import logged
 
 import hisock
-from hisock._server.admission import _ANTECHAMBER
+from hisock._server.admission import _MAX_PENDING_REJECTIONS
 from reliability.certificates import Authority
 from reliability.watching import eventually
 
@@ -88,7 +88,9 @@ def test_handshakes_that_never_end_take_places_until_they_time_out(
     with logged("hisock.server") as log, contextlib.ExitStack() as stack:
         for start in BEGINNINGS:
             stack.enter_context(Peer(server.addr)).write(start)
-        waiting_to_be_told = [stack.enter_context(Peer(server.addr)) for _ in range(_ANTECHAMBER)]
+        waiting_to_be_told = [
+            stack.enter_context(Peer(server.addr)) for _ in range(_MAX_PENDING_REJECTIONS)
+        ]
         for _ in range(20):
             with Peer(server.addr) as refused:
                 assert hangs_up(refused)
@@ -106,9 +108,9 @@ def test_those_inside_are_served_while_the_door_is_full(
     server = start_tls_server(**{limit: MOST}, hello_timeout=60)
     with joined(server, authority) as inside, contextlib.ExitStack() as stack:
         peers = [stack.enter_context(Peer(server.addr)) for _ in range(200)]
-        assert all(hangs_up(peer) for peer in peers[MOST - 1 + _ANTECHAMBER :])
+        assert all(hangs_up(peer) for peer in peers[MOST - 1 + _MAX_PENDING_REJECTIONS :])
         assert inside.ask("ping", "2", answer="pong").message == b"2"
-        assert server.stats().ended == {"full": 201 - MOST - _ANTECHAMBER}
+        assert server.stats().ended == {"full": 201 - MOST - _MAX_PENDING_REJECTIONS}
 
 
 def fails(server: hisock.HiSockServer, authority: Authority) -> None:
@@ -202,13 +204,13 @@ def test_a_server_that_closes_forgets_whose_hands_it_shakes(
     with contextlib.ExitStack() as stack:
         for start in BEGINNINGS:
             stack.enter_context(Peer(server.addr)).write(start)
-        for _ in range(_ANTECHAMBER):
+        for _ in range(_MAX_PENDING_REJECTIONS):
             stack.enter_context(Peer(server.addr))
         with Peer(server.addr) as refused:
             assert hangs_up(refused)
         server.close()
-    assert server._hub.door._knocking == {}
-    assert server._hub.door._in_vain == set()
+    assert server._hub.admission._handshakes == {}
+    assert server._hub.admission._handshakes_to_reject == set()
 
 
 @pytest.mark.parametrize("how", ["kicked", "hello", "framing"])

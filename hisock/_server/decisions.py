@@ -1,4 +1,4 @@
-"""Decisions of the program about a client, which may take their time."""
+"""Decisions of the program about a client, which may be asynchronous."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
 
-class Deciding:
-    """Asks the program about clients. What a client sends meanwhile waits, in order."""
+class Decisions:
+    """Runs the program's decisions. Frames of a client wait, in order, while one is pending."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -28,11 +28,11 @@ class Deciding:
         decided: Callable[[Any], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Have the program decide, and say what came of it, unless the connection ends before.
+        """Run a decision; unless the connection ends first, one of the callbacks gets its result.
 
-        :param question: asks it. What it returns is awaited if it can be.
-        :param decided: called with the answer.
-        :param failed: called with the exception that came instead, or with
+        :param question: the decision. Its result is awaited if it is awaitable.
+        :param decided: called with the result.
+        :param failed: called with the exception that it raised, or with
             :class:`asyncio.TimeoutError` after ``auth_timeout`` seconds.
         """
         try:
@@ -64,18 +64,18 @@ class Deciding:
         try:
             answer = await asyncio.wait_for(_settle(answer), hub.options.auth_timeout)
         except asyncio.CancelledError:
-            # By a server that closes, or of something that the program awaits.
+            # Cancelled by the server's shutdown, or by something that the program awaited.
             exc = _cancelled()
         except Exception as failure:
             exc = failure
         if exc is None and not connection.ended:
             decided(answer)
-        elif exc is not None and not connection.ended and not hub.closing.begun:
+        elif exc is not None and not connection.ended and not hub.shutdown.begun:
             failed(exc)
         connection.idle()
 
     def close(self) -> None:
-        """Give up on all that is undecided."""
+        """Cancel all pending decisions; clients that have not joined are disconnected."""
         for task, connection in list(self._waiting.items()):
             if not connection.joined:
                 self._hub.leave(connection, "closed", "the server is closing", goodbye=True)
@@ -87,7 +87,7 @@ def _takes_time(answer: Any) -> bool:
 
 
 async def _settle(answer: Any) -> Any:
-    """What an answer comes to in the end: it may be a coroutine that returns a task, and so on."""
+    """The final result of an answer, which may be a coroutine that returns a task, and so on."""
     while _takes_time(answer):
         answer = await (asyncio.wrap_future(answer) if isinstance(answer, Future) else answer)
     return answer
