@@ -38,8 +38,8 @@ class AsyncHiSockClient(ClientFace):
 
     @property
     def error_handler(self) -> ErrorHandler | None:
-        """Called as ``(exc, context)``, or ``(exc)``, with every exception that a handler raises,
-        when set; they are logged anyway."""
+        """If set, called as ``(exc, context)``, or ``(exc)``, with every exception that a handler
+        raises; these are logged anyway."""
         return self._error_handler
 
     @error_handler.setter
@@ -63,7 +63,7 @@ class AsyncHiSockClient(ClientFace):
         driver.send(command, driver.message_of(content))
 
     async def drain(self) -> None:
-        """Wait until the server has taken most of what was sent.
+        """Wait until most of what was sent has been written to the connection.
 
         :raises ConnectionLost: the connection has ended.
         """
@@ -89,11 +89,12 @@ class AsyncHiSockClient(ClientFace):
     ) -> Any:
         """Wait for a frame that no handler takes.
 
-        One that came just before is taken first, unless it came before the latest :meth:`send`.
+        A frame that has arrived already is returned at once, unless it arrived before the latest
+        :meth:`send`.
 
-        :param command: the command to wait for; ``None`` for any frame.
-        :param type: the type to return its message as.
-        :param timeout: seconds to wait; ``None`` waits for ever.
+        :param command: the command to wait for; ``None`` (the default) for any frame.
+        :param type: the type to return its message as. Default ``bytes``.
+        :param timeout: seconds to wait; ``None`` (the default) for no limit.
         :raises TimeoutError: nothing came in time.
         :raises InvalidTypeCast: the message does not fit ``type``.
         :raises ConnectionLost: the connection ended meanwhile.
@@ -143,7 +144,7 @@ class AsyncHiSockClient(ClientFace):
     async def get_client(
         self, client: ClientRef, get_as_dict: bool = False, timeout: float | None = None
     ) -> ClientInfo | dict[str, Any]:
-        """Ask the server who has a name or an address.
+        """Ask the server for the client with a name or an address.
 
         Parameters and errors as for :meth:`hisock.HiSockClient.get_client`.
         """

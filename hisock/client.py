@@ -31,39 +31,39 @@ T = TypeVar("T")
 
 
 class HiSockClient(BlockingFace):
-    """A client: connects, says hello, and may send at once.
+    """A client: it connects when it is made, and may send at once.
 
-    What the server sends is handled by :meth:`start`, which blocks, or by :meth:`update`, called
-    again and again by a game loop, or taken one by one with :meth:`recv`.
+    Frames of the server are handled by :meth:`start`, which blocks, or by :meth:`update`, which a
+    game loop calls in each iteration, or are received one by one with :meth:`recv`.
 
     :param addr: ``(host, port)`` of the server, or the path of its Unix socket.
-    :param name: the name to go by; at most 1024 characters.
-    :param group: the group to be in; at most 1024 characters.
+    :param name: the client's name, at most 1024 characters; ``None`` for none.
+    :param group: its group, at most 1024 characters; ``None`` for none.
     :param header_len: digits of a frame's length, 1 to 20; the server must have the same.
     :param cache_size: frames kept for :meth:`get_cache`; below 0 none, 0 all, n the last n.
-    :param max_message_size: bytes that one frame of the server may have.
-    :param timeout: seconds to wait for the connection; ``None`` as long as the system does.
+    :param max_message_size: bytes of one frame of the server at most.
+    :param timeout: seconds to wait for the connection; ``None`` for the system's own limit.
     :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; the server
         must have the same.
-    :param token: what the server lets the client in by. With a token, or a codec other than JSON,
-        the client is made when the server has let it in.
-    :param reconnect: come back after a lost connection, with the current name and group; ``True``
-        or a :class:`Reconnect`. The events ``disconnect(reason)`` and ``reconnect()`` tell of it.
-        Being disconnected by the server is no lost connection.
+    :param token: the token for the server's ``authenticate``. With a token, or a codec other than
+        JSON, the constructor waits until the server has admitted the client.
+    :param reconnect: reconnect after a lost connection, with the current name and group; ``True``
+        or a :class:`Reconnect`. The events ``disconnect(reason)`` and ``reconnect()`` report it.
+        A connection that the server has ended with ``$DISCONN$`` is not lost.
     :param offline_buffer: bytes that :meth:`send` keeps while there is no connection, to send
-        them in order when there is one again; 0 raises :class:`ConnectionLost` instead.
+        them in order after reconnecting; with 0 it raises :class:`ConnectionLost` instead.
     :param ssl: speak TLS: ``True`` trusts the system's authorities, a path those in that file;
         or a context.
-    :param server_hostname: the name that the server's certificate has to have, if not the host in
-        ``addr``.
+    :param server_hostname: the host name that the server's certificate must have, by default the
+        host in ``addr``.
     :param error_handler: called as ``(exc, context)`` with every exception that a handler raises,
         and its :class:`ErrorContext`; or as ``(exc)``, if it takes one argument. It gets the
         reason for the end of the connection too, if that ends without a goodbye.
-    :param strict: whether a command that nobody handles is an error: it is given to the
-        ``error_handler``, and a call of it is answered with the command that may have been meant.
-    :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
-    :raises ConnectionRejected: the server did not let the client in.
-    :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
+    :param strict: whether a command without a handler is an error: it is given to the
+        ``error_handler``, and a call of it is answered with the most similar command.
+    :raises ServerNotRunning: no server listens at the address, or it did not answer in time.
+    :raises ConnectionRejected: the server rejected the client.
+    :raises ssl.SSLError: the server's certificate is not trusted, or it speaks no TLS.
     """
 
     _driver: BlockingDriver
@@ -141,17 +141,17 @@ class HiSockClient(BlockingFace):
         :param max_messages: how many frames to handle at most; the rest waits for the next call.
         :returns: how many frames were handled.
         :raises ConnectionLost: the connection has ended; once, then the client is closed.
-        :raises ConnectionRejected: the server did not let the client in; once.
+        :raises ConnectionRejected: the server rejected the client; once.
         """
         return self._driver.update(max_messages)
 
     def close(self, emit_leave: bool = True) -> None:
-        """Say goodbye and close. Closing twice does nothing. From any thread.
+        """Close the client. Closing twice does nothing. From any thread.
 
-        What was sent before still reaches the server, if it takes it within a second. A thread
-        that is in :meth:`send` then raises :class:`ClientDisconnected`.
+        What was sent before still reaches the server, if it reads that within a second. A thread
+        that is blocked in :meth:`send` gets :class:`ClientDisconnected`.
 
-        :param emit_leave: tell the server with ``$USRCLOSE$``.
+        :param emit_leave: send ``$USRCLOSE$`` first. Default ``True``.
         """
         self._driver.close(emit_leave)
 
@@ -202,12 +202,12 @@ class HiSockClient(BlockingFace):
     ) -> Any:
         """Wait for a frame that no handler takes, and that came after the latest :meth:`send`.
 
-        Where the client runs, in ``threaded`` handlers and other threads; where it was not
-        started, it reads from the connection itself, and handles on the way what has a handler.
+        While the client runs, this is for ``threaded`` handlers and other threads. If the client
+        was not started, it reads from the connection itself, and calls handlers meanwhile.
 
-        :param recv_on: the command to wait for; ``None`` for any frame.
-        :param recv_as: the type to return its message as.
-        :param timeout: seconds to wait; ``None`` waits for ever.
+        :param recv_on: the command to wait for; ``None`` (the default) for any frame.
+        :param recv_as: the type to return its message as. Default ``bytes``.
+        :param timeout: seconds to wait; ``None`` (the default) for no limit.
         :raises TimeoutError: nothing came in time.
         :raises InvalidTypeCast: the message does not fit ``recv_as``.
         :raises ConnectionLost: the connection ended meanwhile.
@@ -242,9 +242,10 @@ class HiSockClient(BlockingFace):
         """Send a command and return what the server's handler returns. From any thread.
 
         :param content: the message; see :mod:`hisock.codec` for what can be sent.
-        :param type: what the reply is cast to; bytes, or ``None`` for an empty one, if not given.
-        :param timeout: seconds to wait for the reply; ``None`` waits for ever.
-        :raises RemoteError: the handler raised; the error's message is this one's.
+        :param type: the type that the reply is cast to. By default the reply is ``bytes``, or
+            ``None`` for an empty one.
+        :param timeout: seconds to wait for the reply (default 5); ``None`` for no limit.
+        :raises RemoteError: the handler raised; the message is that of its exception.
         :raises TimeoutError: no reply came in time.
         :raises ConnectionLost: the connection ended before the reply came.
         :raises NotSupported: the server is older than calls; nothing was sent.
@@ -256,17 +257,17 @@ class HiSockClient(BlockingFace):
         message = driver.call(command, driver.codec.encode_exactly(content), timeout)
         return cast_message(command, cast, message)
 
-    # -- who is there
+    # -- looking up clients
 
     def get_client(
         self, client: ClientRef, get_as_dict: bool = False, timeout: float | None = None
     ) -> ClientInfo | dict[str, Any]:
-        """Ask the server who has a name or an address.
+        """Ask the server for the client with a name or an address.
 
         :param client: a name, ``(ip, port)``, ``"ip:port"`` or a :class:`ClientInfo`.
-        :param get_as_dict: return a dict.
-        :param timeout: seconds to wait for the answer; ``None`` waits for ever.
-        :raises ClientNotFound: nobody has it.
+        :param get_as_dict: return a dict instead of a :class:`ClientInfo`. Default ``False``.
+        :param timeout: seconds to wait for the answer; ``None`` (the default) for no limit.
+        :raises ClientNotFound: no such client is connected.
         :raises ValueError: the name is longer than 1024 characters.
         :raises ServerException: the server answered with another error.
         :raises TimeoutError: no answer came in time.
@@ -304,7 +305,7 @@ class ThreadedHiSockClient(HiSockClient):
         try:
             self._driver.run()
         except (ConnectionLost, ConnectionRejected, SystemExit):
-            pass  # the reason is logged, and all who wait have been told
+            pass  # the reason is logged, and all waiters have failed
 
     def close(self, emit_leave: bool = True) -> None:
         """Close the client and wait for its thread to end, unless this is that thread."""

@@ -54,42 +54,41 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
     :param max_connections: how many clients may be connected at once; 0 for any number.
     :param header_len: digits of a frame's length, 1 to 20; clients must have the same.
     :param cache_size: frames kept for :meth:`get_cache`; below 0 none, 0 all, n the last n.
-    :param keepalive: whether silent clients are asked whether they are there, and disconnected
-        when they are not.
-    :param keepalive_interval: seconds between such questions.
+    :param keepalive: whether keepalives are sent, and clients that do not answer disconnected.
+    :param keepalive_interval: seconds between keepalives.
     :param keepalive_timeout: seconds that a client has to answer.
-    :param hello_timeout: seconds that a new connection has to say hello, and for the handshake of
-        TLS before that.
-    :param max_message_size: bytes that one frame may have; a longer one ends its connection.
-    :param max_buffered: bytes of what has come and is not done that are held for all clients
-        together; over that the client with the most is disconnected.
+    :param hello_timeout: seconds until the hello of a new connection, and before that until the end
+        of the TLS handshake.
+    :param max_message_size: bytes of one frame at most; a longer one ends its connection.
+    :param max_buffered: bytes of received data that all clients together may occupy until it is
+        handled; above that, the client that occupies most is disconnected.
     :param max_connections_per_ip: how many connections one IP address may have; 0 for any number.
     :param rate_limit: ``(messages a second, burst)`` that each client may send; ``None`` for any.
-    :param on_flood: what becomes of a client that sends more: ``"disconnect"``, or ``"pause"``,
-        which reads no more from it until the average is right again.
-    :param connection_rate: ``(connections a second, burst)`` that are taken from each address,
-        ``None`` for any number. ``"auto"`` takes 50 and 500, and any number from this machine.
-    :param change_rate: ``(changes a second, burst)`` of names and groups that are let through from
-        each address, as for ``connection_rate``. ``"auto"`` is 10 and 200.
-    :param send_buffer: bytes that may wait for one client to take them.
-    :param latest_ahead: how many batches of messages that were sent with ``latest`` may be on
-        their way to a client at once; 0 for any number. With 2, a client that stops reads two old
-        states at most when it goes on, instead of all that fit into the buffers of both systems.
-    :param on_slow: what becomes of a client for which more waits: ``"disconnect"``; ``"drop"``,
-        which sends it nothing new until it has caught up; or a function of the client and the
-        bytes that wait, which returns one of the two, or ``None`` to wait until as much again
-        does.
-    :param announce: who is told that a client joined or left: ``"all"``, its ``"group"``, or
-        ``"none"``.
-    :param hide_addresses: tell clients ``("hidden", number)`` for others' addresses.
-    :param unique_names: let nobody join with a name that another client has.
+    :param on_flood: the policy for a client that sends more: ``"disconnect"`` it, or ``"pause"``
+        reading from it until the average is within the rate again.
+    :param connection_rate: ``(connections a second, burst)`` that are accepted from each address,
+        ``None`` for any number. ``"auto"`` is 50 and 500, and any number from this machine.
+    :param change_rate: ``(changes a second, burst)`` of names and groups that are allowed from each
+        address, as for ``connection_rate``. ``"auto"`` is 10 and 200.
+    :param send_buffer: bytes of one client's backlog at most.
+    :param latest_ahead: how many batches of ``latest`` messages may be in flight to a client at
+        once; 0 for any number. With 2, a client that pauses reads at most two old states when it
+        resumes, instead of all that fit into the buffers of both kernels.
+    :param on_slow: the policy for a client with a larger backlog: ``"disconnect"`` it; ``"drop"``
+        new messages until it has caught up; or a function of the client and its backlog in bytes,
+        which returns one of the two, or ``None`` to wait until the backlog has grown by as much
+        again.
+    :param announce: which clients are told that a client joined or left: ``"all"``, its
+        ``"group"``, or ``"none"``.
+    :param hide_addresses: show clients ``("hidden", number)`` instead of others' addresses.
+    :param unique_names: reject clients with a name that another client has.
     :param auth_timeout: seconds that an async function of :meth:`authenticate` may take.
     :param ssl: serve over TLS: a context, or the paths of ``(certificate, key)``.
-    :param loop: ``"auto"`` runs on uvloop or winloop when it is installed, ``"uvloop"`` insists
-        on it, ``"asyncio"`` takes the standard loop.
-    :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; clients must
-        have the same, others are told so and not let in.
-    :param session: makes what :meth:`session` keeps for a connection.
+    :param loop: ``"auto"`` runs on uvloop or winloop if it is installed, ``"uvloop"`` requires it,
+        ``"asyncio"`` uses the standard loop.
+    :param codec: ``"json"`` or ``"msgpack"``, for messages that are not plain text; clients with
+        another codec are rejected.
+    :param session: called without arguments to make the :meth:`session` of a connection.
     :param error_handler: called as ``(exc, context)`` with every exception that a handler raises,
         and its :class:`ErrorContext`; or as ``(exc)``, if it takes one argument. The exception is
         logged anyway.
@@ -101,7 +100,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         to be back, a day at most: clients with ``reconnect`` come back between then and as long
         again. ``None`` ends them for good, as :meth:`close` with ``final`` does.
     :raises OSError: the address is in use, or is not one of this machine.
-    :raises ValueError: an option is not what it has to be.
+    :raises ValueError: an option is out of its range.
     :raises ImportError: ``websocket`` or ``loop`` needs a package that is not installed.
     """
 
@@ -227,9 +226,9 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         callback: StartArgument = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
-        """Serve on the running event loop, beside whatever else runs there, until closed.
+        """Serve on the running event loop, beside other tasks, until closed.
 
-        Signals are left to whom the loop belongs; cancelling this closes the server.
+        The server handles no signals here; cancelling this coroutine closes it.
 
         :param callback: called after each frame; or an address, see :meth:`start`.
         :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
@@ -261,10 +260,10 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         and they get the frames and replies that they wait for. Async ones that run then are
         cancelled; threads cannot be, after another second they are left to themselves.
 
-        Called on the loop's thread or in a handler it returns at once, and the server ends when
-        the handler does; leaving ``async with`` or awaiting :meth:`serve` waits for the end. From
+        Called on the loop's thread or in a handler it returns at once, and the server ends after
+        the handler; leaving ``async with`` or awaiting :meth:`serve` waits for the end. Called from
         any other thread it returns when the server has ended. Calling it again with a shorter
-        ``timeout`` hastens the end; otherwise closing twice does nothing.
+        ``timeout`` shortens the shutdown; otherwise closing twice does nothing.
 
         :param timeout: seconds that all this may take together, clients that read slowly included.
             The default, ``None``, gives handlers no time (async ones are cancelled at once, those
@@ -288,7 +287,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         self.close()
 
     def stats(self) -> ServerStats:
-        """Figures of the server, as of now. From any thread."""
+        """The figures of the server, as of now. From any thread."""
         return self._hub.stats()
 
     def __repr__(self) -> str:
@@ -355,7 +354,7 @@ class ThreadedHiSockServer(HiSockServer[Session]):
     def join(self, timeout: float | None = None) -> None:
         """Wait until the server's thread ends.
 
-        :param timeout: seconds to wait at most; ``None`` waits for ever.
+        :param timeout: seconds to wait at most; ``None`` (the default) for no limit.
         """
         if self._thread is not None:
             self._thread.join(timeout)

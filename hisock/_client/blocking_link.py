@@ -209,7 +209,7 @@ class BlockingSession(Session):
     ) -> None:
         super().__init__(owner, identity)
         self.link = link
-        self.pending: Iterator[RawFrame] = iter(())
+        self.pending: Iterator[Frame] = iter(())
         #: Set when the handler of ``reconnect`` has ended, or the session.
         self.handled = threading.Event()
         #: Set when what was kept has been sent on it, or that has failed.

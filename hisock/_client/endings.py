@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from hisock._core import protocol
 from hisock._core.goodbyes import parse_goaway
-from hisock._core.jobs import RawFrame
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
     ConnectionRejected,
     ProtocolError,
 )
+from hisock.framing import Frame
 
 
 class End(enum.Enum):
@@ -49,7 +49,7 @@ class ServerStops(ConnectionLost):
 Ending = tuple[End, Exception]
 
 
-def goodbye_in(frames: Iterable[RawFrame]) -> Ending | None:
+def goodbye_in(frames: Iterable[Frame]) -> Ending | None:
     """How the server ended the connection, if it said so in one of these frames."""
     for command, payload in frames:
         if command is None and payload is not None and payload.startswith(_GOODBYES):

@@ -12,7 +12,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
-from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, RawFrame, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, Runner, as_error
 from hisock._core.waiting import Waiting
 from hisock.framing import Frame
 
@@ -62,7 +62,7 @@ class ClientEvents(EventTable):
             handler, count = handler.also, count + 1
         return count
 
-    def dispatch(self, peer: Peer, frames: Iterator[RawFrame]) -> None:
+    def dispatch(self, peer: Peer, frames: Iterator[Frame]) -> None:
         """Deliver a batch of frames of the server, in order."""
         get = self._fast.get
         while True:

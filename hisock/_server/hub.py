@@ -324,7 +324,7 @@ class Hub:
 
     def say_goodbye(self) -> None:
         """Tell all connections goodbye, behind what waits for them; others end them."""
-        for connection in self._expel_all(self.closing.goodbye):
+        for connection in self._expel_all(self.shutdown.goodbye):
             connection.explain("closed", "the server is closing")
             connection.finish_writing()
         for connection in list(self.connections):

@@ -171,7 +171,7 @@ class Lifecycle:
             self._finish()
             return
         if final:
-            self._hub.closing.final = True
+            self._hub.shutdown.final = True
         self._hub.stop(timeout)
         if self._hub.shutdown.at_once:
             self._waiting.close(ClientDisconnected("the server is closed"))

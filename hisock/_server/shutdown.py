@@ -135,7 +135,7 @@ class Shutdown:
             return protocol.build_reserved(protocol.DISCONNECT, header_len=hub.header_len)
         return build_goaway(seconds, hub.header_len)
 
-    async def _see_off(self) -> None:
+    async def _say_goodbye(self) -> None:
         """Say goodbye, and wait until clients have taken it, and everything before it."""
         hub = self._hub
         began = time.monotonic()
