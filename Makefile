@@ -13,7 +13,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 30
 # Percent of lines and branches that the tests reach at least: in the core and the framing, in all.
 COVERAGE_CORE ?= 95
-COVERAGE_ALL ?= 90
+COVERAGE_ALL ?= 85
 SOAK_SECONDS ?= 600
 
 BIN := $(VENV)/bin
