@@ -37,6 +37,7 @@ STOREYS: list[set[str]] = [
         "client",
         "async_client",
         "utils",
+        "asgi",
         "metrics",
         "testing",
         "routing",
@@ -47,7 +48,7 @@ STOREYS: list[set[str]] = [
     {"_cli", "__main__", "examples"},
 ]
 STOREY = {name: storey for storey, names in enumerate(STOREYS) for name in names}
-SERVER_SIDE = {"_server", "server", "metrics"}
+SERVER_SIDE = {"_server", "server", "metrics", "asgi"}
 CLIENT_SIDE = {"_client", "client", "async_client"}
 
 MAX_LINES = 400

@@ -92,7 +92,8 @@ def test_the_reference_describes_only_what_is_public() -> None:
 def test_dir_shows_what_a_user_may_use_and_nothing_else() -> None:
     shown = {name for name in dir(hisock) if not name.startswith("__")}
     assert shown == {name for name in hisock.__all__ if not name.startswith("__")}
-    optional = {"hisock.metrics", "hisock.testing"}  # imported by their own names when needed
+    # Imported by their own names when needed.
+    optional = {"hisock.asgi", "hisock.metrics", "hisock.testing"}
     modules = {f"hisock.{name}" for name in shown if isinstance(getattr(hisock, name), ModuleType)}
     assert modules | optional == set(MODULES) | optional
 

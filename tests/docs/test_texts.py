@@ -196,6 +196,16 @@ def test_hisock_and_aiohttp_share_a_loop_in_their_example() -> None:
         ]
 
 
+def test_hisock_and_fastapi_share_a_port_in_their_example() -> None:
+    for needed in ("fastapi", "uvicorn", "websockets"):
+        pytest.importorskip(needed)
+    with example("beside_fastapi.py") as program:
+        joined, players = program.finish(30)
+    assert joined.startswith("b'$CLTCONN$")
+    assert '"name":"Ada"' in joined
+    assert players == '["Ada"]'
+
+
 def test_the_design_page_names_every_room() -> None:
     table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/design.md").read_text("utf-8"), re.MULTILINE)
     named = {name for row in table for name in re.findall(r"`(\w+)`", row)}

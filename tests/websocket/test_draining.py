@@ -81,7 +81,7 @@ def until(condition: Callable[[], bool]) -> None:
 def is_free(addr: tuple[str, int]) -> bool:
     try:
         socket.create_connection(addr, PATIENCE).close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset while it was being closed
         return True
     return False
 
