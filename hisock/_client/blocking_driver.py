@@ -66,30 +66,37 @@ class BlockingDriver(BlockingReader):
         :raises ClientDisconnected: the client is closed.
         """
         self.waiting.sent(threading.current_thread())
-        session = self.session
-        if not session.broken and not session.returning:
-            try:
-                self.write(frame)
+        while not self._sent(frame):
+            if self.session.returning:
+                self._fire_news_unread()
+            if self._kept(frame):
                 return
-            except ConnectionLost:
-                if self.closed:
-                    raise self.error() from None
-                if not self.reconnects:
-                    raise
-        self._send_offline(frame)
 
-    def _send_offline(self, frame: bytes) -> None:
-        if self.session.returning:
-            self._fire_news_unread()
+    def _sent(self, frame: bytes) -> bool:
+        """Whether a frame was sent; ``False`` where it may be kept for the next connection."""
+        session = self.session
+        if session.broken or holds_back(session):
+            return False
+        try:
+            session.write(frame)
+            return True
+        except ConnectionLost:
+            if self.closed:
+                raise self.error() from None
+            if not self.reconnects:
+                raise
+            return False
+
+    def _kept(self, frame: bytes) -> bool:
+        """Keep a frame for the next connection; ``False`` if that is there by now."""
         with self._changing:
-            session = self.session
             if self.closed:
                 raise self.error()
-            if session.broken or holds_back(session):
-                if not self._offline.add(frame):
-                    raise offline_error()
-                return
-        session.write(frame)
+            if not self.session.broken and not holds_back(self.session):
+                return False
+            if not self.reconnects or not self._offline.add(frame):
+                raise offline_error()
+            return True
 
     def _usable(self) -> BlockingSession:
         session = self.session

@@ -225,6 +225,22 @@ def test_attempts_count_until_the_server_has_answered(by_hand: HandServer, kind:
         assert len(watched.events.named("reconnect")) == 1
 
 
+@pytest.mark.parametrize("kind", ["plain", "threaded"])
+def test_a_client_that_does_not_come_back_keeps_nothing(by_hand: HandServer, kind: Kind) -> None:
+    """A frame in a buffer that is never sent would be lost without a word."""
+    with AnyClient(kind, by_hand.addr, offline_buffer=10_000) as client:
+        by_hand.accept().reset()
+
+        def send_on() -> None:
+            while True:
+                client.send("tell", bytes(5000))
+
+        with pytest.raises(hisock.ConnectionLost):
+            send_on()
+        with pytest.raises(hisock.ConnectionLost):
+            client.send("tell", 1)
+
+
 def test_a_client_whose_new_name_was_refused_comes_back_by_the_old(
     make_server: MakeServer, kind: Kind
 ) -> None:
