@@ -254,7 +254,9 @@ class World:
             self.server.lose()
 
     def _kick(self) -> None:
+        """What is kept until the client is back is sent before: the end would discard it."""
         if self.online:
+            self._until(lambda: self.told == self.tells)
             self.kicked = True
             self.expected.append("force_disconnect")
             self.server.kick()
@@ -291,11 +293,10 @@ class World:
         self._settle()
         assert self.client.closed is self.kicked
         assert self.client.connected is not self.kicked
-        if not self.kicked:
-            self._answered()  # behind all that was sent
-        assert self.told == self.tells
+        self._until(lambda: self.told == self.tells)
         self.close()
         assert self.handled == self.sent
+        assert self.told == self.tells
         assert [event for (event,) in self.seen.named("event")] == self.expected
 
     def close(self) -> None:
