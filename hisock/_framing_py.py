@@ -187,7 +187,7 @@ class Decoder:
         return self._scratch
 
     def _reserve(self, size: int) -> bytearray:
-        """Make the block at least ``size`` long; a view that somebody keeps stays valid."""
+        """Make the block at least ``size`` long; a view that is still in use stays valid."""
         block = self._block
         if block is None:
             self._block = block = bytearray(size)

@@ -250,7 +250,7 @@ def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
 class Recipient:
     """What a frame can be sent to with nothing looked up: it has the outbox with it.
 
-    ``_outbox`` is ``None`` while nobody is behind it, at first and when the peer has gone.
+    ``_outbox`` is ``None`` without a connection: before the client joins and after it has left.
     """
 
     __slots__ = ("_outbox",)

@@ -45,7 +45,7 @@ class Scratch:
         if view is not None:
             try:
                 len(view)
-            except ValueError:  # somebody released it
+            except ValueError:  # a caller released it
                 view = None
         if view is None:
             if self._buffer is None or len(self._buffer) != self.size:
@@ -61,7 +61,7 @@ class Scratch:
     def _give(self, size: int, need: int) -> bytearray | None:
         """Give away the block kept, if it is longer than ``size`` and a message needs all of it.
 
-        Never one that somebody has a view of.
+        Never one of which a view is still in use.
         """
         block = self._spare
         if block is None or not size < len(block) <= need:

@@ -24,8 +24,8 @@ T = TypeVar("T")
 def register(type: type[T], encode: Callable[[T], Any], decode: Callable[[Any], T]) -> None:
     """Let values of a class be sent, and be asked for by handlers and ``recv``.
 
-    Before the handlers are registered whose annotations name the class. Both sides of a connection
-    need it. Registering a class again replaces what was there.
+    Call this before registering handlers with annotations that name the class, on both sides of a
+    connection. Registering a class again replaces its functions.
 
     :param type: the class. Values of classes derived from it are sent as well.
     :param encode: takes a value; returns what is sent in its place: ``bytes``, ``str``, a list, a

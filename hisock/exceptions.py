@@ -75,7 +75,7 @@ class ConnectionRejected(ServerException, ConnectionError):
 
 
 class ConnectionLost(ServerNotRunning):
-    """The connection ended without a goodbye while somebody relied on it."""
+    """The connection was lost while a call, a wait or a send needed it."""
 
 
 class NotSupported(HiSockError):

@@ -47,7 +47,7 @@ _COUNTERS: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
     "sent_bytes": ("Bytes sent.", lambda s: s.bytes_out),
     "dropped_messages": ("Frames that slow clients were not sent.", lambda s: s.dropped),
     "unhandled_messages": (
-        "Frames of commands that nobody handles.",
+        "Frames of commands without a handler.",
         lambda s: sum(s.unhandled.values()),
     ),
     "handler_errors": ("Exceptions that handlers raised.", lambda s: s.handler_errors),
@@ -67,7 +67,7 @@ class ServerCollector(Collector):
     """What :meth:`hisock.HiSockServer.stats` says, as metrics whose names begin with ``hisock_``.
 
     Every metric has the label ``server``. Nothing is counted between two scrapes, so it costs
-    nothing while nobody looks. It may be registered before the server is started.
+    nothing between two scrapes. It may be registered before the server is started.
 
     :param servers: a server, which is called by its address; or several, by the names to call
         them by.

@@ -232,7 +232,7 @@ def input_client_config(
     name_prompt: str | None = "Enter name: ",
     group_prompt: str | None = "Enter group to connect to: ",
 ) -> tuple[Any, ...]:
-    """Ask on the terminal where to connect to, and as whom.
+    """Ask on the terminal for the address to connect to, the name and the group.
 
     :param name_prompt: ``None`` does not ask for a name; likewise ``group_prompt``.
     :returns: ``((ip, port), name, group)`` without what was left empty, for

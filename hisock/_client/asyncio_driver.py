@@ -53,7 +53,7 @@ class AsyncioDriver(AsyncioReader):
         A server that says nothing to a client which needs no answer is used all the same, after a
         short while. Nothing is left behind if this fails or is given up.
 
-        :raises ServerNotRunning: nobody listens at the address.
+        :raises ServerNotRunning: no server listens at the address.
         :raises TimeoutError: the server did not let in a client that has a token or another codec.
         :raises ConnectionRejected: the server did not let the client in.
         """
@@ -305,7 +305,7 @@ class AsyncioDriver(AsyncioReader):
     # -- ending
 
     def _end(self, reason: Exception, how: End = End.LOST, last_frame: bytes | None = None) -> None:
-        """Send nothing more but a last frame, and tell those who wait."""
+        """Send a last frame, and fail all waiters."""
         if self.closed:
             return
         self.note_end(reason, how)

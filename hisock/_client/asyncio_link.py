@@ -119,7 +119,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             self.transport.pause_reading()
             return
         if self._vigil is not None:
-            self._vigil.heard(self._loop.time())  # while nobody reads, nothing is heard
+            self._vigil.heard(self._loop.time())  # nothing can arrive while reading is paused
         self.transport.resume_reading()
 
     def defer(self, frames: Iterator[Frame]) -> None:

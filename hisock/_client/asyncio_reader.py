@@ -1,4 +1,4 @@
-"""The half of an asynchronous client that receives: its handlers, and those who wait for frames."""
+"""The receiving part of an asynchronous client: its handlers and its waiters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hisock._runtime.waiters import await_frame, current_sender, wrong_loop
 from hisock.exceptions import ClientDisconnected
 from hisock.framing import Frame
 
-#: Frames that nobody took, kept for ``recv``; the oldest are dropped.
+#: Unclaimed frames that are kept for ``recv``; the oldest are dropped.
 UNCLAIMED_FRAMES = 1024
 UNCLAIMED_BYTES = 16 * 1024 * 1024
 #: Seconds for which what ``async for`` left is kept whole for the next reader, and reading paused
@@ -171,7 +171,7 @@ class AsyncioReader(ClientBase):
         )
 
     def on_own_loop(self, what: str) -> None:
-        """Refuse to wait on a loop that nobody would wake.
+        """Refuse to wait on another loop, where nothing would wake the waiter.
 
         :raises RuntimeError: the running loop is not the client's.
         """
@@ -209,7 +209,7 @@ class AsyncioReader(ClientBase):
             session.pauses.set("unread", much)
 
     def _put_off_release(self) -> None:
-        """Release what nobody reads, some seconds after the last one who did."""
+        """Release unread frames, some seconds after the last reader has stopped."""
         if self._releasing is not None:
             self._releasing.cancel()
             self._releasing = None

@@ -46,7 +46,7 @@ logger = logging.getLogger("hisock.client")
 class ClientBase:
     """One client, whatever its connections.
 
-    :param waiting: who waits in ``recv``.
+    :param waiting: the waiters of ``recv``.
     :ivar session: the connection that there is, or was last.
     :ivar closed: whether the client has ended, by whichever side; ``how`` and ``ended_by`` say why.
     :raises ValueError: there is no such codec.
@@ -144,7 +144,7 @@ class ClientBase:
         """Run a coroutine on the loop; a driver without one registers no such handler."""
         raise NotImplementedError
 
-    # -- who the client is
+    # -- the client's identity
 
     def hello(self, session: Session) -> bytes:
         """The first frame of a connection."""
@@ -217,7 +217,7 @@ class ClientBase:
         :raises ServerException: the server answered with another error.
         """
         answer = client_answers.parse_client_answer(payload)
-        assert answer is not None, "only an answer is delivered to those who asked"
+        assert answer is not None, "only an answer is delivered to these waiters"
         if answer.client is not None:
             return client_info(answer.client)
         if answer.traceback == client_answers.NO_SUCH_CLIENT:

@@ -36,7 +36,7 @@ logger = logging.getLogger("hisock.client")
 class BlockingDriver(BlockingReader):
     """What :class:`~hisock.client.HiSockClient` holds.
 
-    :raises ServerNotRunning: nobody listens at the address, or nobody answered in time.
+    :raises ServerNotRunning: no server listens at the address, or it did not answer in time.
     :raises ConnectionRejected: the server did not let the client in.
     :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
     """
@@ -188,7 +188,7 @@ class BlockingDriver(BlockingReader):
     def write_failed(self, session: BlockingSession) -> None:
         """A thread could not send; see :class:`hisock._client.blocking_link.BlockingOwner`.
 
-        Whoever reads finds what the server said last. Where nobody does, this thread looks.
+        The thread that reads finds the server's last frames; if none reads, this thread does.
         """
         if self._started or not self.reconnects or not self._take_turn(timeout=0):
             return
@@ -329,7 +329,7 @@ class BlockingDriver(BlockingReader):
             self._news.popleft()()
 
     def _fire_news_unread(self) -> None:
-        """Fire what no reader will: while there is no connection, nobody reads."""
+        """Fire events that no reader fires, because there is no connection to read."""
         if self._news and not self._started and self._take_turn(timeout=0):
             try:
                 self._fire_news()
@@ -339,7 +339,7 @@ class BlockingDriver(BlockingReader):
     # -- ending
 
     def _end(self, reason: Exception, how: End = End.LOST, last_frame: bytes | None = None) -> None:
-        """Send nothing more but a last frame, handle nothing more, and tell those who wait."""
+        """Send a last frame, handle no more frames, and fail all waiters."""
         with self._changing:
             if self.closed:
                 return

@@ -140,7 +140,7 @@ class Link:
             self._sending.release()
 
     def abort(self) -> None:
-        """End the connection in both directions, so that whoever reads or sends notices."""
+        """Shut the socket down in both directions, which wakes threads that read or send."""
         self._shut = True
         with contextlib.suppress(OSError):
             self._raw.shutdown(socket.SHUT_RDWR)
@@ -193,7 +193,7 @@ class BlockingOwner(Owner, Protocol):
     """The client that a blocking session belongs to."""
 
     def write_failed(self, session: Any) -> None:
-        """A thread could not send: the connection has ended, and nobody may be reading."""
+        """A thread could not send: the connection has ended, perhaps without a reader."""
 
 
 class BlockingSession(Session):

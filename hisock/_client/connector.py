@@ -34,13 +34,13 @@ class Connector(Protocol):
         """A new connection for a blocking client.
 
         :param timeout: seconds to wait; ``None`` as long as the system does.
-        :raises ServerNotRunning: nobody listens, or nobody answered in time.
+        :raises ServerNotRunning: no server listens, or it did not answer in time.
         """
 
     async def attach(self, protocol: asyncio.BaseProtocol) -> None:
         """Connect, and give the running loop's transport to a protocol.
 
-        :raises ServerNotRunning: nobody listens.
+        :raises ServerNotRunning: no server listens.
         """
 
 
@@ -60,7 +60,7 @@ class ServerConnector:
     def open(self, timeout: float | None) -> Socket:
         """A new blocking connection.
 
-        :raises ServerNotRunning: nobody listens, or nobody answered in time.
+        :raises ServerNotRunning: no server listens, or it did not answer in time.
         :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
         """
         try:
@@ -76,7 +76,7 @@ class ServerConnector:
     async def attach(self, protocol: asyncio.BaseProtocol) -> None:
         """Connect on the running loop.
 
-        :raises ServerNotRunning: nobody listens.
+        :raises ServerNotRunning: no server listens.
         :raises ssl.SSLError: the server's certificate is not to be trusted, or it speaks no TLS.
         """
         try:

@@ -19,15 +19,15 @@ from hisock.framing import Frame
 class End(enum.Enum):
     """How a connection ended."""
 
-    #: Without a goodbye.
+    #: Without a ``$DISCONN$`` or ``$USRCLOSE$``.
     LOST = "lost"
-    #: The server stops, and said when it is to be back.
+    #: The server shut down, and announced when it will be back.
     SENT_AWAY = "sent away"
     #: The server disconnected the client.
     KICKED = "kicked"
-    #: The server did not let the client in.
+    #: The server rejected the client.
     REJECTED = "rejected"
-    #: The client said goodbye.
+    #: The client closed it.
     LEFT = "left"
     #: The client closed it without a word.
     CLOSED = "closed"

@@ -35,7 +35,7 @@ class ClientFace(Inspection):
         Handlers of commands take ``(message)`` or nothing; the annotation of the message says what
         it is cast to. What a handler returns is the reply, if the command came as a call. The
         reserved events are ``client_connect(info)``, ``client_disconnect(info)``,
-        ``force_disconnect()`` and ``*(command, message)`` for what nobody else takes; with
+        ``force_disconnect()`` and ``*(command, message)`` for other commands; with
         ``reconnect`` also ``disconnect(reason)`` and ``reconnect()``.
 
         :param command: what it handles.
@@ -75,14 +75,14 @@ class ClientFace(Inspection):
 
     @property
     def unhandled(self) -> dict[str, int]:
-        """How often commands came that nobody took within a second, by name.
+        """How many commands were not taken within a second, by name.
 
         From the hundredth name on they are counted together, as ``(others)``.
         """
         self._driver.events.note_unhandled()
         return dict(self._driver.events.unhandled.counts)
 
-    # -- who the client is
+    # -- the client's identity
 
     @property
     def name(self) -> str | None:

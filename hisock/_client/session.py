@@ -94,7 +94,7 @@ class Session:
         self._changing = threading.Lock()
         # Held while a question is queued and sent, so that both happen in one order.
         self._asking = threading.Lock()
-        # Those who asked with $GETCLT$, in the order of the questions, which is the answers' too.
+        # Waiters for answers to $GETCLT$, in the order of the requests, which the answers keep.
         self._asked_for_clients: deque[Waiter] = deque()
         self._awaiting_greeting: deque[Waiter] = deque()
 
@@ -122,7 +122,7 @@ class Session:
         return self.state is State.ENDED
 
     def end(self, how: End, reason: Exception) -> bool:
-        """The connection is over: fail those who wait for answers, and tell the owner.
+        """The connection is over: fail the waiters for answers, and notify the owner.
 
         :returns: whether this ended it; the first end counts.
         """
@@ -198,7 +198,7 @@ class Session:
         return self._keepalive
 
     def forget(self, reason: Exception) -> None:
-        """Be ended in a forked child; tells nobody, since the waiters are the parent's."""
+        """End in a forked child, without failing the waiters, which are the parent's."""
         self.state, self.how, self.reason = State.ENDED, End.CLOSED, reason
         self._changing, self._asking = threading.Lock(), threading.Lock()
         self.calls = CallTable(self.owner.events.codec)
@@ -208,10 +208,10 @@ class Session:
         """Why it ended, as an exception that can be raised: each raise has its own traceback."""
         return fresh(self.reason)
 
-    # -- those who wait
+    # -- waiters
 
     def await_greeting(self, waiter: Waiter) -> bool:
-        """Have somebody told of the server's first frame; ``False`` if it has come already.
+        """Add a waiter for the server's first frame; ``False`` if that has arrived already.
 
         :raises ConnectionError: the session has ended.
         """
@@ -224,7 +224,7 @@ class Session:
             return True
 
     def forget_greeting(self, waiter: Waiter) -> None:
-        """Have nobody told any more."""
+        """Remove such a waiter."""
         with self._changing:
             if waiter in self._awaiting_greeting:
                 self._awaiting_greeting.remove(waiter)
@@ -255,7 +255,7 @@ class Session:
         :param write: sends a frame if that is possible at once, and says whether it was.
         """
         if not self._asking.acquire(blocking=False):
-            return  # somebody is asking already
+            return  # another thread has sent the request already
         try:
             with self._changing:
                 self._asked_for_clients.append(_NOBODY)
@@ -281,7 +281,7 @@ class Session:
             self.owner.events.handle(self, None, payload)
 
     def take_client_answer(self, payload: bytes) -> bool:
-        """Give the answer to a ``$GETCLT$`` to the one who asked first, if it is one."""
+        """Deliver the answer to a ``$GETCLT$``, if it is one, to the oldest waiter."""
         if not self._asked_for_clients or client_answers.parse_client_answer(payload) is None:
             return False
         with self._changing:

@@ -33,7 +33,7 @@ class Unread:
             self.put(frame)
 
     def put(self, frame: ReceivedFrame) -> None:
-        """Queue a frame, and wake those who wait for one."""
+        """Queue a frame, and wake the readers."""
         self._frames.append(frame)
         self._bytes += frame_size(frame.command, frame.message)
         if len(self._frames) >= MOST_FRAMES or self._bytes >= MOST_BYTES:

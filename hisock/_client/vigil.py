@@ -40,7 +40,7 @@ class Vigil:
         self.due = now + _ASK_AFTER * interval
 
     def heard(self, now: float) -> None:
-        """Something came, or nothing could, since nobody reads."""
+        """Bytes have arrived, or none could, because reading is paused."""
         self._heard = now
         self._asked = self._looked = False
 

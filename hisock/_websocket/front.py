@@ -19,7 +19,7 @@ class Front:
     """Makes the protocols that listen to what a new connection begins with.
 
     :param options: how WebSockets are taken.
-    :param is_closing: whether the server is closing, and says so to who asks for its health.
+    :param is_closing: whether the server is closing, which answers to health checks report.
     :raises ImportError: the engine that was asked for, or any, is not installed.
     """
 
@@ -27,7 +27,7 @@ class Front:
         self.options = options
         self._is_closing = is_closing
         self._engine = _load(options.engine)
-        #: Serves Unix sockets, whose options picows does not know.
+        #: Serves Unix sockets, which picows does not support.
         self._unix_engine = self._engine
         if options.engine == "auto" and "picows" in self._engine.__name__:
             self._unix_engine = _find("websockets") or self._engine
@@ -74,7 +74,7 @@ def _find(name: str) -> ModuleType | None:
 
 
 class Sniffer(asyncio.Protocol):
-    """Listens to the first bytes of a connection, and hands it over to who understands them.
+    """Reads the first bytes of a connection, and hands it over to the protocol that they belong to.
 
     No frame begins with a letter, and of HTTP only GET is understood.
     """

@@ -1,4 +1,4 @@
-"""WebSockets by picows, which is fast and leaves some checks to who uses it.
+"""WebSockets by picows, which is fast and leaves some checks to its users.
 
 picows takes over a transport that has been accepted by what it makes for its own servers:
 ``WSProtocol``, which is not documented; so the extra ``hisock[websocket]`` pins its version.
