@@ -49,18 +49,27 @@ class AsyncHiSockClient(ClientFace):
 
     # -- sending
 
-    def send(self, command: str, content: Any = None) -> None:
+    def send(self, command: str, content: Any = None, *, acknowledged: bool = False) -> None:
         """Send a command to the server, without waiting; see :meth:`drain`. From any thread.
 
         :param content: the message; see :mod:`hisock.codec` for what can be sent.
+        :param acknowledged: keep the message until the server confirms that its handler has
+            ended, and send it again after a lost connection; a server handles each once, in order.
+            For clients with ``reconnect``; what is kept is bounded by ``offline_buffer``.
         :raises InvalidTypeCast: the content cannot be sent; nothing has been.
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
         :raises ClientDisconnected: the client is closed.
         :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
             and the offline buffer is full.
+        :raises NotSupported: ``acknowledged``, and the server is older than that.
+        :raises BufferError: ``acknowledged``, and the ``offline_buffer`` is full.
         """
         driver = self._driver
-        driver.send(command, driver.message_of(content))
+        message = driver.message_of(content)
+        if acknowledged:
+            driver.send_acknowledged(command, message)
+        else:
+            driver.send(command, message)
 
     async def drain(self) -> None:
         """Wait until most of what was sent has been written to the connection.

@@ -168,7 +168,7 @@ class AsyncioDriver(AsyncioReader):
         with self._changing:
             if session.ended:
                 raise session.error()
-            session.returning = self._offline.first is not None
+            session.returning = self.keeps
             self.session = session
         self.adopt(session)
         self._line.append(session)
@@ -181,16 +181,20 @@ class AsyncioDriver(AsyncioReader):
             self._take(session, frames)
         if session.returning:
             self._tasks.add(self._loop.create_task(self._send_kept(session, handled)))
+        else:
+            self.post(session)
 
     async def _send_kept(self, session: AsyncioSession, handled: asyncio.Event) -> None:
         """Send what was kept, once the handler of ``reconnect`` has ended."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(handled.wait(), HANDLER_SECONDS)
         try:
+            self.post(session)
             session.flush()
             while (frame := self._next_kept(session)) is not None:
                 await session.hand_over(frame)
                 self._offline.drop_first()
+            self.post(session)  # what was added before the end of the loop
         except (OSError, HiSockError) as exc:
             logger.debug("the rest of what was kept goes to the next connection: %s", exc)
         finally:
@@ -222,6 +226,14 @@ class AsyncioDriver(AsyncioReader):
         session = self.session
         if session.ended or session.returning or not session.outbox.send(command, message):
             self._send_offline(build_command(command, message, self.options.header_len))
+
+    def send_acknowledged(self, command: str, message: bytes | None) -> None:
+        """Queue a message that is kept until the server confirms it."""
+        self.waiting.sent(current_sender())
+        self.keep_unconfirmed(command, message)
+        session = self.session
+        if not session.ended and not session.returning:
+            self.post(session)
 
     def _send_offline(self, frame: bytes) -> None:
         with self._changing:

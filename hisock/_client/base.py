@@ -21,6 +21,7 @@ from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
 from hisock._client.session import Session, client_info, fresh
 from hisock._core import client_answers, protocol
+from hisock._core.acks import Unconfirmed
 from hisock._core.addresses import format_addr
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo, NoReference
@@ -82,6 +83,11 @@ class ClientBase:
         self._reconnect = options.reconnect
         self._resume = None if options.reconnect is None else secrets.token_urlsafe(16)
         self._offline = OfflineBuffer(options.offline_buffer)
+        self.unconfirmed = Unconfirmed(options.offline_buffer, threading.Lock())
+        # Held while they are written, so that this happens in order.
+        self._posting = threading.Lock()
+        #: What the server knew that the client was connected to last; ``None`` before its hello.
+        self._known: frozenset[str] | None = None
         #: The name and the group that the server let the client in with last.
         self._accepted = (options.name, options.group)
         #: Whether the server says hello; 2.0.2 does not.
@@ -175,6 +181,7 @@ class ClientBase:
         """The server has let the client in with what the session's hello says."""
         self._accepted = session.identity
         self._server_greets = bool(session.features)
+        self._known = session.features
 
     def called(self, frame: bytes, text: str | None) -> None:
         """The server said what the client is called; a change that it refused is undone."""
@@ -199,6 +206,43 @@ class ClientBase:
         in a hello too, the client comes back by the one that the server knew.
         """
         return list(dict.fromkeys([self.identity, self._accepted]))
+
+    # -- messages that are confirmed
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something waits to be sent on the next connection."""
+        return self._offline.first is not None or len(self.unconfirmed) > 0
+
+    def keep_unconfirmed(self, command: str, message: bytes | None) -> None:
+        """Keep a message until the server confirms it.
+
+        :raises ValueError: the client does not reconnect, or the command is not valid.
+        :raises NotSupported: the server does not confirm messages.
+        :raises BufferError: too much is kept already.
+        """
+        if self.closed:
+            raise self.error()
+        if self._reconnect is None:
+            raise ValueError("acknowledged=True needs a client that is made with reconnect")
+        if "ack" not in (self._known or ()):
+            raise NotSupported(f"the server does not confirm messages, {command!r} was not sent")
+        self.unconfirmed.add(command, message, self.options.header_len)
+
+    def post(self, session: Session) -> None:
+        """Write what is not confirmed and was not written on this connection, in order.
+
+        What cannot be written is for the next connection.
+        """
+        if "ack" not in (session.features or ()):
+            return
+        with self._posting:
+            try:
+                while (following := self.unconfirmed.after(session.posted)) is not None:
+                    session.posted, frame = following
+                    session.write(frame)
+            except (ConnectionLost, ClientDisconnected) as exc:
+                logger.debug("the rest is sent on the next connection: %s", exc)
 
     # -- calls and questions
 
@@ -268,6 +312,8 @@ class ClientBase:
         self.workers = Threads("hisock-client")
         self.waiting = self.events.waiting = Waiting(threading.Lock(), time.monotonic)
         self.waiting.close(reason)
+        self._posting = threading.Lock()
+        self.unconfirmed.lock = threading.Lock()
         self.session.forget(reason)
 
     def returns_after(self, session: Session) -> bool:

@@ -72,6 +72,19 @@ class BlockingDriver(BlockingReader):
             if self._kept(frame):
                 return
 
+    def send_acknowledged(self, command: str, message: bytes | None) -> None:
+        """Send a message that is kept until the server confirms it."""
+        self.waiting.sent(threading.current_thread())
+        session = self.session
+        if session.features is None and not session.ended:
+            self._greeted(self.options.timeout)
+        self.keep_unconfirmed(command, message)
+        session = self.session
+        if session.ended or session.returning:
+            self._fire_news_unread()
+        else:
+            self.post(session)
+
     def _sent(self, frame: bytes) -> bool:
         """Whether a frame was sent; ``False`` where it may be kept for the next connection."""
         session = self.session
@@ -292,7 +305,7 @@ class BlockingDriver(BlockingReader):
             if self.closed:
                 return
             self.adopt(session)
-            session.returning = self._offline.first is not None
+            session.returning = self.keeps
             self.session = session
             if "reconnect" in self.events.handlers.reserved:
                 fire = partial(fire_reconnect, self.events, session, session.handled.set)
@@ -304,13 +317,16 @@ class BlockingDriver(BlockingReader):
     def _send_kept(self, session: BlockingSession) -> None:
         """Send what was kept, once the handler of ``reconnect`` has ended."""
         if not session.returning:
+            self.post(session)
             return
         session.handled.wait(HANDLER_SECONDS)
         try:
             with self._sending_kept:
+                self.post(session)
                 while (frame := self._next_kept(session)) is not None:
                     session.write(frame)
                     self._offline.drop_first()
+                self.post(session)  # what was added before the end of the loop
         except (OSError, HiSockError) as exc:
             logger.debug("the rest of what was kept goes to the next connection: %s", exc)
         finally:

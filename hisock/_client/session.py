@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from hisock._client.endings import End, read_goodbye
 from hisock._client.options import ClientOptions
 from hisock._core import call_frames, client_answers, protocol
+from hisock._core.acks import Unconfirmed, parse_acknowledgement
 from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
@@ -51,6 +52,7 @@ class Owner(Protocol):
     """The client that a session belongs to."""
 
     events: ClientEvents
+    unconfirmed: Unconfirmed
     options: ClientOptions
 
     def session_online(self, session: Any) -> None:
@@ -70,6 +72,7 @@ class Session:
     :ivar state: changed by :meth:`take_greeting` and :meth:`end` only.
     :ivar how: how it ended, and ``reason`` the exception that says why.
     :ivar features: what the server knows beyond 2.0.2; ``None`` until its first frame.
+    :ivar posted: the last number of the messages to be confirmed that were written on it.
     :ivar returning: whether what was kept without a connection has yet to be sent on this one.
     """
 
@@ -81,6 +84,7 @@ class Session:
         self.identity = identity
         self.busy = 0
         self.returning = False
+        self.posted = 0
         self.state = State.CONNECTING
         self.how: End | None = None
         self.reason: Exception = ClientDisconnected("the client is closed; make a new one")
@@ -305,6 +309,8 @@ class Session:
                 logger.debug("a reply came that nobody waits for")
         elif name == protocol.CANCEL:
             self.answering.cancel(call_frames.parse_cancel(data))
+        elif name == protocol.ACKNOWLEDGE:
+            self.owner.unconfirmed.confirm(parse_acknowledgement(data))
         elif name in protocol.CHANGES:
             self.owner.called(name, protocol.parse_text(name, data) or None)
         elif (goodbye := read_goodbye(name, data)) is not None:

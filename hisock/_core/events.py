@@ -168,6 +168,16 @@ class EventTable:
             taken = True
         self._observe(origin, command, message, taken)
 
+    def deliver(self, origin: Origin, command: str, message: bytes | None, done: Done) -> None:
+        """Like :meth:`handle`, and ``done`` hears of the end of the handler, if there is one."""
+        handler = self.handlers.commands.get(command)
+        if handler is None:
+            self.handle(origin, command, message)
+            done(None, None)
+        else:
+            self._run(handler, Job(self.runner, command, origin, origin.info, done), message)
+            self._observe(origin, command, message, True)
+
     def _deliver_unhandled(self, origin: Origin, frame: ReceivedFrame) -> bool:
         """Deliver a frame that has no handler; returns whether a waiter or a stream took it."""
         if self.waiting.offer(frame):

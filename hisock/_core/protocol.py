@@ -204,8 +204,8 @@ def encode_name(name: str | None) -> bytes:
 
 #: What this version knows: calls, being told why it is not let in, errors with code and data, that
 #: nobody waits for a reply any more, what a client is called after each change, that a server which
-#: stops is to be back soon.
-FEATURES: Final = ["call", "reject", "errors", "cancel", "names", "goaway"]
+#: stops is to be back soon, messages that are confirmed.
+FEATURES: Final = ["call", "reject", "errors", "cancel", "names", "goaway", "ack"]
 ALL_FEATURES: Final = frozenset(FEATURES)
 #: One object for each set of features, so that connections share them.
 _SETS: Final[dict[frozenset[str], frozenset[str]]] = {}

@@ -28,6 +28,7 @@ from hisock._server.keepalive import Keepalive
 from hisock._server.limits import Limits
 from hisock._server.listener import Listener
 from hisock._server.options import ServerOptions
+from hisock._server.receipts import Receipts
 from hisock._server.registry import Registry
 from hisock._server.renaming import Renaming
 from hisock._server.runner import HandlerRunner
@@ -92,13 +93,12 @@ class Hub:
         self.admission = Admission(self)
         self.renaming = Renaming(self)
         self.ticks = Ticks(self)
-        # Figures: see ServerStats.
         self.ended: Counter[str] = Counter()
         self.joins = 0
         self.sessions = Sessions(options.session)
+        self.receipts = Receipts(self)
         self.lag = Lag(thread)
         self.watchdog = Watchdog(thread)
-        #: The figures of connections that have ended.
         self.ended_figures = Figures()
         #: Connections of clients that can resume after losing them, by their secrets.
         self._resumable: dict[str | None, Connection] = {}

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hisock._core import call_frames, client_answers, protocol
+from hisock._core.acks import parse_sent
 from hisock._core.calls import build_answer
 from hisock._core.client_info import ClientInfo
 from hisock.exceptions import ProtocolError
@@ -54,6 +55,8 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
         hub.renaming.change_group(connection, new)
     elif name == protocol.CALL and connection.knows("call"):
         _answer_call(connection, call_frames.parse_call(data))
+    elif name == protocol.SEND and connection.knows("ack"):
+        hub.receipts.take(connection, parse_sent(data))
     elif name == protocol.REPLY and connection.knows("call"):
         connection.calls.take_reply(call_frames.parse_reply(data))
     elif name == protocol.CANCEL and connection.knows("cancel"):

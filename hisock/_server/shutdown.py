@@ -139,6 +139,7 @@ class Shutdown:
         """Say goodbye, and wait until clients have taken it, and everything before it."""
         hub = self._hub
         began = time.monotonic()
+        hub.receipts.flush()
         hub.say_goodbye()
         #: When the kernel had nothing more to send to each connection.
         drained: dict[Connection, float] = {}

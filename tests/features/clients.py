@@ -120,8 +120,8 @@ class AnyClient:
         else:
             act(self._client)
 
-    def send(self, command: str, content: Any = None) -> None:
-        self._do("send", command, content)
+    def send(self, command: str, content: Any = None, **options: Any) -> None:
+        self._do("send", command, content, **options)
 
     def recv(self, command: str | None = None, kind: Any = bytes, timeout: float = PATIENCE) -> Any:
         return self._do("recv", command, kind, timeout)
