@@ -53,7 +53,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(abspath $(PY)) -m
 
-.PHONY: rebuild help demo test test-dev test-js test-web coverage coverage-run coverage-report \
+.PHONY: rebuild help demo test test-dev test-js test-web coverage coverage-core coverage-run coverage-report \
 	lint format bench bench-full fuzz asan soak crowd docs \
 	wheel venv clean
 .DEFAULT_GOAL := help
@@ -86,6 +86,7 @@ js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 # what tests texts, tools and builds, and a test that collects garbage at every allocation, which a
 # tracer makes without end.
 COVERAGE := $(PY) -m coverage
+CORE_FILES := 'hisock/_core/*,hisock/_*_py.py,hisock/_framing_common.py'
 COVERED := --ignore=tests/docs --ignore=tests/features/typing --ignore=tests/cli/test_sdist.py \
 	--ignore=tests/framing/test_build_modes.py \
 	--deselect tests/framing/test_outbox.py::test_the_collector_may_run_anything_during_a_fan_out
@@ -98,10 +99,17 @@ coverage-run: $(READY)
 	HISOCK_PURE_PYTHON=1 $(COVERAGE) run -m pytest -n 3 --dist loadfile --timeout 240 tests $(COVERED) \
 		$(ARGS)
 
+# What has no I/O is reached by tests of its own, in a minute.
+coverage-core: $(READY)  ## the same for the core and the framing alone, by their own tests
+	rm -rf .cache/coverage && mkdir -p .cache/coverage
+	HISOCK_PURE_PYTHON=1 $(COVERAGE) run -m pytest -q -n 2 tests/core tests/framing $(COVERED) $(ARGS)
+	$(COVERAGE) combine -q --keep
+	$(COVERAGE) report --fail-under=$(COVERAGE_CORE) --include=$(CORE_FILES)
+
 coverage-report: $(READY)
 	$(COVERAGE) combine -q --keep
 	$(COVERAGE) html -q -d .cache/coverage/html --fail-under=0
-	$(COVERAGE) report --fail-under=$(COVERAGE_CORE) --include='hisock/_core/*,hisock/_*_py.py,hisock/_framing_common.py'
+	$(COVERAGE) report --fail-under=$(COVERAGE_CORE) --include=$(CORE_FILES)
 	$(COVERAGE) report --fail-under=$(COVERAGE_ALL)
 
 # tests/*/programs are written as users of 2.0.2 write, without annotations.
