@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Generator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -149,6 +150,45 @@ class AsyncHiSockClient(ClientFace):
         cast = driver.codec.cast_for(type)
         message = await driver.call(command, driver.codec.encode_exactly(content), timeout)
         return cast_message(command, cast, message)
+
+    @overload
+    def stream(
+        self, command: str, content: Any = None, type: None = None, timeout: float | None = None
+    ) -> AsyncGenerator[bytes | None, None]: ...
+
+    @overload
+    def stream(
+        self, command: str, content: Any = None, type: type[T] = ..., timeout: float | None = None
+    ) -> AsyncGenerator[T, None]: ...
+
+    @overload
+    def stream(
+        self, command: str, content: Any = None, type: Any = ..., timeout: float | None = None
+    ) -> AsyncGenerator[Any, None]: ...
+
+    async def stream(
+        self, command: str, content: Any = None, type: Any = None, timeout: float | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Send a command, and iterate over what the server's handler yields.
+
+        The handler is a generator, plain or async. At most 16 parts are on their way: a handler
+        that yields faster than this side takes waits. Leaving the loop early cancels it,
+        at the latest when the generator is closed (``contextlib.aclosing``).
+
+        :param type: what each part is cast to; bytes, or ``None`` for an empty one, if not given.
+        :param timeout: seconds to wait for each part; ``None`` waits for ever.
+        :raises RemoteError: the handler raised, after the parts that came before that.
+        :raises TimeoutError: no part came in time.
+        :raises ConnectionLost: the connection ended meanwhile.
+        :raises NotSupported: the server is older than this; nothing was sent.
+        :raises InvalidTypeCast: a part does not fit ``type``.
+        """
+        driver = self._driver
+        cast = driver.codec.cast_for(type)
+        encoded = driver.codec.encode_exactly(content)
+        async with contextlib.aclosing(driver.stream(command, encoded, timeout)) as parts:
+            async for part in parts:
+                yield cast_message(command, cast, part)
 
     async def get_client(
         self, client: ClientRef, get_as_dict: bool = False, timeout: float | None = None

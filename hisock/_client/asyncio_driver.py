@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from hisock._client.asyncio_link import LINGER_SECONDS, AsyncioSession
@@ -18,11 +19,12 @@ from hisock._client.reconnect import GRACE_SECONDS
 from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames, protocol
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.parts import Ended
 from hisock._core.reporting import one_line
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.sockets import address_text
 from hisock._runtime.tasks import Tasks
-from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_sender
+from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_sender, part_timed_out
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
@@ -284,6 +286,27 @@ class AsyncioDriver(AsyncioReader):
             raise
         finally:
             session.calls.forget(number)
+
+    async def stream(
+        self, command: str, message: bytes | None, timeout: float | None
+    ) -> AsyncGenerator[bytes | None, None]:
+        """The parts of what the server's handler yields; see :meth:`call`."""
+        self.on_own_loop("stream()")
+        session = await self._greeted(timeout)
+        number, parts = self.begin_stream(session, command, message)
+        try:
+            while True:
+                waiter: LoopWaiter[None] = LoopWaiter()
+                if parts.wake(waiter):
+                    await waiter.wait(timeout)
+                part = parts.pop()
+                if isinstance(part, Ended):
+                    return
+                yield part
+        except TimeoutError:
+            raise part_timed_out(command, timeout) from None
+        finally:
+            self.end_stream(session, number, parts)
 
     async def _greeted(self, timeout: float | None) -> AsyncioSession:
         """The connection, once the server's first frame says whether it let the client in."""

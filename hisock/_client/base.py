@@ -20,7 +20,7 @@ from hisock._client.endings import PASSING, End, ServerStops
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
 from hisock._client.session import Session, client_info, fresh
-from hisock._core import client_answers, protocol
+from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import Unconfirmed
 from hisock._core.addresses import format_addr
 from hisock._core.client_events import ClientEvents
@@ -28,6 +28,7 @@ from hisock._core.client_info import ClientInfo, NoReference
 from hisock._core.codec import Falsy, find_codec
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_error_handler
 from hisock._core.jobs import Job
+from hisock._core.parts import Parts
 from hisock._core.reporting import loggable, one_line
 from hisock._core.waiting import Waiting
 from hisock._runtime.forks import forget_in_children
@@ -253,6 +254,31 @@ class ClientBase:
                 f"the server does not know calls, {command!r} was not sent; "
                 "it is older than this client, use send() and recv()"
             )
+
+    def begin_stream(
+        self, session: Session, command: str, message: bytes | None
+    ) -> tuple[int, Parts]:
+        """Call for a reply in parts; returns the call's number, and what takes the parts.
+
+        :raises NotSupported: the server does not know such calls.
+        :raises ConnectionLost: the connection has ended.
+        """
+        if "stream" not in (session.features or ()):
+            raise NotSupported(
+                f"the server does not stream, {command!r} was not sent; "
+                "it is older than this client, use call()"
+            )
+        parts = Parts(lambda: session.write_quietly(protocol.MORE, b"%d" % number))
+        number = session.calls.add(parts)
+        call = call_frames.Call(number, command, message)
+        session.write(call_frames.build_call(call, self.options.header_len, streams=True))
+        return number, parts
+
+    def end_stream(self, session: Session, number: int, parts: Parts) -> None:
+        """Take no more parts, and tell the server if more would come."""
+        session.calls.forget(number)
+        if not parts.ended and not session.ended:
+            session.write_quietly(protocol.CANCEL, b"%d" % number)
 
     def parse_client_answer(self, who: str, payload: bytes) -> ClientInfo:
         """The client in an answer to ``$GETCLT$``.

@@ -11,7 +11,7 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from hisock._client.base import ClientBase
@@ -21,8 +21,9 @@ from hisock._client.endings import End
 from hisock._client.options import ClientOptions
 from hisock._client.session import State
 from hisock._core.error_handlers import ErrorContext, ErrorHandler, bind_error_handler
+from hisock._core.parts import Ended, Parts
 from hisock._core.waiting import Waiting
-from hisock._runtime.waiters import ThreadWaiter
+from hisock._runtime.waiters import ThreadWaiter, part_timed_out
 from hisock.exceptions import ConnectionLost, ConnectionRejected
 
 T = TypeVar("T")
@@ -75,6 +76,10 @@ class BlockingReader(ClientBase):
 
     def close(self, emit_leave: bool = True) -> None:
         """Close the client."""
+        raise NotImplementedError
+
+    def _greeted(self, timeout: float | None) -> BlockingSession:
+        """The connection, once the server has let the client in."""
         raise NotImplementedError
 
     # -- reading: one thread at a time
@@ -174,6 +179,36 @@ class BlockingReader(ClientBase):
                 f"{what} in a handler that runs on the client's loop would wait for ever; "
                 'register the handler with @client.on("...", threaded=True)'
             )
+
+    # -- replies in parts
+
+    def stream(
+        self, command: str, message: bytes | None, timeout: float | None
+    ) -> Generator[bytes | None, None, None]:
+        """The parts of what the server's handler yields; see :meth:`hisock.HiSockClient.stream`."""
+        self._not_while_handling("stream()")
+        session = self._greeted(timeout)
+        number, parts = self.begin_stream(session, command, message)
+        try:
+            yield from self._take_parts(command, parts, timeout)
+        finally:
+            self.end_stream(session, number, parts)
+
+    def _take_parts(
+        self, command: str, parts: Parts, timeout: float | None
+    ) -> Generator[bytes | None, None, None]:
+        """Wait for one part of a reply after the other, until it is complete."""
+        while True:
+            waiter: ThreadWaiter[None] = ThreadWaiter()
+            try:
+                if parts.wake(waiter):
+                    self._wait(waiter, timeout)
+            except TimeoutError:
+                raise part_timed_out(command, timeout) from None
+            part = parts.pop()
+            if isinstance(part, Ended):
+                return
+            yield part
 
     # -- running
 

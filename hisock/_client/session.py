@@ -307,6 +307,8 @@ class Session:
         elif name == protocol.REPLY:
             if not self.calls.take_reply(call_frames.parse_reply(data)):
                 logger.debug("a reply came that nobody waits for")
+        elif name == protocol.PART:
+            self.calls.take_part(*call_frames.parse_part(data))
         elif name == protocol.CANCEL:
             self.answering.cancel(call_frames.parse_cancel(data))
         elif name == protocol.ACKNOWLEDGE:

@@ -6,7 +6,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from hisock._core.protocol import CALL, CANCEL, NOT_JSON, REPLY, build_reserved
+from hisock._core.protocol import (
+    CALL,
+    CANCEL,
+    MORE,
+    NOT_JSON,
+    PART,
+    REPLY,
+    STREAM,
+    build_reserved,
+)
 from hisock._core.reporting import one_line
 from hisock.exceptions import ProtocolError
 from hisock.framing import check_command
@@ -44,6 +53,11 @@ _decode_error = msgspec.json.Decoder(_Error).decode
 _encode_error = msgspec.json.Encoder().encode
 
 
+#: Parts of a reply that may be on their way before the first ``$MORE$``.
+FIRST_PARTS: Final = 16
+#: Parts that each ``$MORE$`` lets come.
+PARTS_PER_MORE: Final = 8
+
 _MSG: Final = b"$MSG$"
 _CMD: Final = b"$CMD$"
 _ERR: Final = b"$ERR$"
@@ -54,20 +68,21 @@ _NUMBER_DIGITS: Final = 20
 REPLY_OVERHEAD: Final = len(REPLY) + _NUMBER_DIGITS + len(_ERR)
 
 
-def build_call(call: Call, header_len: int) -> bytes:
+def build_call(call: Call, header_len: int, streams: bool = False) -> bytes:
     """``$CALL$`` number ``$CMD$`` command [ ``$MSG$`` message ].
 
+    :param streams: build ``$STREAM$`` instead: the reply is to come in parts.
     :raises ValueError: the command is empty or holds a ``$...$`` pair.
     """
     check_command(call.command)
     data = b"%d%b%b" % (call.number, _CMD, call.command.encode())
     if call.message is not None:
         data += _MSG + call.message
-    return build_reserved(CALL, data, header_len)
+    return build_reserved(STREAM if streams else CALL, data, header_len)
 
 
 def parse_call(data: bytes) -> Call:
-    """What follows ``$CALL$``.
+    """What follows ``$CALL$`` or ``$STREAM$``.
 
     :raises ProtocolError: it is no call.
     """
@@ -79,6 +94,34 @@ def parse_call(data: bytes) -> Call:
     except ValueError as exc:
         raise ProtocolError(f"the command of a call is not valid: {str(exc)[:200]}") from None
     return Call(number, text, message if separator else None)
+
+
+def build_part(number: int, message: bytes | None, header_len: int) -> bytes:
+    """``$PART$`` number [ ``$MSG$`` message ]: one part of a reply."""
+    data = b"%d" % number
+    return build_reserved(PART, data if message is None else data + _MSG + message, header_len)
+
+
+def parse_part(data: bytes) -> tuple[int, bytes | None]:
+    """The number and the message that follow ``$PART$``.
+
+    :raises ProtocolError: it is no part of a reply.
+    """
+    digits, separator, message = data.partition(_MSG)
+    return _number(digits, "part"), message if separator else None
+
+
+def build_more(number: int, header_len: int) -> bytes:
+    """``$MORE$`` number: as many parts more as :data:`PARTS_PER_MORE` may come."""
+    return build_reserved(MORE, b"%d" % number, header_len)
+
+
+def parse_more(data: bytes) -> int:
+    """The number that follows ``$MORE$``.
+
+    :raises ProtocolError: it is no number.
+    """
+    return _number(data, "streamed call")
 
 
 def build_reply(reply: Reply, header_len: int) -> bytes:

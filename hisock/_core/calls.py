@@ -16,6 +16,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.jobs import ENDS_PROGRAM
+from hisock._core.parts import Parts
 from hisock._core.reporting import error_text
 from hisock.exceptions import RemoteError
 
@@ -84,6 +85,14 @@ class CallTable:
         error._cast = lambda kind: cast_message(None, codec.cast_for(kind), data)
         return error
 
+    def take_part(self, number: int, message: bytes | None) -> bool:
+        """Hand over a part of a reply; ``False`` when nobody waits for it (any more)."""
+        parts = self._waiting.get(number)
+        if not isinstance(parts, Parts):
+            return False
+        parts.take(message)
+        return True
+
     def fail_all(self, exc: BaseException) -> None:
         """The connection has ended: fail all waiters, and those that are added later."""
         self._ended = exc
@@ -102,12 +111,14 @@ class CallTable:
 class RunningCalls:
     """The calls of a peer that are being handled, by number. From any thread."""
 
-    __slots__ = ("_cancelled", "_running")
+    __slots__ = ("_cancelled", "_running", "_streams")
 
     def __init__(self) -> None:
         self._running: dict[int, Callable[[], Any] | None] = {}
         #: Calls that were cancelled before they ran, or after they had ended.
         self._cancelled: dict[int, None] = {}
+        #: What is told that more parts of a reply may be sent.
+        self._streams: dict[int, Callable[[], Any]] = {}
 
     def begin(self, number: int) -> bool:
         """Start handling a call; ``False`` if it was cancelled already."""
@@ -123,11 +134,27 @@ class RunningCalls:
 
     def end(self, number: int) -> bool:
         """The handler of a call has ended; returns whether the caller still waits."""
+        self._streams.pop(number, None)
         try:
             del self._running[number]
         except KeyError:
             return False
         return True
+
+    def streams(self, number: int, more: Callable[[], Any]) -> None:
+        """Its reply comes in parts."""
+        self._streams[number] = more
+
+    def more(self, number: int) -> None:
+        """The caller takes more parts."""
+        more = self._streams.get(number)
+        if more is not None:
+            more()
+
+    def cancel_streams(self) -> None:
+        """Nobody takes any parts: the connection has ended."""
+        for number in list(self._streams):
+            self.cancel(number)
 
     def cancel(self, number: int) -> None:
         """The caller has stopped waiting: cancel the handler, if it can be cancelled."""
@@ -137,6 +164,7 @@ class RunningCalls:
                 del self._cancelled[next(iter(self._cancelled))]
             return
         cancel = self._running.pop(number)
+        self._streams.pop(number, None)
         if cancel is not None:
             cancel()
 

@@ -34,33 +34,22 @@ CANCEL: Final = b"$CANCEL$"
 GOAWAY: Final = b"$GOAWAY$"
 SEND: Final = b"$SEND$"
 ACKNOWLEDGE: Final = b"$ACK$"
+STREAM: Final = b"$STREAM$"
+PART: Final = b"$PART$"
+MORE: Final = b"$MORE$"
 
 #: What no handler of the program sees, and the other side waits for.
-URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY, CANCEL, ACKNOWLEDGE)
+URGENT: Final = (KEEPALIVE, KEEPALIVE_ACK, REPLY, CANCEL, ACKNOWLEDGE, PART, MORE)
 #: What changes who a client is.
 CHANGES: Final = (CHANGE_NAME, CHANGE_GROUP)
 
-#: The reserved names, each with whether data may follow it.
-_RESERVED: Final = {
-    HELLO: True,
-    CLIENT_JOINED: True,
-    CLIENT_LEFT: True,
-    KEEPALIVE: False,
-    KEEPALIVE_ACK: False,
-    DISCONNECT: False,
-    LEAVE: False,
-    GET_CLIENT: True,
-    CHANGE_NAME: True,
-    CHANGE_GROUP: True,
-    SERVER_HELLO: True,
-    REJECT: True,
-    CALL: True,
-    REPLY: True,
-    CANCEL: True,
-    GOAWAY: True,
-    SEND: True,
-    ACKNOWLEDGE: True,
-}
+#: The reserved names that nothing follows, and those that data may follow.
+_BARE: Final = (KEEPALIVE, KEEPALIVE_ACK, DISCONNECT, LEAVE)
+_WITH_DATA: Final = (
+    *(HELLO, CLIENT_JOINED, CLIENT_LEFT, GET_CLIENT, CHANGE_NAME, CHANGE_GROUP, SERVER_HELLO),
+    *(REJECT, CALL, REPLY, CANCEL, GOAWAY, SEND, ACKNOWLEDGE, STREAM, PART, MORE),
+)
+_RESERVED: Final = {**dict.fromkeys(_BARE, False), **dict.fromkeys(_WITH_DATA, True)}
 _LONGEST: Final = max(map(len, _RESERVED))
 
 #: Names and groups are announced to everybody: a long one, sent once, would be multiplied.
@@ -204,8 +193,9 @@ def encode_name(name: str | None) -> bytes:
 
 #: What this version knows: calls, being told why it is not let in, errors with code and data, that
 #: nobody waits for a reply any more, what a client is called after each change, that a server which
-#: stops is to be back soon, messages that are confirmed.
-FEATURES: Final = ["call", "reject", "errors", "cancel", "names", "goaway", "ack"]
+#: stops is to be back soon, messages that are confirmed,
+#: and replies in parts.
+FEATURES: Final = ["call", "reject", "errors", "cancel", "names", "goaway", "ack", "stream"]
 ALL_FEATURES: Final = frozenset(FEATURES)
 #: One object for each set of features, so that connections share them.
 _SETS: Final[dict[frozenset[str], frozenset[str]]] = {}

@@ -198,6 +198,10 @@ def call_timed_out(command: str, timeout: float | None) -> TimeoutError:
     return TimeoutError(f"the call {command!r} was not answered within {timeout} seconds")
 
 
+def part_timed_out(command: str, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"the call {command!r} brought nothing within {timeout} seconds")
+
+
 def wrong_loop(what: str, instead: str) -> RuntimeError:
     """The error for waiting on another loop, where nothing would wake the waiter."""
     return RuntimeError(f"{what} on another event loop would never wake; {instead}")

@@ -364,6 +364,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.held = 0
         self.account.clear((Use.PARTIAL, Use.WEBSOCKET))
         self.inbox.take_all()
+        self.answering.cancel_streams()
         self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
 
     @property

@@ -9,6 +9,7 @@ from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import parse_sent
 from hisock._core.calls import build_answer
 from hisock._core.client_info import ClientInfo
+from hisock._server.streaming import answer_streamed, answer_whole
 from hisock.exceptions import ProtocolError
 from hisock.framing import build_raw
 
@@ -54,7 +55,11 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
         new = protocol.parse_text(name, data) or connection.original[1]
         hub.renaming.change_group(connection, new)
     elif name == protocol.CALL and connection.knows("call"):
-        _answer_call(connection, call_frames.parse_call(data))
+        _answer_call(connection, call_frames.parse_call(data), streams=False)
+    elif name == protocol.STREAM and connection.knows("stream"):
+        _answer_call(connection, call_frames.parse_call(data), streams=True)
+    elif name == protocol.MORE and connection.knows("stream"):
+        connection.answering.more(call_frames.parse_more(data))
     elif name == protocol.SEND and connection.knows("ack"):
         hub.receipts.take(connection, parse_sent(data))
     elif name == protocol.REPLY and connection.knows("call"):
@@ -74,7 +79,7 @@ def _answer_get_client(connection: Connection, who: str | None) -> None:
         connection.writer.write_control(build_raw(found, hub.header_len))
 
 
-def _answer_call(connection: Connection, call: call_frames.Call) -> None:
+def _answer_call(connection: Connection, call: call_frames.Call, streams: bool) -> None:
     hub, answering = connection.hub, connection.answering
     if not answering.begin(call.number):
         return
@@ -86,4 +91,5 @@ def _answer_call(connection: Connection, call: call_frames.Call) -> None:
             connection.writer.write_control(frame)
 
     runs = partial(answering.runs, call.number)
-    hub.events.call(connection, call.command, call.message, done, runs)
+    told = answer_streamed(connection, call, done) if streams else answer_whole(call.command, done)
+    hub.events.call(connection, call.command, call.message, told, runs)

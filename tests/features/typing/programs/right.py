@@ -107,6 +107,10 @@ async def use(ada: hisock.ClientInfo) -> None:
     assert_type(await one.recv("x", int), int)
     assert_type(await one.recv("x", type=list[int], timeout=5), list[int])
     assert_type(await one.call("x"), bytes | None)
+    async for part in one.stream("x", None, int):
+        assert_type(part, int)
+    async for raw in one.stream("x"):
+        assert_type(raw, bytes | None)
     assert_type(await one.call("x", 1, Move), Move)
     assert_type(await one.call("x", type=str), str)
     async for command, message in one:
@@ -142,6 +146,9 @@ assert_type(server.get_room("lobby"), list[hisock.ClientInfo])
 assert_type(server.rooms("Ada"), set[str])
 player: Player = server.session("Ada")
 
+
+for part in client.stream("x", type=list[int]):
+    assert_type(part, list[int])
 
 # A session is what the server was made with; without that, anything.
 
