@@ -350,9 +350,8 @@ class AsyncioDriver(AsyncioReader):
             session.abort()
         else:
             session.shut(last_frame)
-        self.waiting.close(reason)
-        if self._unread is not None and not self._holding:
-            self._unread.end()
+        if not self._holding:  # else release() does, after the frames that are held
+            self._fail_readers(reason)
         self._ended.set()
         self._go_on()
 

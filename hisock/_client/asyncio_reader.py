@@ -102,7 +102,12 @@ class AsyncioReader(ClientBase):
         """Have the frames handled that came before the program had its client."""
         self._holding = False
         self._take(self.session, self.session.inbox.take_all())
-        if self.closed and self._unread is not None:
+        if self.closed:
+            self._fail_readers(self.ended_by)
+
+    def _fail_readers(self, reason: Exception) -> None:
+        self.waiting.close(reason)
+        if self._unread is not None:
             self._unread.end()
 
     def _take(self, session: AsyncioSession, frames: list[Frame]) -> None:

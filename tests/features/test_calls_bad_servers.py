@@ -57,7 +57,7 @@ def test_a_reply_that_is_none_ends_the_clients_connection(by_hand: HandServer, d
             client.recv("never")
 
 
-@pytest.mark.parametrize("frame", [b"$SRVHELLO$x", b"$SRVHELLO${}", b"$CLTHELLO${}", b"$CHNAME$x"])
+@pytest.mark.parametrize("frame", [b"$SRVHELLO$x", b"$SRVHELLO${}", b"$CLTHELLO${}", b"$GETCLT$x"])
 def test_what_servers_do_not_send_ends_the_clients_connection(
     by_hand: HandServer, frame: bytes
 ) -> None:
