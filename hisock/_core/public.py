@@ -17,9 +17,11 @@ def publish(module: str, namespace: Mapping[str, Any], names: Iterable[str]) -> 
     :param names: what of it is public.
     """
     for public in map(namespace.__getitem__, names):
-        if isinstance(public, type):
+        # Not isinstance: on Python 3.10 an alias such as list[int] is an instance of type.
+        is_class = issubclass(type(public), type)
+        if is_class:
             _resolve(public)
-        if isinstance(public, (type, FunctionType)):
+        if is_class or isinstance(public, FunctionType):
             public.__module__ = module
 
 
