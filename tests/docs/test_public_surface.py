@@ -124,7 +124,7 @@ def public_classes() -> list[tuple[str, type]]:
         (module, value)
         for module in ("hisock", "hisock.routing", "hisock.testing")
         for name in named(module)
-        if inspect.isclass(value := getattr(importlib.import_module(module), name))
+        if issubclass(type(value := getattr(importlib.import_module(module), name)), type)
     ]
 
 

@@ -150,8 +150,10 @@ def test_clients_take_routers_and_middleware_too(
         events.add("board", text)
 
     server = make_server()
+    server.on("join")(lambda client: events.add("joined"))
     server.start()
     ada = make_client(server, "Ada")
+    events.wait_for("joined")
     ada.include(router)
 
     @ada.middleware
