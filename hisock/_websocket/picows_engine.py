@@ -24,7 +24,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from hisock._core.http import HttpRequest
 from hisock._websocket.handshake import Ruling
-from hisock._websocket.pipe import Endpoint, Pipe, feed
+from hisock._websocket.pipe import MOST_UNREAD, Endpoint, Pipe, feed
 
 if TYPE_CHECKING:
     from hisock._websocket.front import Front
@@ -38,8 +38,6 @@ _CLOSE = WSMsgType.CLOSE
 #: picows sends more than this by a view of its own memory, which the next message overwrites while
 #: the system has not taken it.
 _COPIED = 8192
-#: Bytes that wait for a client whose pings are not answered any more.
-_MOST_UNREAD = 65536
 #: Room before a message that picows writes the header into.
 _HEADER = bytearray(14)
 #: Bytes that one read takes at most: the buffer of picows grows while one fills it, for good.
@@ -64,7 +62,7 @@ class PicowsPipe(Pipe):
 
     def send_pong(self, payload: bytes) -> None:
         """Answer a ping, unless the client has not read the answers to those before it."""
-        if self._raw.get_write_buffer_size() <= _MOST_UNREAD:
+        if self._raw.get_write_buffer_size() <= MOST_UNREAD:
             self.ws.send_pong(payload)
 
 

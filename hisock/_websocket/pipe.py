@@ -11,6 +11,8 @@ from hisock._websocket.closing import close_code, cut
 
 #: Bytes of one WebSocket message at most.
 PIECE = 65536
+#: Bytes that wait for a client whose pings are not answered any more.
+MOST_UNREAD = 65536
 
 
 class Endpoint(Protocol):

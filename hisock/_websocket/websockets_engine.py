@@ -16,13 +16,15 @@ from websockets.typing import Subprotocol
 
 from hisock._core.http import HttpRequest
 from hisock._websocket.handshake import SUBPROTOCOL, Ruling
-from hisock._websocket.pipe import Endpoint, Pipe, feed
+from hisock._websocket.pipe import MOST_UNREAD, Endpoint, Pipe, feed
 
 if TYPE_CHECKING:
     from hisock._websocket.front import Front
 
 #: Says nothing: the server logs what is wrong, as often as it logs such things.
 _SILENCE = logging.Logger("hisock.websockets", logging.CRITICAL + 1)
+#: The first byte of an answer to a ping, which is always one whole frame.
+_PONG = 0x80 | Opcode.PONG
 
 
 def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -133,12 +135,17 @@ class WebsocketsProtocol(asyncio.Protocol):
         for chunk in self.ws.data_to_send():
             if self.raw.is_closing():
                 pass  # asyncio logs a line for each write to a client that has gone
+            elif chunk and chunk[0] == _PONG and self._is_far_behind():
+                pass  # websockets answers every ping, read or unread
             elif chunk:
                 self.raw.write(chunk)
             elif self.raw.can_write_eof():
                 self.raw.write_eof()
             else:
                 self.raw.close()
+
+    def _is_far_behind(self) -> bool:
+        return self.raw.get_write_buffer_size() > MOST_UNREAD
 
     def eof_received(self) -> bool | None:
         return self.endpoint.eof_received()
