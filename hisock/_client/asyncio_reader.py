@@ -12,6 +12,7 @@ from typing import Any
 
 from hisock._client.asyncio_link import AsyncioSession
 from hisock._client.base import ClientBase
+from hisock._client.concurrent import ConcurrentTasks
 from hisock._client.connector import Connector
 from hisock._client.endings import End
 from hisock._client.options import ClientOptions
@@ -48,6 +49,7 @@ class AsyncioReader(ClientBase):
         super().__init__(connector, options, waiting)
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
+        self._concurrent = ConcurrentTasks(self._hold_up, self._let_go_on, self._loop.call_soon)
         self.session = AsyncioSession(self, self.identity)
         # The connections whose frames are being handled, oldest first: all but the last have ended.
         self._line = deque([self.session])
@@ -71,7 +73,7 @@ class AsyncioReader(ClientBase):
                 begun, ended = self._ordered(job.connection or self._line[0])
                 self._tasks.start(coroutine, job, begun, ended)
             else:
-                self._tasks.start(coroutine, job, lambda: None, lambda: None)
+                self._concurrent.start(self._tasks, coroutine, job)
         finally:
             _HANDLING.reset(token)
 
@@ -86,6 +88,15 @@ class AsyncioReader(ClientBase):
             self._go_on()
 
         return begun, ended
+
+    def _hold_up(self) -> None:
+        """Handle no more frames, until :meth:`_let_go_on`, of the connection whose turn it is."""
+        self._line[0].busy += 1
+
+    def _let_go_on(self) -> None:
+        """Handle frames again, as far as this reason goes: it is still the turn of the same one."""
+        self._line[0].busy -= 1
+        self._go_on()
 
     # -- frames
 

@@ -16,6 +16,7 @@ from hisock._runtime.concurrency import Concurrency
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
+from hisock._runtime.turns import Turns
 from hisock._runtime.work import Line
 from hisock.exceptions import ClientDisconnected
 
@@ -53,6 +54,7 @@ class HandlerRunner:
         self.closing = False
         self._thread = thread
         self._log_limit = LogLimit()
+        self._turns = Turns(lambda func: thread.loop.call_soon(func))
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, count it, and give it to the error handler."""
@@ -121,6 +123,7 @@ class HandlerRunner:
             nonlocal line
             line = concurrency.begin(connection, size)
 
+        self._turns.count(connection)
         self.tasks.start(coroutine, job, begun, lambda: concurrency.end(connection, line, size))
 
     def leave(self, connection: Connection, drop: bool) -> int:

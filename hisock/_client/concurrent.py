@@ -1,0 +1,51 @@
+"""The tasks of an async client's ``concurrent`` handlers, with the bound that servers have."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hisock._core.account import TASK_COST, Account, Total
+from hisock._core.jobs import Job
+from hisock._runtime.concurrency import Concurrency
+from hisock._runtime.tasks import Tasks
+from hisock._runtime.turns import Turns
+from hisock._runtime.work import Line
+
+
+class ConcurrentTasks:
+    """Starts such handlers; when there are too many, the server's next frames wait.
+
+    :param hold_up: called when the server's next frames have to wait; ``let_go_on`` afterwards.
+    :param call_soon: calls a function in the next iteration of the loop.
+    :ivar account: counts the tasks, of all connections of the client together.
+    """
+
+    #: All connections are of one client: there are no others of its address.
+    address = None
+
+    def __init__(
+        self,
+        hold_up: Callable[[], None],
+        let_go_on: Callable[[], None],
+        call_soon: Callable[..., object],
+    ) -> None:
+        total = Total(sys.maxsize)
+        self.account = Account(total)
+        #: See :class:`hisock._runtime.concurrency.TaskOwner`.
+        self.begin, self.idle = hold_up, let_go_on
+        self._concurrency = Concurrency(total)
+        self._turns = Turns(call_soon)
+
+    def start(self, tasks: Tasks, coroutine: Coroutine[Any, Any, Any], job: Job) -> None:
+        """Run a handler as one of these tasks."""
+        size = job.size + TASK_COST
+        line: Line
+
+        def begun() -> None:
+            nonlocal line
+            line = self._concurrency.begin(self, size)
+
+        self._turns.count(self)
+        tasks.start(coroutine, job, begun, lambda: self._concurrency.end(self, line, size))
