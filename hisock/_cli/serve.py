@@ -5,8 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from hisock._cli.reload import serve_reloading
+from hisock._cli.usage import INTERRUPTED, UNUSABLE, Unusable, parse_address
 from hisock._core.reporting import one_line
 from hisock._runtime.sockets import address_text
 from hisock.server import HiSockServer
@@ -14,8 +19,30 @@ from hisock.server import HiSockServer
 EXAMPLE = "hisock serve game:server"
 
 
-class Unusable(Exception):
-    """What was asked for cannot be served; the message says why and what to do."""
+def add_to(app: typer.Typer) -> None:
+    @app.command("serve", rich_help_panel="Servers")
+    def run(
+        target: Annotated[str, typer.Argument(metavar="MODULE:SERVER")],
+        bind: Annotated[
+            str | None, typer.Option(help="HOST:PORT, :PORT, or the path of a Unix socket.")
+        ] = None,
+        reload: Annotated[
+            bool, typer.Option("--reload", help="Start again when a Python file changes.")
+        ] = False,
+        reload_dir: Annotated[
+            list[Path] | None,
+            typer.Option(exists=True, file_okay=False, help="What to watch; by default here."),
+        ] = None,
+    ) -> None:
+        """Run the server of a program.
+
+        For example: `hisock serve game:server --bind :5000`. SERVER is a HiSockServer in the
+        module, or a function that returns one. --bind is for servers made with
+        HiSockServer(None). Ctrl-C and SIGTERM close it in order.
+        """
+        if reload:
+            raise typer.Exit(serve_reloading(target, bind, reload_dir or [Path.cwd()]))
+        raise typer.Exit(serve(target, bind))
 
 
 def load(target: str) -> HiSockServer:
@@ -47,19 +74,6 @@ def load(target: str) -> HiSockServer:
     return found
 
 
-def parse_address(text: str) -> tuple[str, int] | str:
-    """An address as typed: ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, or a path with a slash.
-
-    :raises Unusable: it is none.
-    """
-    if "/" in text:
-        return text
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise Unusable(f"{text!r} is no address: give HOST:PORT, :PORT or the path of a socket")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def serve(target: str, bind: str | None) -> int:
     """Run a server until Ctrl-C or SIGTERM; returns the exit status."""
     try:
@@ -76,11 +90,11 @@ def serve(target: str, bind: str | None) -> int:
             server._listen(address)
     except (Unusable, OSError) as exc:
         print(f"hisock serve: {one_line(exc)}", file=sys.stderr)
-        return 2
+        return UNUSABLE
     for addr in server.addrs:
         print(f"Serving {target} at {address_text(addr)}; Ctrl-C ends it", flush=True)
     try:
         server.start()
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0

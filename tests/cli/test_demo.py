@@ -66,7 +66,7 @@ def test_ctrl_c_ends_it_with_a_summary() -> None:
 
 def play_with_fault(fault: str) -> Program:
     script = (
-        "import sys; from hisock._cli.main import play;"
+        "import sys; from hisock._cli.demo.command import play;"
         "sys.exit(play(server_module='lossy_server', players=8, rooms_of=4, seconds=1.0))"
     )
     env = environment(HISOCK_DEMO_FAULT=fault, PYTHONPATH=str(HERE))

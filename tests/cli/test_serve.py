@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,28 @@ def test_an_error_in_the_program_is_shown_whole(folder: Path) -> None:
         assert program.wait(20) == 1
         assert "Traceback" in program.errors
         assert "nothing_of_that_name" in program.errors
+
+
+def test_a_changed_file_restarts_the_server_and_clients_come_back(folder: Path) -> None:
+    with serve(folder, "game:server", "--bind", "127.0.0.1:0", "--reload") as program:
+        found = re.search(r":(\d+);", program.wait_line(r"at 127\.0\.0\.1:\d+;"))
+        assert found is not None
+        with hisock.ThreadedHiSockClient(("127.0.0.1", int(found[1])), reconnect=True) as client:
+            back = threading.Event()
+            client.on("reconnect")(back.set)
+            client.start()
+            assert client.call("ping", type=str) == "pong"
+            changed = GAME.replace('"pong"', '"pong again"').replace(
+                "(None)", "(None, restart_after=0)"
+            )
+            (folder / "game.py").write_text(changed, "utf-8")
+            program.wait_line(r"Reloading: game\.py changed")
+            assert back.wait(30)
+            assert client.call("ping", type=str) == "pong again"
+        # What fails is waited for, and runs again when it is mended.
+        (folder / "game.py").write_text("def", "utf-8")
+        program.wait_line("waiting for a change")
+        (folder / "game.py").write_text(GAME + "\n", "utf-8")
+        program.wait_line(r"at 127\.0\.0\.1:\d+;")
+        program.interrupt()
+        assert program.wait(20) == 130

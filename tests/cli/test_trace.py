@@ -1,0 +1,98 @@
+"""``hisock trace``: a real process between real clients and a server."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from support.process import Program
+
+import hisock
+from hisock._cli.frames import ShownFrame, describe
+
+pytestmark = pytest.mark.timeout(60)
+TRACE = [sys.executable, "-m", "hisock", "trace", "127.0.0.1:0"]
+
+
+@pytest.fixture
+def server() -> Iterator[hisock.ThreadedHiSockServer]:
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0)) as running:
+
+        @running.on("add")
+        def add(client: hisock.ClientInfo, numbers: list[int]) -> int:
+            return sum(numbers)
+
+        running.start()
+        yield running
+
+
+def proxied(program: Program) -> tuple[str, int]:
+    found = re.search(r"Tracing 127\.0\.0\.1:(\d+)", program.wait_line("Tracing"))
+    assert found is not None
+    return "127.0.0.1", int(found[1])
+
+
+def test_frames_are_printed_both_ways_and_tokens_are_not(
+    server: hisock.ThreadedHiSockServer,
+) -> None:
+    with Program([*TRACE, f"127.0.0.1:{server.addr[1]}", "--cut", "300"]) as program:
+        with hisock.connect(proxied(program), name="Ada", token="secret-1") as client:
+            assert client.call("add", [19, 23], int) == 42
+            client.send("note", "a" * 400)
+        program.wait_line(r"#1 ended")
+        program.terminate()
+        assert program.wait(20) == 0
+        text = "\n".join(program.lines)
+    assert re.search(r'#1 --> \$CLTHELLO\$ +\d+ B  \{"name":"Ada".*"token":"\*\*\*"', text)
+    assert re.search(r"#1 <-- \$SRVHELLO\$", text)
+    assert re.search(r"#1 --> \$CALL\$ +\d+ B  1\$CMD\$add\$MSG\$\[19,23\]", text)
+    assert re.search(r"#1 <-- \$REPLY\$ +\d+ B  1\$MSG\$42$", text, re.MULTILINE)
+    assert re.search(r"#1 --> note +400 B  a{300}\.\.\.$", text, re.MULTILINE)
+    assert "secret-1" not in text
+
+
+def test_a_server_that_is_not_there_and_bytes_that_are_no_frames_are_said() -> None:
+    with Program([*TRACE, "127.0.0.1:1"]) as program:
+        with pytest.raises((hisock.ConnectionLost, hisock.ServerNotRunning, OSError)):
+            hisock.connect(proxied(program), token="x")
+        assert "no connection to 127.0.0.1:1" in program.wait_line("closed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["here", ":5000"], "no address"), ([":0", ":0"], "names no port")]
+)
+def test_what_cannot_be_traced_is_said_in_one_line(arguments: list[str], said: str) -> None:
+    with Program([sys.executable, "-m", "hisock", "trace", *arguments]) as program:
+        assert program.wait(20) == 2
+        assert said in program.errors
+        assert len(program.errors.strip().splitlines()) == 1
+
+
+def test_a_frame_as_json_keeps_every_byte_that_is_not_cut() -> None:
+    def shown(message: bytes | None, cut: int = 8) -> dict[str, object]:
+        frame = ShownFrame(1.5, 3, "to client", "command", "say", message)
+        loaded: dict[str, object] = json.loads(frame.as_json(cut))
+        return loaded
+
+    assert shown(b"hi") == {
+        "time": 1.5,
+        "connection": 3,
+        "direction": "to client",
+        "kind": "command",
+        "name": "say",
+        "size": 2,
+        "message": "hi",
+    }
+    assert shown(b"\xff\x00")["base64"] == "/wA="
+    assert "message" not in shown(None)
+    cut = shown("ein ü passt nicht".encode(), 5)
+    assert (cut["message"], cut["truncated"], cut["size"]) == ("ein ", True, 18)
+
+
+def test_what_a_peer_writes_cannot_leave_its_line() -> None:
+    line = describe(("say", b"one\ntwo \x1b[2J"), 1, "to server", False).line(80)
+    assert "\n" not in line
+    assert "\x1b" not in line
