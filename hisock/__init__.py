@@ -5,6 +5,7 @@ from __future__ import annotations
 from hisock import (
     async_client,
     client,
+    cluster,
     codec,
     constants,
     exceptions,
@@ -14,6 +15,7 @@ from hisock import (
     utils,
 )
 from hisock._client.reconnect import Reconnect
+from hisock._cluster.config import Cluster
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import ErrorContext
 from hisock._core.http import HttpRequest, WebSocket
@@ -33,6 +35,7 @@ from hisock.exceptions import (
     GroupNotFound,
     HiSockError,
     InvalidTypeCast,
+    NotLocal,
     NotSupported,
     ProtocolError,
     Reject,
@@ -57,6 +60,7 @@ __all__ = [
     "ClientException",
     "ClientInfo",
     "ClientNotFound",
+    "Cluster",
     "ConnectionLost",
     "ConnectionRejected",
     "ErrorContext",
@@ -68,6 +72,7 @@ __all__ = [
     "HttpRequest",
     "InvalidTypeCast",
     "JoinRequest",
+    "NotLocal",
     "NotSupported",
     "ProtocolError",
     "Reconnect",
@@ -84,6 +89,7 @@ __all__ = [
     "async_client",
     "async_connect",
     "client",
+    "cluster",
     "codec",
     "connect",
     "constants",

@@ -25,6 +25,7 @@ __all__ = [
     "InvalidTypeCast",
     "NoHeaderWarning",
     "NoMessageException",
+    "NotLocal",
     "NotSupported",
     "ProtocolError",
     "Reject",
@@ -80,6 +81,10 @@ class ConnectionLost(ServerNotRunning):
 
 class NotSupported(HiSockError):
     """The peer does not know what it would be asked for; nothing was sent."""
+
+
+class NotLocal(NotSupported):
+    """The client is on another server of the cluster, and what was asked for is local to that."""
 
 
 class RemoteError(HiSockError):

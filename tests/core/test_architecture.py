@@ -32,7 +32,9 @@ STOREYS: list[set[str]] = [
     {"_runtime"},
     {"_websocket"},
     {"_server", "_client"},
+    {"_cluster"},
     {
+        "cluster",
         "server",
         "client",
         "async_client",

@@ -1,0 +1,1 @@
+"""Several processes as one server: nodes, their roster, batches of messages, and links."""
