@@ -166,14 +166,25 @@ class ClientBase:
         return self.name, self.group
 
     def change_name(self, new_name: str | None) -> None:
-        name = new_name or self.options.name
-        self._write_reserved(protocol.CHANGE_NAME, protocol.encode_name(name))
+        before, name = self.name, new_name or self.options.name
+        # Set first: another thread may read the server's answer before the write has returned.
         self.name = name
+        try:
+            self._write_reserved(protocol.CHANGE_NAME, protocol.encode_name(name))
+        except BaseException:
+            if self._accepted[0] != name:  # unless it has come back by the new name meanwhile
+                self.name = before
+            raise
 
     def change_group(self, new_group: str | None) -> None:
-        group = new_group or self.options.group
-        self._write_reserved(protocol.CHANGE_GROUP, protocol.encode_name(group))
+        before, group = self.group, new_group or self.options.group
         self.group = group
+        try:
+            self._write_reserved(protocol.CHANGE_GROUP, protocol.encode_name(group))
+        except BaseException:
+            if self._accepted[1] != group:
+                self.group = before
+            raise
 
     def _write_reserved(self, name: bytes, data: bytes = b"") -> None:
         self.write(protocol.build_reserved(name, data, self.options.header_len))

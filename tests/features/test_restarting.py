@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import Events, Program, free_port
@@ -218,6 +219,48 @@ def test_a_refused_name_is_undone(make_server: MakeServer, kind: Kind) -> None:
         ada.send("done")
         server.recv("done", timeout=PATIENCE)
         assert (ada.client.name, ada.client.group) == ("Eve", "red")
+
+
+def test_a_refusal_that_overtakes_the_write_undoes_the_name_too(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's own thread reads the answer before the thread that asked has gone on."""
+    server = make_server(unique_names=True)
+    server.start()
+    with (
+        AnyClient("threaded", server.addr, "Ada") as ada,
+        AnyClient("threaded", server.addr, "Bob") as bob,
+    ):
+        bob.send("here")
+        server.recv("here", timeout=PATIENCE)
+        driver = ada.client._driver
+        answered = threading.Event()
+        write, called = driver.write, driver.called
+
+        def write_and_dawdle(frame: bytes) -> None:
+            write(frame)
+            assert answered.wait(PATIENCE)
+
+        def called_and_tell(*args: Any) -> None:
+            called(*args)
+            answered.set()
+
+        monkeypatch.setattr(driver, "write", write_and_dawdle)
+        monkeypatch.setattr(driver, "called", called_and_tell)
+        ada.start()
+        ada.client.change_name("Bob")
+        assert ada.client.name == "Ada"
+
+
+def test_a_name_that_could_not_be_asked_for_is_not_taken(make_server: MakeServer) -> None:
+    server = make_server()
+    server.start()
+    client = hisock.connect(server.addr, "Ada", "red")
+    client.close()
+    for change in (client.change_name, client.change_group):
+        with pytest.raises(hisock.exceptions.ClientDisconnected):
+            change("other")
+    assert (client.name, client.group) == ("Ada", "red")
 
 
 def test_a_client_is_called_what_it_was_accepted_as(make_server: MakeServer, kind: Kind) -> None:

@@ -26,9 +26,13 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def ask(addr: tuple[str, int], data: bytes, tls: ssl.SSLContext | None = None) -> Answer | None:
-    """The answer to a request; ``None`` where there is none."""
+    """The answer to a request; ``None`` where there is none.
+
+    A server that begins to close ends the connections that have not joined, wherever they are: a
+    TLS handshake that is under way then ends without a goodbye.
+    """
     got = b""
-    with contextlib.suppress(ConnectionError), contextlib.ExitStack() as stack:
+    with contextlib.suppress(ConnectionError, ssl.SSLEOFError), contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.create_connection(addr, PATIENCE))
         if tls is not None:
             sock = stack.enter_context(tls.wrap_socket(sock, server_hostname="localhost"))
