@@ -1,4 +1,4 @@
-/** Bytes to frames and back. No sockets here; see docs/wire.md for the format. */
+/** Bytes to frames and back. No sockets here; see docs/explanation/wire.md for the format. */
 
 export type Bytes = Uint8Array<ArrayBufferLike>;
 

@@ -1,7 +1,8 @@
 """Which module may import which, how long a file may be, and one name for one thing.
 
-The rules are those of docs/design.md. Imports in functions and under ``if TYPE_CHECKING`` count
-like all others: a type that points upwards ties two modules together as much as a call does.
+The rules are those of docs/explanation/design.md. Imports in functions and under
+``if TYPE_CHECKING`` count like all others: a type that points upwards ties two modules together as
+much as a call does.
 """
 
 from __future__ import annotations

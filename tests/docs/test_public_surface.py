@@ -52,7 +52,8 @@ def named(module: str) -> list[str]:
 
 def documented() -> set[str]:
     """The full names that the reference describes."""
-    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
+    text = "\n".join(page.read_text("utf-8") for page in pages)
     found = re.findall(r"^\.\. (?:auto|py:)(\w+):: (\S+)$", text, re.MULTILINE)
     names = {name for kind, name in found if kind != "module"}
     modules = [name for kind, name in found if kind == "module"]

@@ -69,7 +69,7 @@ def test_the_async_program_of_the_readme_is_answered(tmp_path: Path) -> None:
 
 
 def test_the_programs_of_the_quickstart_talk_to_each_other(tmp_path: Path) -> None:
-    source = programs(ROOT / "docs" / "quickstart.md")
+    source = programs(ROOT / "docs" / "tutorials" / "quickstart.md")
     port = free_port()
     with run(tmp_path, "server.py", source["server.py"], port) as server:
         server.wait_line("Listening")
@@ -81,6 +81,31 @@ def test_the_programs_of_the_quickstart_talk_to_each_other(tmp_path: Path) -> No
             assert asking.finish(30) == ["Hello, Bob"]
     with run(tmp_path, "both.py", source["both.py"], port) as both:
         assert both.finish(30) == ["42"]
+
+
+SHOWN = re.compile(
+    r"^```python\n(# (\w+\.py)\n.*?)^```\n+```text\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def shown_programs() -> list[tuple[str, str, str, str]]:
+    """Programs that are followed by what they print: page, name, source, output."""
+    return [
+        (page.relative_to(ROOT).as_posix(), name, source, output)
+        for page in PAGES
+        for source, name, output in SHOWN.findall(page.read_text("utf-8"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "source", "output"),
+    [pytest.param(*each, id=f"{each[0]}:{each[1]}") for each in shown_programs()],
+)
+def test_a_program_prints_what_its_page_says(
+    page: str, name: str, source: str, output: str, tmp_path: Path
+) -> None:
+    with run(tmp_path, name, source, free_port()) as program:
+        assert program.finish(30) == output.splitlines(), page
 
 
 def example(name: str, *arguments: str) -> Program:
@@ -207,7 +232,9 @@ def test_hisock_and_fastapi_share_a_port_in_their_example() -> None:
 
 
 def test_the_design_page_names_every_room() -> None:
-    table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/design.md").read_text("utf-8"), re.MULTILINE)
+    table = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs/explanation/design.md").read_text("utf-8"), re.MULTILINE
+    )
     named = {name for row in table for name in re.findall(r"`(\w+)`", row)}
     rooms = {
         path.stem
