@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hisock import utils
+from hisock._cluster.crew import make_crew
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.http import WebSocket, websocket_option
@@ -29,6 +30,7 @@ from hisock._server.registering import Registering
 from hisock._server.runner import HandlerRunner
 from hisock._server.sending import Sending
 from hisock._server.sessions import Session
+from hisock._server.several import Several
 from hisock._server.state import ServerState
 from hisock._server.stats import ServerStats
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
@@ -43,7 +45,7 @@ StartArgument = Callable[[], Any] | Address | list[Address] | None
 _ANY_DICT: Any = dict
 
 
-class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerState):
+class HiSockServer(Registering, Sending, Receiving, Membership[Session], Several, ServerState):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -99,6 +101,8 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
     :param restart_after: seconds after which a server that is closed, or stopped by a signal, is
         to be back, a day at most: clients with ``reconnect`` come back between then and as long
         again. ``None`` ends them for good, as :meth:`close` with ``final`` does.
+    :param workers: how many processes :meth:`start` runs the server in, each of them the program
+        anew; see :meth:`run_workers`. ``None`` runs it in this process.
     :raises OSError: the address is in use, or is not one of this machine.
     :raises ValueError: an option is out of its range.
     :raises ImportError: ``websocket`` or ``loop`` needs a package that is not installed.
@@ -137,6 +141,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         strict: bool = False,
         websocket: WebSocket | bool | None = None,
         restart_after: float | None = 1.0,
+        workers: int | None = None,
     ) -> None:
         options = ServerOptions(
             header_len=header_len,
@@ -178,7 +183,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], ServerS
         self._hub = Hub(self._events, self._runner, thread, options, sender=self)
         self._registry = self._hub.registry
         self._broadcast = self._hub.broadcast
-        self._life = Lifecycle(self._hub, self._waiting, loop)
+        self._life = Lifecycle(self._hub, self._waiting, loop, workers, make_crew)
         self._listen(addr)
 
     # -- running
@@ -318,6 +323,8 @@ class ThreadedHiSockServer(HiSockServer[Session]):
             return
         if self._life.started:
             raise RuntimeError("the server is running already")
+        if self._life.workers is not None:
+            raise RuntimeError("workers run a HiSockServer; a ThreadedHiSockServer has one thread")
         after_each = self._listen_first(callback)
         ready = threading.Event()
         failure: list[BaseException] = []

@@ -14,6 +14,7 @@ from hisock._cli.reload import serve_reloading
 from hisock._cli.usage import INTERRUPTED, UNUSABLE, Unusable, parse_address
 from hisock._core.reporting import one_line
 from hisock._runtime.sockets import address_text
+from hisock.exceptions import ServerException
 from hisock.server import HiSockServer
 
 EXAMPLE = "hisock serve game:server"
@@ -25,6 +26,9 @@ def add_to(app: typer.Typer) -> None:
         target: Annotated[str, typer.Argument(metavar="MODULE:SERVER")],
         bind: Annotated[
             str | None, typer.Option(help="HOST:PORT, :PORT, or the path of a Unix socket.")
+        ] = None,
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="Processes that serve the same address.")
         ] = None,
         reload: Annotated[
             bool, typer.Option("--reload", help="Start again when a Python file changes.")
@@ -38,11 +42,14 @@ def add_to(app: typer.Typer) -> None:
 
         For example: `hisock serve game:server --bind :5000`. SERVER is a HiSockServer in the
         module, or a function that returns one. --bind is for servers made with
-        HiSockServer(None). Ctrl-C and SIGTERM close it in order.
+        HiSockServer(None), and --workers needs one of these. Ctrl-C and SIGTERM close it in
+        order; SIGHUP replaces the workers one by one.
         """
+        if reload and workers is not None:
+            raise typer.BadParameter("--reload runs one process; leave out --workers")
         if reload:
             raise typer.Exit(serve_reloading(target, bind, reload_dir or [Path.cwd()]))
-        raise typer.Exit(serve(target, bind))
+        raise typer.Exit(serve(target, bind, workers))
 
 
 def load(target: str) -> HiSockServer:
@@ -74,8 +81,11 @@ def load(target: str) -> HiSockServer:
     return found
 
 
-def serve(target: str, bind: str | None) -> int:
-    """Run a server until Ctrl-C or SIGTERM; returns the exit status."""
+def serve(target: str, bind: str | None, workers: int | None = None) -> int:
+    """Run a server until Ctrl-C or SIGTERM; returns the exit status.
+
+    :param workers: how many processes; ``None`` leaves that to the server.
+    """
     try:
         server = load(target)
         address = None if bind is None else parse_address(bind)
@@ -86,15 +96,24 @@ def serve(target: str, bind: str | None) -> int:
                 f"{target} listens at {address_text(server.addr)} already; "
                 "make it with HiSockServer(None), or leave out --bind"
             )
+        if workers is not None:
+            server._life.set_workers(workers)
         if address is not None:
             server._listen(address)
-    except (Unusable, OSError) as exc:
-        print(f"hisock serve: {one_line(exc)}", file=sys.stderr)
-        return UNUSABLE
-    for addr in server.addrs:
-        print(f"Serving {target} at {address_text(addr)}; Ctrl-C ends it", flush=True)
+    except (Unusable, OSError, RuntimeError) as exc:
+        return _refuse(exc)
+    if server._life.workers is None:
+        for addr in server.addrs:
+            print(f"Serving {target} at {address_text(addr)}; Ctrl-C ends it", flush=True)
     try:
         server.start()
+    except ServerException as exc:
+        return _refuse(exc)
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _refuse(exc: Exception) -> int:
+    print(f"hisock serve: {one_line(exc)}", file=sys.stderr)
+    return UNUSABLE

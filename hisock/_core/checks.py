@@ -8,6 +8,7 @@ _EXPECTED = {
     "on_slow": "'disconnect', 'drop' or a function of the client and its backlog",
     "max_connections": "0 or more",
     "offline_buffer": "0 or more",
+    "workers": "1 or more",
     "max_connections_per_ip": "0 or more",
 }
 

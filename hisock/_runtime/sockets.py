@@ -34,12 +34,14 @@ class ListeningSocket(NamedTuple):
     """A socket that listens, and where.
 
     :ivar addr: ``(host, port)``, or the path of a Unix socket.
-    :ivar inode: of that path; 0 where there is none.
+    :ivar inode: of that path; 0 where there is none, or where another process removes it.
+    :ivar shared: whether other processes accept from the same address.
     """
 
     sock: socket.socket
     addr: Any
     inode: int
+    shared: bool = False
 
     def close(self) -> None:
         """Close it, and remove its path unless another server has taken that over."""
@@ -52,7 +54,8 @@ class ListeningSocket(NamedTuple):
                 os.unlink(self.addr)
 
 
-def _inode(sock: socket.socket) -> int:
+def path_inode(sock: socket.socket) -> int:
+    """The inode of the path that a Unix socket is bound to; 0 for others."""
     return _inode_of(sock.getsockname()) if is_unix(sock) else 0
 
 
@@ -83,18 +86,44 @@ def listen(addr: Address | list[Address]) -> list[ListeningSocket]:
 
 
 def _listen(addr: Address) -> ListeningSocket:
+    listener = bind(addr)
+    start_listening(listener)
+    return ListeningSocket(listener, local_address(listener), path_inode(listener))
+
+
+def bind(addr: Address) -> socket.socket:
+    """A socket that is bound to an address and does not listen yet.
+
+    :raises OSError: the address is in use, or is not one of this machine.
+    :raises TypeError: that is no address.
+    """
     if isinstance(addr, socket.socket):
-        listener = addr
-    elif isinstance(addr, (str, Path)):
-        listener = _bind_unix(str(addr))
-    else:
-        listener = _bind_inet(addr)
+        return addr
+    if isinstance(addr, (str, Path)):
+        return _bind_unix(str(addr))
+    return _bind_inet(addr)
+
+
+def start_listening(listener: socket.socket) -> None:
+    """Listen at a bound socket, without blocking."""
     if not is_unix(listener):
         # Accepted sockets inherit it. asyncio sets it only on those whose protocol is named.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.listen(socket.SOMAXCONN)
     listener.setblocking(False)
-    return ListeningSocket(listener, local_address(listener), _inode(listener))
+
+
+def bind_beside(sock: socket.socket) -> socket.socket:
+    """Another socket at the same address and port; both need SO_REUSEPORT (Linux)."""
+    beside = socket.socket(sock.family, sock.type, sock.proto)
+    try:
+        beside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        beside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        beside.bind(sock.getsockname())
+    except BaseException:
+        beside.close()
+        raise
+    return beside
 
 
 def _bind_inet(addr: tuple[str, int]) -> socket.socket:

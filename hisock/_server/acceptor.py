@@ -81,7 +81,8 @@ class Acceptor:
     def _turn_away(self) -> bool:
         """Have new connections answered, from now on, that the server is closing."""
         options = self._hub.options.websocket
-        if options is None or options.health is None:
+        # At a shared address the other processes go on accepting, and are not closing.
+        if options is None or options.health is None or self._listening.shared:
             return False
         return self._hub.shutdown.turn_away(Turnaway(self._hub, self._listening, self._tls))
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from hisock._core.checks import require
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
@@ -15,6 +16,7 @@ from hisock._runtime.forks import forget_in_children
 from hisock._runtime.loops import LoopName
 from hisock._runtime.sockets import Address, ListeningSocket
 from hisock._server.acceptor import Acceptor
+from hisock._server.crew import Crew, MakeCrew
 from hisock._server.forking import forget_connections
 from hisock._server.hub import Hub
 from hisock._server.listener import Listener
@@ -33,14 +35,28 @@ class Lifecycle:
     """Begins, runs and closes one server.
 
     :param loop_name: which loop to run on, where none runs.
+    :param workers: how many processes run the server; ``None`` for this one alone.
+    :param make_crew: takes this process's part where there are several.
     :ivar started: whether it has begun to run.
     :ivar closed: whether it is closed, or closing.
+    :ivar closed_by_program: whether :meth:`close` was called, and not a signal sent.
     """
 
-    def __init__(self, hub: Hub, waiting: Waiting, loop_name: LoopName) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        waiting: Waiting,
+        loop_name: LoopName,
+        workers: int | None,
+        make_crew: MakeCrew,
+    ) -> None:
+        require(workers is None or workers >= 1, "workers", workers)
+        self._make_crew = make_crew
+        self.workers = workers
+        self._crew: Crew | None = None
         self.started = False
-        self.closed = False
-        self._hub = hub
+        self.closed = self.closed_by_program = False
+        self.hub = hub
         self._waiting = waiting
         self._listening: list[ListeningSocket] = []
         self._loop_name = loop_name
@@ -51,6 +67,21 @@ class Lifecycle:
         self._task: asyncio.Future[None] | None = None
         forget_in_children(self)
 
+    def set_workers(self, workers: int) -> None:
+        """Have so many processes run it.
+
+        :raises RuntimeError: it listens already, for this process only.
+        """
+        require(workers >= 1, "workers", workers)
+        if self._listening and self._crew is None:
+            raise RuntimeError(
+                f"the server listens at {self._listening[0].addr} already, for this process only; "
+                f"make it with HiSockServer(None), or HiSockServer(addr, workers={workers})"
+            )
+        if self._crew is not None:
+            self._crew.count = workers
+        self.workers = workers
+
     def listen(self, addr: Address | list[Address] | None) -> list[Any]:
         """Listen at some addresses; returns each with its real port.
 
@@ -59,11 +90,15 @@ class Lifecycle:
         """
         if addr is None:
             return []
-        if self.closed or self._listening:
-            where = "is closed" if self.closed else f"listens at {self._listening[0].addr} already"
+        if self.closed or self.listens:
+            where = "is closed" if self.closed else "listens already"
             raise RuntimeError(f"the server {where}; it cannot listen at {addr!r}")
-        self._listening = sockets.listen(addr)
-        return [one.addr for one in self._listening]
+        if self.workers is None:
+            self._listening = sockets.listen(addr)
+            return [one.addr for one in self._listening]
+        self._crew = self._make_crew(addr, self.workers)
+        self._listening = self._crew.listening
+        return self._crew.addrs
 
     def run(
         self, callback: Callback, error_handler: ErrorHandler | None, ready: Callable[[], None]
@@ -77,11 +112,20 @@ class Lifecycle:
         if self.closed:
             return
         loops.require_none_running("start()", "serve()")
-        if not self._listening:
+        if not self.listens:
             raise RuntimeError(
                 "the server was made with HiSockServer(None) and listens nowhere; "
                 "give an address: start(addr)"
             )
+        if self._crew is None:
+            self._run_here(callback, error_handler, ready)
+        else:
+            self._crew.run(self, lambda ready: self._run_here(callback, error_handler, ready))
+
+    def _run_here(
+        self, callback: Callback, error_handler: ErrorHandler | None, ready: Callable[[], None]
+    ) -> None:
+        """Serve clients in this process, be it a worker or the only one."""
         if not self._begin(callback, error_handler):
             return
         try:
@@ -92,19 +136,19 @@ class Lifecycle:
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.close()
         finally:
-            self._finish()
+            self.finish()
         if interrupted:
             raise KeyboardInterrupt
 
     def _run_on(self, loop: asyncio.AbstractEventLoop, ready: Callable[[], None]) -> bool:
         """Run until closed; returns whether Ctrl-C was the cause."""
-        serving = loop.create_task(self._hub.serve(self._listeners(), ready))
-        with loops.ended_by_signals(self._hub.stop) as signalled:
+        serving = loop.create_task(self.hub.serve(self._listeners(), ready))
+        with loops.ended_by_signals(self.hub.stop) as signalled:
             try:
                 loop.run_until_complete(serving)
             except (SystemExit, KeyboardInterrupt) as exc:
                 # Raised by an async handler, or by a second Ctrl-C during the shutdown.
-                self._hub.stop(0 if isinstance(exc, KeyboardInterrupt) else None)
+                self.hub.stop(0 if isinstance(exc, KeyboardInterrupt) else None)
                 if not serving.done():
                     loop.run_until_complete(serving)
                 raise
@@ -115,13 +159,15 @@ class Lifecycle:
 
         :raises RuntimeError: the server is running already.
         """
+        if self._crew is not None:
+            raise RuntimeError("workers are processes, which start() runs; serve() has one loop")
         if not self._begin(callback, error_handler):
             return
         try:
-            await self._hub.serve(self._listeners(), self._serving.set)
+            await self.hub.serve(self._listeners(), self._serving.set)
         finally:
             self._serving.set()
-            self._finish()
+            self.finish()
 
     async def enter(self) -> None:
         """Begin :meth:`serve` in a task, and wait until clients are being accepted.
@@ -143,19 +189,33 @@ class Lifecycle:
     def _begin(self, callback: Callback, error_handler: ErrorHandler | None) -> bool:
         """Prepare to run; returns ``False`` if the server is closed already."""
         bound = None if error_handler is None else bind_error_handler(error_handler)
+        if not self.claim():
+            return False
+        if bound is not None:
+            self.hub.runner.error_handler = bound
+        self.hub.events.callback = callback
+        self.hub.events.refresh()
+        loops.raise_descriptor_limit()
+        loops.expect_large_messages(min(self.hub.options.max_message_size, _LARGE))
+        return True
+
+    def claim(self) -> bool:
+        """Become the one who runs the server; returns ``False`` if it is closed already.
+
+        :raises RuntimeError: the server is running already.
+        """
         with self._lock:
             if self.closed:
                 return False
             if self.started:
                 raise RuntimeError("the server is running already")
             self.started = True
-        if bound is not None:
-            self._hub.runner.error_handler = bound
-        self._hub.events.callback = callback
-        self._hub.events.refresh()
-        loops.raise_descriptor_limit()
-        loops.expect_large_messages(min(self._hub.options.max_message_size, _LARGE))
-        return True
+            return True
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has an address."""
+        return bool(self._listening) or self._crew is not None
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -167,34 +227,40 @@ class Lifecycle:
 
     def close(self, timeout: float | None, final: bool = False) -> None:
         """Close it, and wait for the end unless that waits for the caller. From any thread."""
+        self.closed_by_program = True
         if not self._set_closed():
-            self._finish()
+            self.finish()
             return
         if final:
-            self._hub.shutdown.final = True
-        self._hub.stop(timeout)
-        if self._hub.shutdown.at_once:
+            self.hub.shutdown.final = True
+        self.hub.stop(timeout)
+        if self._crew is not None:
+            self._crew.stop(timeout)
+        if self.hub.shutdown.at_once:
             self._waiting.close(ClientDisconnected("the server is closed"))
-        if not self._hub.thread.is_current() and not self.in_handler_thread():
+        if not self.hub.thread.is_current() and not self.in_handler_thread():
             self._ended.wait()
 
     def in_handler_thread(self) -> bool:
         """Whether the caller is a threaded handler, which the end waits for."""
-        return threading.current_thread() in self._hub.workers
+        return threading.current_thread() in self.hub.workers
 
     def _set_closed(self) -> bool:
         """Prevent a later start; returns whether the server has begun to run."""
         with self._lock:
             self.closed = True
-            self._hub.runner.closing = True
+            self.hub.runner.closing = True
             return self.started
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Free what the server has; it has ended."""
         self._set_closed()
         for one in self._listening:
             one.close()
+        if self._crew is not None:
+            self._crew.close()
         self._waiting.close(ClientDisconnected("the server is closed"))
-        self._hub.workers.close(timeout=_THREADS_SECONDS)
+        self.hub.workers.close(timeout=_THREADS_SECONDS)
         self._ended.set()
 
     def forget(self) -> None:
@@ -206,4 +272,4 @@ class Lifecycle:
         for one in self._listening:
             sockets.disown(one.sock)
         self._listening = []  # closing them would remove the parent's Unix sockets
-        forget_connections(self._hub)
+        forget_connections(self.hub)

@@ -25,7 +25,7 @@ MODULES = sorted(
 SERVER = """authenticate authorize_change backlog call call_blocking clients close closed
     disconnect_all_clients disconnect_client every get_addr get_all_clients get_cache
     get_client get_group get_room include join_room leave_room middleware on recv rooms
-    run send_all_clients send_client send_group send_many send_room serve session start
+    run run_workers send_all_clients send_client send_group send_many send_room serve session start
     stats wait_for addr addrs cache cache_size funcs header_len sock socket"""
 CLIENT = """call change_group change_name close closed connected fileno get_cache get_client
     get_client_addr get_server_addr include middleware on recv run send start stream
