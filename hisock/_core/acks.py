@@ -190,6 +190,10 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def find(self, secret: str) -> Progress | None:
+        """The progress of a client that is remembered."""
+        return self._clients.get(secret)
+
     def of(self, secret: str, now: float) -> Progress:
         """The progress of a client."""
         progress = self._clients.get(secret)

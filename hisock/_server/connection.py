@@ -69,6 +69,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         "_decoder",
         "_eof",
         "_flushing",
+        "_heir",
         "_lost_by",
         "alive",
         "answering",
@@ -103,6 +104,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._ended = False
         self._eof = False
         self._lost_by: tuple[str, str] | None = None
+        self._heir: Connection | None = None
         self.calls = CallTable(hub.events.codec)
         self.answering = RunningCalls()
         self.account = Account(hub.memory)
@@ -281,12 +283,23 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._fail_if_idle()
         if self.busy:
             return
+        if self._heir is not None:
+            heir, self._heir = self._heir, None
+            heir.idle()
         if self._lost_by is not None:
             self.hub.leave(self, *self._lost_by)
             self.hub.disconnected(self)
         elif self._eof and not self._ended:
             self.writer.flush()
             self._transport.close()
+
+    def precede(self, heir: Connection) -> None:
+        """Have the frames of the same client's next connection wait until no handler runs here."""
+        last = self
+        while last._heir is not None:
+            last = last._heir
+        last._heir = heir
+        heir.begin()
 
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""

@@ -31,6 +31,7 @@ from hisock._server.options import ServerOptions
 from hisock._server.receipts import Receipts
 from hisock._server.registry import Registry
 from hisock._server.renaming import Renaming
+from hisock._server.resuming import Resumable
 from hisock._server.runner import HandlerRunner
 from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
@@ -100,8 +101,7 @@ class Hub:
         self.lag = Lag(thread)
         self.watchdog = Watchdog(thread)
         self.ended_figures = Figures()
-        #: Connections of clients that can resume after losing them, by their secrets.
-        self._resumable: dict[str | None, Connection] = {}
+        self._resumable = Resumable(self)
         self._log_limit = LogLimit()
         self._unix_clients = 0
         #: All connections: pending, joined, and those that are still being closed.
@@ -206,7 +206,7 @@ class Hub:
     def admit(self, connection: Connection) -> None:
         """Let a client join."""
         if connection.resume is not None:
-            self._replace(connection, connection.resume)
+            self._resumable.replace(connection, connection.resume)
         name = connection.info.name
         if self.options.unique_names and self.registry.has_name(name):
             self.admission.reject(connection, f"the name {name!r} is taken")
@@ -226,13 +226,6 @@ class Hub:
         self.events.fire("join", connection)
         if self.events.callback is not None:
             self.events.call_back("join")
-
-    def _replace(self, connection: Connection, secret: str) -> None:
-        """Replace the old connection of a reconnected client, if its loss was not noticed yet."""
-        ghost = self._resumable.get(secret)
-        if ghost is not None:
-            self.leave(ghost, "replaced", "its client came back", at_once=True)
-        self._resumable[secret] = connection
 
     def leave(
         self,
@@ -262,8 +255,7 @@ class Hub:
         had_joined = connection in self.registry
         if had_joined:
             self._remove(connection)
-        if self._resumable.get(connection.resume) is connection:
-            del self._resumable[connection.resume]
+        self._resumable.forget(connection)
         if goodbye:
             connection.writer.write_last(
                 protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)

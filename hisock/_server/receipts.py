@@ -52,6 +52,11 @@ class Receipts:
         done = partial(self._done, progress, sent.number)
         hub.events.deliver(connection, sent.command, sent.message, done)
 
+    def unfinished(self, secret: str) -> Connection | None:
+        """The connection that a client's messages came by of which handlers still run."""
+        progress = self._remembered.find(secret)
+        return None if progress is None else self._ways.get(progress)
+
     def _is_awaited(self, connection: Connection, command: str) -> bool:
         events = self._hub.events
         return not events.handles(command) and events.waiting.wants(command, connection.info.ip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import random
@@ -244,3 +245,41 @@ def test_a_gap_ends_the_connection(make_server: MakeServer) -> None:
         peer.reserved("SEND", "3$CMD$a")
         peer.rest()
     assert server.stats().ended["protocol"] == 1
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_message_waits_for_the_handler_of_the_one_before_across_a_cut(
+    make_server: MakeServer, noticed: bool
+) -> None:
+    server = make_server()
+    noted: list[str] = []
+    begun, go_on, handled = threading.Event(), threading.Event(), threading.Event()
+
+    @server.on("say")
+    async def say(client: hisock.ClientInfo, number: int) -> None:
+        noted.append(f"{number} begins")
+        begun.set()
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait, PATIENCE)
+        noted.append(f"{number} ends")
+        if number == 3:
+            handled.set()
+
+    server.start()
+    with contextlib.ExitStack() as stack:
+        peers = [
+            stack.enter_context(modern_peer(server.addr, "Ada", features=FEATURES, resume="s"))
+        ]
+        peers[0].reserved("SEND", "1$CMD$say$MSG$1")
+        assert begun.wait(PATIENCE)
+        for number in (2, 3):  # the second comes back twice while the first one's handler runs
+            if noticed:
+                server.disconnect_client("Ada", force=True)
+            again = modern_peer(server.addr, "Ada", features=FEATURES, resume="s")
+            peers.append(stack.enter_context(again))
+            for each in range(1, number + 1):
+                again.reserved("SEND", f"{each}$CMD$say$MSG$" + str(each))
+            again.reserved("GETCLT", "Ada")  # which does not wait
+            again.wait_for(lambda f: f.reserved is None and f.command is None)
+        go_on.set()
+        assert handled.wait(PATIENCE)
+    assert noted == [f"{n} {what}" for n in (1, 2, 3) for what in ("begins", "ends")]
