@@ -12,6 +12,7 @@ from support.memory import MemoryPeer, on_virtual_loop, settle
 
 import hisock
 from hisock._server.writer import Writer
+from reliability.certificates import Authority
 from reliability.watching import eventually
 
 KIB = bytes(1024)
@@ -155,17 +156,25 @@ def test_a_client_that_stops_reads_few_stale_states(ahead: int) -> None:
     on_virtual_loop(main())
 
 
+@pytest.mark.parametrize("over", ["TCP", "TLS"])
 def test_a_client_that_stops_on_a_real_connection_reads_few_stale_states(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
+    make_server: Callable[..., hisock.ThreadedHiSockServer], authority: Authority, over: str
 ) -> None:
-    server = make_server(latest_ahead=2)
+    """As many as are sent in 6 seconds at 20 Hz; each is handed to the system if it may be."""
+    files = (authority.server, authority.server) if over == "TLS" else None
+    server = make_server(latest_ahead=2, ssl=files)
     server.start()
     heard: list[int] = []
-    with hisock.connect(server.addr, "Ada") as client:
+    context = authority.context() if over == "TLS" else None
+    with hisock.connect(
+        server.addr, "Ada", ssl=context, server_hostname="localhost" if context else None
+    ) as client:
         client.on("state")(lambda message: heard.append(int(bytes(message)[:3])))
         eventually(lambda: len(server) == 1, "it joins")
         for number in range(120):
             server.send_all_clients("state", b"%03d" % number + KIB, latest="state")
+            for _ in range(3):  # iterations of the loop, in which it is flushed
+                server._hub.thread.run(lambda: None)
         while 119 not in heard:
             client.update()
     assert len(heard) <= 5
