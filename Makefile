@@ -42,7 +42,7 @@ MADE := $(VENV)/.made-with-$(TAG)
 READY := $(VENV)/.ready-$(CORE)
 DOCS_READY := $(VENV)/.ready-docs
 FUZZ_READY := $(VENV)/.ready-fuzz
-SOURCES := pyproject.toml setup.py $(shell find hisock -name '*.p[yx][xd]')
+SOURCES := pyproject.toml setup.py $(shell find hisock -name '*.p[yx][xdi]')
 
 # The extension with sanitizers lies apart, and is found first by what runs in its folder.
 SANITIZED := $(CURDIR)/build/sanitized

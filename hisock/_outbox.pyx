@@ -45,6 +45,27 @@ cdef enum:
     QUEUED = 1
     DUE = 2  # schedule() is to be called
     FULL = 4  # full() is to be called
+    CLOSED = 1  # why an outbox does not just take a frame
+    REFUSING = 2
+    HOLDING = 4
+
+
+cdef class Gathered:
+    """Frames for many outboxes, which :meth:`Outbox.hold` keeps ready for each of them.
+
+    :ivar frames: the frames, in order; more may be appended.
+    :ivar caught_up: outboxes that hold none of it any more, each with the number of frames that
+        it has got.
+    :ivar whole: all frames in one, once there will be no more.
+    """
+
+    cdef readonly list frames
+    cdef readonly dict caught_up
+    cdef public bytes whole
+
+    def __cinit__(self):
+        self.frames = []
+        self.caught_up = {}
 
 
 cdef class Outbox:
@@ -88,8 +109,9 @@ cdef class Outbox:
     cdef Py_ssize_t _frames_before  # what was taken already, for statistics
     cdef Py_ssize_t _bytes_before
     cdef public Py_ssize_t limit
-    cdef readonly bint closed
-    cdef public bint refusing
+    cdef Gathered _held
+    cdef Py_ssize_t _since  # how many frames of _held it has got already
+    cdef int _state
     cdef bint _dirty
     cdef unsigned char _header_len
 
@@ -106,6 +128,19 @@ cdef class Outbox:
 
     def __dealloc__(self):
         Py_XDECREF(self._tail)
+
+    @property
+    def closed(self):
+        return bool(self._state & CLOSED)
+
+    @property
+    def refusing(self):
+        return bool(self._state & REFUSING)
+
+    @refusing.setter
+    def refusing(self, bint refusing):
+        with cython.critical_section(self):
+            self._state = (self._state & ~REFUSING) | (REFUSING if refusing else 0)
 
     @property
     def taken_frames(self):
@@ -131,6 +166,23 @@ cdef class Outbox:
             self.announce(outcome)
         return outcome != REFUSED
 
+    def hold(self, Gathered gathered not None, Py_ssize_t since, /):
+        """Have what is gathered, from a number of frames on, go before whatever is queued next."""
+        with cython.critical_section(self):
+            if not self._state & CLOSED:
+                self._held = gathered
+                self._since = since
+                self._state |= HOLDING
+
+    def catch_up(self):
+        """Queue the frames that are held, if there are any."""
+        cdef int outcome = QUEUED
+        with cython.critical_section(self):
+            if self._state & HOLDING and self.queue_held():
+                outcome = self.mark()
+        if outcome != QUEUED:
+            self.announce(outcome)
+
     def take(self):
         """Return all that waits, mostly as one ``bytes``, and start afresh.
 
@@ -139,6 +191,8 @@ cdef class Outbox:
         cdef list chunks
         cdef list fresh = []  # before anything is looked at, see _chunks
         with cython.critical_section(self):
+            if self._state & HOLDING:
+                self.queue_held()
             # What is kept by reference takes no room here, and says nothing of what will.
             if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
                 self._kept += self._used
@@ -161,7 +215,8 @@ cdef class Outbox:
         with cython.critical_section(self):
             chunks = self._chunks
             self._chunks = fresh
-            self.closed = True
+            self._state = CLOSED | (self._state & REFUSING)
+            self._held = None
             self._kept = 0
             self.size = 0
             self.frames = 0
@@ -193,8 +248,7 @@ cdef class Outbox:
         if kept:
             copied -= PyBytes_GET_SIZE(message)
         with cython.critical_section(self):
-            if self.closed or self.refusing:
-                self.refused += self.refusing
+            if self._state and not self.accepts():
                 return False
             p = self.space(copied)
             p = write_header(p, length, digits, self._header_len)
@@ -265,23 +319,56 @@ cdef class Outbox:
     @cython.final
     cdef int put(self, frame) except -1:
         """Queue a frame; return what became of it. No Python code runs."""
-        cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         with cython.critical_section(self):
-            if self.closed or self.refusing:
-                self.refused += self.refusing
+            if self._state and not self.accepts():
                 return REFUSED
             self.frames += 1
-            if by_reference(frame):
-                self.keep(frame)
-            elif self._tail is NULL and PyBytes_CheckExact(frame):
-                # Shared until a second one comes, which does not fit and makes a copy.
-                Py_INCREF(frame)
-                self._tail = <PyObject*>frame
-                self._used = n
-                self.size += n
-            else:
-                memcpy(self.space(n), PyBytes_AS_STRING(frame), n)
+            self.append(frame)
             return self.mark()
+
+    @cython.final
+    cdef inline int append(self, frame) except -1:
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
+        if by_reference(frame):
+            self.keep(frame)
+        elif self._tail is NULL and PyBytes_CheckExact(frame):
+            # Shared until a second one comes, which does not fit and makes a copy.
+            Py_INCREF(frame)
+            self._tail = <PyObject*>frame
+            self._used = n
+            self.size += n
+        else:
+            memcpy(self.space(n), PyBytes_AS_STRING(frame), n)
+        return 0
+
+    @cython.final
+    cdef bint accepts(self) except -1:
+        """Whether a frame may be queued now; those that are held are queued before it."""
+        if self._state & HOLDING:
+            self.queue_held()
+        if self._state:
+            self.refused += self._state & REFUSING != 0
+        return not self._state
+
+    @cython.final
+    cdef Py_ssize_t queue_held(self) except -1:
+        """Queue what is held; return how many frames that was. No Python code runs."""
+        cdef Gathered held = self._held
+        cdef Py_ssize_t at = self._since
+        cdef Py_ssize_t count = len(held.frames) - at
+        self._held = None
+        self._state &= ~HOLDING
+        held.caught_up[self] = at + count
+        if self._state:
+            self.refused += count
+            return 0
+        self.frames += count
+        if not at and held.whole is not None:
+            self.append(held.whole)
+        else:
+            for at in range(at, at + count):
+                self.append(held.frames[at])
+        return count
 
     @cython.final
     cdef int mark(self) except -1:
@@ -310,84 +397,4 @@ cdef inline bint by_reference(message) noexcept:
     return PyBytes_GET_SIZE(message) >= BY_REFERENCE and PyBytes_CheckExact(message)
 
 
-def fan_out(outboxes, frame, /):
-    """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
-    cdef list due = []
-    cdef list full = []
-    cdef Py_ssize_t accepted = 0
-    cdef Py_ssize_t at = 0
-    cdef PyObject* key
-    if not PyBytes_Check(frame):
-        reject_frame(frame)
-    try:
-        if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
-            while PyDict_Next(outboxes, &at, &key, NULL):
-                accepted += put_one(<object>key, frame, due, full)
-        else:
-            for outbox in list(outboxes):
-                accepted += put_one(outbox, frame, due, full)
-    finally:
-        # Not earlier: what is called may change the dict.
-        for box in due:
-            (<Outbox>box)._schedule()
-        for box in full:
-            (<Outbox>box).announce(FULL)
-    return accepted
-
-
-cdef inline int put_one(outbox, frame, list due, list full) except -1:
-    cdef int outcome
-    if not isinstance(outbox, Outbox):
-        raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
-    outcome = (<Outbox>outbox).put(frame)
-    if outcome & DUE:
-        due.append(outbox)
-    if outcome & FULL:
-        full.append(outbox)
-    return outcome != REFUSED
-
-
-cdef class Recipient:
-    """What a frame can be sent to with nothing looked up: it has the outbox with it.
-
-    ``_outbox`` is ``None`` while nobody is behind it, at first and when the peer has gone.
-    """
-
-    cdef Outbox _box
-
-    @property
-    def _outbox(self):
-        with cython.critical_section(self):
-            return self._box
-
-    @_outbox.setter
-    def _outbox(self, Outbox outbox):
-        with cython.critical_section(self):
-            self._box = outbox
-
-
-@cython.binding(True)
-def send_client(
-    self, client, command, content=None, object volatile=False, latest=None  # "object": see below
-):
-    """Send a command to one client.
-
-    :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
-        with that name: the one that joined first, and a warning.
-    :raises ClientNotFound: no such client is connected.
-    """
-    # A method of servers, but no server inherits from a class in C: the attributes of those are
-    # slower. ("volatile" without a type would be the keyword of C.)
-    cdef Outbox outbox
-    cdef bint known, plain = True
-    if not PyBytes_CheckExact(content):
-        content = self._codec.encode(content)
-        # Anything but bytes depends on what the peer is.
-        plain = content is None or PyBytes_CheckExact(content)
-    if plain and isinstance(client, Recipient) and volatile is False and latest is None:
-        with cython.critical_section(client):
-            outbox = (<Recipient>client)._box
-        known = outbox is not None and outbox.sender is self
-        if known and (outbox.put_command(command, content) or not outbox.closed):
-            return
-    self._send_otherwise(client, command, content, volatile, latest)
+include "_sending.pxi"

@@ -6,6 +6,7 @@ Same names, results and errors as ``_outbox.pyx``; ``tests/framing`` compares th
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,6 +22,27 @@ from hisock._framing_common import (
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4
+# Why an outbox does not just take a frame.
+CLOSED, REFUSING, HOLDING = 1, 2, 4
+
+
+class Gathered:
+    """Frames for many outboxes, which :meth:`Outbox.hold` keeps ready for each of them.
+
+    :ivar frames: the frames, in order; more may be appended.
+    :ivar caught_up: outboxes that hold none of it any more, each with the number of frames that
+        it has got.
+    :ivar whole: all frames in one, once there will be no more.
+    """
+
+    __slots__ = ("_lock", "caught_up", "frames", "whole")
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.caught_up: dict[Outbox, int] = {}
+        self.whole: bytes | None = None
+        # Held while an outbox changes from holding to not holding: nothing may come between.
+        self._lock = threading.Lock()
 
 
 class Outbox:
@@ -47,15 +69,16 @@ class Outbox:
         "_full",
         "_header_len",
         "_headers",
+        "_held",
         "_pieces",
         "_queue",
         "_schedule",
-        "closed",
+        "_since",
+        "_state",
         "frames",
         "limit",
         "owner",
         "refused",
-        "refusing",
         "sender",
         "size",
         "taken_bytes",
@@ -83,13 +106,26 @@ class Outbox:
         # What is in a tuple is not to be copied.
         self._pieces: list[bytes | tuple[bytes]] = []
         self._dirty = False
-        self.closed = False
-        self.refusing = False
+        self._state = 0
+        self._held: Gathered | None = None
+        self._since = 0  # how many frames of _held it has got already
         self.refused = 0
         self.size = 0
         self.frames = 0
         self.taken_bytes = 0  # ever, for statistics
         self.taken_frames = 0
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._state & CLOSED)
+
+    @property
+    def refusing(self) -> bool:
+        return bool(self._state & REFUSING)
+
+    @refusing.setter
+    def refusing(self, refusing: bool) -> None:
+        self._state = (self._state & ~REFUSING) | (REFUSING if refusing else 0)
 
     def send(self, command: str, message: bytes | None = None) -> bool:
         """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
@@ -108,14 +144,13 @@ class Outbox:
         except KeyError:
             header = remember_header(self._headers, length, self._header_len)
         # The rest is as in _put(), since one more call would cost a sixth of all this.
-        if self.closed or self.refusing:
-            self.refused += self.refusing
+        if self._state and not self._accepts():
             return False
         piece = message if length < BY_REFERENCE else _piece(message)
         self._pieces.extend((header, prefix, piece))
         self.size += self._header_len + length
         self.frames += 1
-        if not self._dirty or self.closed or self.size > self.limit:
+        if not self._dirty or self._state or self.size > self.limit:
             self._announce(self._settle())
         return True
 
@@ -128,11 +163,27 @@ class Outbox:
             self._announce(outcome)
         return outcome != REFUSED
 
+    def hold(self, gathered: Gathered, since: int, /) -> None:
+        """Have what is gathered, from a number of frames on, go before whatever is queued next."""
+        if not self._state & CLOSED:
+            self._held = gathered
+            self._since = since
+            self._state |= HOLDING
+
+    def catch_up(self) -> None:
+        """Queue the frames that are held, if there are any."""
+        if self._state & HOLDING and self._queue_held():
+            outcome = self._settle()
+            if outcome != QUEUED:
+                self._announce(outcome)
+
     def take(self) -> list[bytes]:
         """Return all that waits, mostly as one ``bytes``, and start afresh.
 
         Large messages are elements of their own. The rest is cut somewhere, into at most 96 KiB.
         """
+        if self._state & HOLDING:
+            self._queue_held()
         # The flag first: what another thread appends from here on is announced again. (Only its
         # size may be missing until it is taken.)
         self._dirty = False
@@ -151,15 +202,15 @@ class Outbox:
 
     def close(self) -> None:
         """Drop what waits and accept nothing more."""
-        self.closed = True
+        self._state = CLOSED | (self._state & REFUSING)
+        self._held = None
         self._pieces.clear()
         self.size = 0
         self.frames = 0
 
     def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int) -> int:
         """Queue what makes up a frame; return what became of it."""
-        if self.closed or self.refusing:
-            self.refused += self.refusing
+        if self._state and not self._accepts():
             return REFUSED
         # All at once, and before the flag is looked at: no frame may be torn apart by another
         # thread's, or fall between two takes.
@@ -168,9 +219,38 @@ class Outbox:
         self.frames += 1
         return self._settle()
 
+    def _accepts(self) -> bool:
+        """Whether a frame may be queued now; those that are held are queued before it."""
+        if self._state & HOLDING:
+            self._queue_held()
+        state = self._state & ~HOLDING
+        self.refused += bool(state & REFUSING)
+        return not state
+
+    def _queue_held(self) -> int:
+        """Queue what is held; return how many frames that was."""
+        held = self._held
+        if held is None:
+            return 0
+        with held._lock:
+            if self._held is not held:
+                return 0  # another thread has queued it meanwhile
+            frames = held.frames[self._since :]
+            if self._state & ~HOLDING:
+                self.refused += len(frames)
+                frames = []
+            whole = [held.whole] if held.whole is not None and not self._since else frames
+            self._pieces.extend(map(_piece, whole if frames else ()))
+            self.size += sum(map(len, frames))
+            self.frames += len(frames)
+            held.caught_up[self] = self._since + len(frames)
+            self._held = None
+            self._state &= ~HOLDING
+            return len(frames)
+
     def _settle(self) -> int:
         """Note the owner, if it is not noted; return what is to be called."""
-        if self.closed:
+        if self._state & CLOSED:
             self.close()  # by another thread, meanwhile
         outcome = QUEUED
         if self.size > self.limit:

@@ -52,7 +52,7 @@ from hisock.exceptions import FramingError
 if TYPE_CHECKING:
     from hisock._framing_common import build_header, check_command
     from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
-    from hisock._outbox_py import Outbox, Recipient, fan_out, send_client
+    from hisock._outbox_py import Gathered, Outbox, Recipient, fan_out, send_client
 
     IMPLEMENTATION: str
 else:
@@ -71,6 +71,7 @@ else:
         from hisock import _outbox_py as _out
 
     Decoder = _core.Decoder
+    Gathered = _out.Gathered
     Outbox = _out.Outbox
     Recipient = _out.Recipient
     Scratch = _core.Scratch
@@ -89,6 +90,7 @@ __all__ = [
     "Decoder",
     "Frame",
     "FramingError",
+    "Gathered",
     "Outbox",
     "Recipient",
     "Scratch",

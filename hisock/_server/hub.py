@@ -342,8 +342,8 @@ class Hub:
 
     def change(self, connection: Connection, info: ClientInfo) -> None:
         """Give a client another name or group."""
-        old = connection.info
-        self.registry.change(connection, info)
+        old = self.registry.change(connection, info)
+        self.announcements.moved(connection)
         if self.broadcast.backplane is not None:
             self.broadcast.backplane.changed(old, info)
 

@@ -85,8 +85,8 @@ class Registry(Generic[P]):
         if self._by_ip.get(peer.info.ip) is peer:
             del self._by_ip[peer.info.ip]
 
-    def change(self, peer: P, info: ClientInfo) -> None:
-        """Give a peer another name or group."""
+    def change(self, peer: P, info: ClientInfo) -> ClientInfo:
+        """Give a peer another name or group; returns what it was."""
         old, peer.info = peer.info, info
         object.__setattr__(info, "_outbox", peer.outbox)
         # Added before it is removed, so that look-ups of other threads always find it.
@@ -96,6 +96,7 @@ class Registry(Generic[P]):
         if info.group != old.group:
             self._add_to_group(peer, info.group)
             self._remove_from_group(peer, old.group)
+        return old
 
     def _add_name(self, peer: P, name: str | None) -> None:
         if name is None:

@@ -128,6 +128,8 @@ class TestServer:
 
     async def __aenter__(self) -> TestServer:
         self.clock = Clock()
+        # The clock stands still, so that what is gathered would wait for ever.
+        self.server._hub.announcements.window = 0
         runner = self.server._hub.runner
         given = runner.error_handler
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+COMPILED = (".pyx", ".pxd", ".pxi")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="needs the repository")
 
 
 def compiled_sources() -> list[Path]:
-    found = [path for path in (ROOT / "hisock").rglob("*") if path.suffix in (".pyx", ".pxd")]
+    found = [path for path in (ROOT / "hisock").rglob("*") if path.suffix in COMPILED]
     assert found
     return [path.relative_to(ROOT) for path in found]
 
@@ -32,9 +33,7 @@ def test_every_action_is_pinned_by_its_commit_and_says_its_version() -> None:
 def test_wheels_are_built_when_a_compiled_source_changes() -> None:
     text = (ROOT / ".github" / "workflows" / "wheels.yml").read_text("utf-8")
     paths = re.findall(r'^ {6}- "?([^"\n]+)"?$', text, re.MULTILINE)
-    compiled = [
-        path for ending in ("pyx", "pxd") for path in (ROOT / "hisock").rglob(f"*.{ending}")
-    ]
+    compiled = [path for ending in COMPILED for path in (ROOT / "hisock").rglob(f"*{ending}")]
     assert compiled
     assert {f"hisock/**{path.suffix}" for path in compiled} <= set(paths)
 

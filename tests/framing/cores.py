@@ -12,6 +12,7 @@ from hisock.framing import (
     Decoder,
     Frame,
     FramingError,
+    Gathered,
     Outbox,
     Recipient,
     Scratch,
@@ -26,6 +27,7 @@ class Core:
 
     name: str
     Decoder: type[Decoder]
+    Gathered: type[Gathered]
     Outbox: type[Outbox]
     Recipient: type[Recipient]
     Scratch: type[Scratch]
@@ -44,6 +46,7 @@ def load(name: str, reading: str, writing: str) -> Core:
     return Core(
         name,
         read.Decoder,
+        write.Gathered,
         write.Outbox,
         write.Recipient,
         read.Scratch,

@@ -75,8 +75,12 @@ class Client:
 class LiveServer(RuleBasedStateMachine):
     """One server per example; see the module's text."""
 
-    @initialize(loop=st.sampled_from(LOOPS), announce=st.sampled_from(["all", "group", "none"]))
-    def start(self, loop: Any, announce: Any) -> None:
+    @initialize(
+        loop=st.sampled_from(LOOPS),
+        announce=st.sampled_from(["all", "group", "none"]),
+        window=st.sampled_from([0, 0.02, 60]),
+    )
+    def start(self, loop: Any, announce: Any, window: float) -> None:
         self.announce = announce
         self.clients: list[Client] = []
         self.log = Events()
@@ -85,6 +89,8 @@ class LiveServer(RuleBasedStateMachine):
         self.server = hisock.ThreadedHiSockServer(
             ("127.0.0.1", 0), max_message_size=4096, loop=loop, announce=announce
         )
+        # What is gathered for a minute is received in order with all else, as what comes at once.
+        self.server._hub.announcements.window = window
         self._wire()
         self.server.start()
 
@@ -147,6 +153,21 @@ class LiveServer(RuleBasedStateMachine):
         client = Client(peer, (name, group), name, group)
         client.want("join", name, group)
         self.clients.append(client)
+
+    @rule(name=NAMES, group=GROUPS)
+    def come_and_go(self, name: str | None, group: str | None) -> None:
+        """Join, speak and leave, all in one packet."""
+        peer = Peer(self.server.addr)
+        client = Client(peer, (name, group), name, group)
+        client.want("join", name, group)
+        number = self._next()
+        client.want("shout", number)
+        hello = json.dumps({"name": name, "group": group}).encode()
+        peer.write(
+            frame(b"$CLTHELLO$" + hello) + command_frame("shout", number) + frame(b"$USRCLOSE$")
+        )
+        self.clients.append(client)
+        self._end(client)
 
     @rule(start=st.binary(max_size=30), garbage=st.booleans())
     def connect_without_a_hello(self, start: bytes, garbage: bool) -> None:

@@ -1,0 +1,84 @@
+# Part of _outbox.pyx: the ways of a frame into one outbox, or into many.
+
+
+def fan_out(outboxes, frame, /):
+    """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
+    cdef list due = []
+    cdef list full = []
+    cdef Py_ssize_t accepted = 0
+    cdef Py_ssize_t at = 0
+    cdef PyObject* key
+    if not PyBytes_Check(frame):
+        reject_frame(frame)
+    try:
+        if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
+            while PyDict_Next(outboxes, &at, &key, NULL):
+                accepted += put_one(<object>key, frame, due, full)
+        else:
+            for outbox in list(outboxes):
+                accepted += put_one(outbox, frame, due, full)
+    finally:
+        # Not earlier: what is called may change the dict.
+        for box in due:
+            (<Outbox>box)._schedule()
+        for box in full:
+            (<Outbox>box).announce(FULL)
+    return accepted
+
+
+cdef inline int put_one(outbox, frame, list due, list full) except -1:
+    cdef int outcome
+    if not isinstance(outbox, Outbox):
+        raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
+    outcome = (<Outbox>outbox).put(frame)
+    if outcome & DUE:
+        due.append(outbox)
+    if outcome & FULL:
+        full.append(outbox)
+    return outcome != REFUSED
+
+
+cdef class Recipient:
+    """What a frame can be sent to with nothing looked up: it has the outbox with it.
+
+    ``_outbox`` is ``None`` while nobody is behind it, at first and when the peer has gone.
+    """
+
+    cdef Outbox _box
+
+    @property
+    def _outbox(self):
+        with cython.critical_section(self):
+            return self._box
+
+    @_outbox.setter
+    def _outbox(self, Outbox outbox):
+        with cython.critical_section(self):
+            self._box = outbox
+
+
+@cython.binding(True)
+def send_client(
+    self, client, command, content=None, object volatile=False, latest=None  # "object": see below
+):
+    """Send a command to one client.
+
+    :param client: a :class:`ClientInfo`, ``(ip, port)``, ``"ip:port"`` or a name; several
+        with that name: the one that joined first, and a warning.
+    :raises ClientNotFound: no such client is connected.
+    """
+    # A method of servers, but no server inherits from a class in C: the attributes of those are
+    # slower. ("volatile" without a type would be the keyword of C.)
+    cdef Outbox outbox
+    cdef bint known, plain = True
+    if not PyBytes_CheckExact(content):
+        content = self._codec.encode(content)
+        # Anything but bytes depends on what the peer is.
+        plain = content is None or PyBytes_CheckExact(content)
+    if plain and isinstance(client, Recipient) and volatile is False and latest is None:
+        with cython.critical_section(client):
+            outbox = (<Recipient>client)._box
+        known = outbox is not None and outbox.sender is self
+        if known and (outbox.put_command(command, content) or not outbox.closed):
+            return
+    self._send_otherwise(client, command, content, volatile, latest)

@@ -1,0 +1,126 @@
+"""An outbox that holds what is gathered for many puts it before the next frame, exactly once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from framing.cores import Core
+from hisock.framing import Outbox
+
+
+def make(core: Core) -> Outbox:
+    return core.Outbox([], None, lambda: None)
+
+
+def number(core: Core, at: int) -> bytes:
+    return core.build_command(str(at))
+
+
+@pytest.mark.parametrize("way", ["send", "write", "fan_out", "take", "catch_up"])
+def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> None:
+    outbox, gathered = make(core), core.Gathered()
+    outbox.send("before")
+    gathered.frames.extend(number(core, at) for at in range(3))
+    outbox.hold(gathered, 1)
+    gathered.frames.append(number(core, 3))
+    assert (outbox.frames, gathered.caught_up) == (1, {})
+    last = core.build_command("last") if way in ("send", "write", "fan_out") else b""
+    if way == "send":
+        outbox.send("last")
+    elif way == "write":
+        outbox.write(last)
+    elif way == "fan_out":
+        core.fan_out([outbox], last)
+    elif way == "catch_up":
+        outbox.catch_up()
+        assert outbox.frames == 4
+    expected = core.build_command("before") + b"".join(number(core, at) for at in (1, 2, 3)) + last
+    assert b"".join(outbox.take()) == expected
+    assert outbox.taken_frames == 4 + bool(last)
+    assert gathered.caught_up == {outbox: 4}
+    gathered.frames.append(number(core, 4))
+    outbox.catch_up()
+    assert outbox.take() == [], "it holds nothing any more"
+
+
+def test_all_of_it_is_shared_by_all(core: Core) -> None:
+    outboxes, gathered = [make(core) for _ in range(3)], core.Gathered()
+    gathered.frames.extend(number(core, at) for at in range(100))
+    for outbox in outboxes:
+        outbox.hold(gathered, 0)
+    gathered.whole = b"".join(gathered.frames)
+    for outbox in outboxes:
+        outbox.catch_up()
+        assert outbox.frames == 100
+        (chunk,) = outbox.take()
+        assert chunk == gathered.whole
+
+
+def test_an_owner_is_queued_once_for_what_is_held(core: Core) -> None:
+    queue: list[object] = []
+    calls: list[int] = []
+    outbox, gathered = core.Outbox(queue, "me", lambda: calls.append(1)), core.Gathered()
+    outbox.hold(gathered, 0)
+    outbox.catch_up()
+    assert (queue, calls) == ([], []), "there was nothing to hold"
+    gathered.frames.append(number(core, 0))
+    outbox.hold(gathered, 0)
+    assert queue == []
+    outbox.send("x")
+    outbox.catch_up()
+    assert (queue, calls) == (["me"], [1])
+
+
+@pytest.mark.parametrize("end", ["close", "refuse"])
+def test_an_outbox_that_takes_nothing_drops_what_it_holds(core: Core, end: str) -> None:
+    outbox, gathered = make(core), core.Gathered()
+    gathered.frames.extend([number(core, 0), number(core, 1)])
+    outbox.hold(gathered, 0)
+    if end == "close":
+        outbox.close()
+        outbox.hold(gathered, 0)
+    else:
+        outbox.refusing = True
+    assert outbox.send("more") is False
+    assert outbox.take() == []
+    assert (outbox.closed, outbox.refusing) == (end == "close", end == "refuse")
+    assert outbox.refused == (3 if end == "refuse" else 0)
+    outbox.refusing = False
+    assert outbox.send("more") is (end == "refuse")
+
+
+def test_threads_that_write_meanwhile_get_each_frame_once_and_before_their_own(core: Core) -> None:
+    """A thread that has seen number n gathered writes n, which must not come before it."""
+    outbox, gathered = make(core), core.Gathered()
+    seen = [-1]
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            outbox.send("saw", str(seen[0]).encode())
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    outbox.hold(gathered, 0)
+    for thread in threads:
+        thread.start()
+    for at in range(3000):
+        gathered.frames.append(core.build_command("joined", str(at).encode()))
+        while gathered.caught_up:
+            box, got = gathered.caught_up.popitem()
+            if got <= at:
+                box.hold(gathered, got)
+        seen[0] = at
+    done.set()
+    for thread in threads:
+        thread.join()
+    outbox.catch_up()
+    told = -1
+    for command, message in core.Decoder().feed(b"".join(outbox.take())):
+        if command == "joined":
+            told += 1
+            assert message == str(told).encode()
+        else:
+            assert int(message or b"") <= told
+    assert told == 2999
