@@ -9,8 +9,9 @@ from typing import Literal
 from .places import ROOT
 
 Kind = Literal["ours", "peer", "floor"]
-Role = Literal["echo", "all", "move"]
-"""What a server is asked to do: send back, to everybody, to the sender's room."""
+Role = Literal["echo", "all", "move", "announced"]
+"""What a server is asked to do: send back, to everybody, to the sender's room; send back, and tell
+everybody of each new client."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def _hisock(
         wire="hisock",
         server="serve_hisock.py",
         environment=environment,
-        arguments=(loop, core),
+        arguments=(loop, core, "{role}"),
         variables=variables,
         players=players,
         writes="for others once per peer and iteration at the most; the reply to a read at once",
@@ -106,6 +107,7 @@ CONTENDERS: tuple[Contender, ...] = (
         wire="sio",
         server="serve_socketio.py",
         environment="socketio",
+        arguments=("{role}",),
         players=60,
         writes="one queue and one transport.write per message",
     ),

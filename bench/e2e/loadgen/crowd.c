@@ -108,8 +108,8 @@ static void greeted(struct crowd *crowd, struct conn *conn, bool proof) {
         conn->stage = STAGE_JOINED;
         return;
     }
-    uint8_t message[64], out[64 + WIRE_OVERHEAD];
-    memset(message, 'p', sizeof message);
+    uint8_t message[PROOF_SIZE], out[PROOF_SIZE + WIRE_OVERHEAD];
+    memset(message, PROOF, sizeof message);
     conn->stage = STAGE_PROOF;
     crowd_send(crowd, conn, out, wire_request(crowd->options->wire, out, "echo", message, sizeof message));
 }
@@ -180,8 +180,13 @@ static size_t step(struct crowd *crowd, struct conn *conn, const uint8_t *data, 
         crowd_send(crowd, conn, out, wire_text(out, text));
     } else if (conn->stage == STAGE_SIO_CONNECT && frame.body_size >= 2 && memcmp(frame.body, "40", 2) == 0) {
         greeted(crowd, conn, proof);
-    } else if (conn->stage == STAGE_PROOF && frame.is_message) {
-        conn->stage = STAGE_JOINED;
+    } else if (frame.is_message && frame.body_size == PROOF_SIZE) {
+        if (conn->stage == STAGE_PROOF && frame.body[0] == PROOF)
+            conn->stage = STAGE_JOINED;
+        else if (crowd->on_echo)
+            crowd->on_echo(conn, crowd->context);
+    } else {
+        crowd->notices++;
     }
     return frame.size;
 }
@@ -196,21 +201,30 @@ static void handshake(struct crowd *crowd, struct conn *conn, bool proof, int ro
         keep_tail(conn, crowd->buffer + at, size - at);
 }
 
+/* One look at the sockets; returns how many have joined meanwhile. */
+static int turn(struct crowd *crowd, bool proof, int rooms) {
+    struct epoll_event events[256];
+    int joined = 0, n = epoll_wait(crowd->epoll, events, 256, crowd->on_turn ? 1 : 1000);
+    for (int i = 0; i < n; i++) {
+        struct conn *conn = events[i].data.ptr;
+        enum stage before = conn->stage;
+        if (conn->stage == STAGE_CONNECTING)
+            greet(crowd, conn, proof, rooms);
+        else
+            handshake(crowd, conn, proof, rooms);
+        if (before != STAGE_JOINED && conn->stage == STAGE_JOINED) joined++;
+    }
+    if (crowd->on_turn) crowd->on_turn(crowd->context);
+    return joined;
+}
+
+void crowd_turn(struct crowd *crowd) { turn(crowd, true, 0); }
+
 void crowd_join(struct crowd *crowd, int from, int to, bool proof, int rooms) {
     int joined = 0, started = 0, wanted = to - from;
-    struct epoll_event events[256];
     while (joined < wanted) {
         while (started < wanted && started - joined < crowd->options->inflight)
             start_connect(crowd, &crowd->conns[from + started++]);
-        int n = epoll_wait(crowd->epoll, events, 256, 1000);
-        for (int i = 0; i < n; i++) {
-            struct conn *conn = events[i].data.ptr;
-            enum stage before = conn->stage;
-            if (conn->stage == STAGE_CONNECTING)
-                greet(crowd, conn, proof, rooms);
-            else
-                handshake(crowd, conn, proof, rooms);
-            if (before != STAGE_JOINED && conn->stage == STAGE_JOINED) joined++;
-        }
+        joined += turn(crowd, proof, rooms);
     }
 }

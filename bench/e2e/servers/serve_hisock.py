@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found"
 """hisock (this repository), on its public API only.
 
-Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python
+Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python echo|all|move|announced
 
 The second word is what the framing core must turn out to be; anything else stops the run, so that
 a missing extension is never measured by accident.
@@ -24,7 +24,8 @@ versions = {"hisock": hisock.__version__}
 if loop == "uvloop":
     versions["uvloop"] = version("uvloop")
 
-server = HiSockServer(("127.0.0.1", 0), keepalive=False, announce="none", loop=loop)
+announce: Literal["all", "none"] = "all" if sys.argv[3] == "announced" else "none"
+server = HiSockServer(("127.0.0.1", 0), keepalive=False, announce=announce, loop=loop)
 
 
 @server.on("echo")

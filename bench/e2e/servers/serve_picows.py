@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found", disallow-subclassing-any=False
 """picows, its core API (the fast one), on uvloop, with its defaults.
 
-Usage: serve_picows.py echo|all|move
+Usage: serve_picows.py echo|all|move|announced
 
 One role a process: its clients need no command in their messages, which spares it the routing that
 hisock does.
@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 import picows
 import uvloop
-from picows import WSFrame, WSListener, WSTransport, WSUpgradeRequest
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
 role = sys.argv[1]
 everybody: set[WSTransport] = set()
@@ -44,9 +44,25 @@ class Relay(WSListener):
         self.peers.discard(transport)
 
 
+class Announced(Echo):
+    """Tells all connections of a new one, itself included, as hisock does."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        ip, port = transport.underlying_transport.get_extra_info("peername")
+        everybody.add(transport)
+        message = json.dumps({"ip": [ip, port], "name": None, "group": None}).encode()
+        for peer in everybody:
+            peer.send(WSMsgType.BINARY, message)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        everybody.discard(transport)
+
+
 def listener(request: WSUpgradeRequest) -> WSListener:
     if role == "echo":
         return Echo()
+    if role == "announced":
+        return Announced()
     return Relay(everybody if role == "all" else rooms.setdefault(request.path, set()))
 
 

@@ -4,10 +4,13 @@
 
 Messages are text, as its users send. Clients connect over WebSocket from the start; the room is in
 the connect request.
+
+Usage: serve_socketio.py echo|all|move|announced
 """
 
 import json
 import socket
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +25,9 @@ room_of: dict[str, str] = {}
 
 @sio.event
 async def connect(sid: str, environ: dict[str, Any], auth: dict[str, str] | None) -> None:
+    if sys.argv[1] == "announced":
+        ip, port = environ["asgi.scope"]["client"]
+        await sio.emit("joined", {"ip": [ip, port], "name": None, "group": None})
     if auth:
         room_of[sid] = auth["room"]
         await sio.enter_room(sid, auth["room"])

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found"
 """websockets, its asyncio server, on uvloop; no compression, no pings (as everywhere here).
 
-Usage: serve_websockets.py echo|all|move
+Usage: serve_websockets.py echo|all|move|announced
 
 One role a process: its clients need no command in their messages, which spares it the routing that
 hisock does.
@@ -25,6 +25,18 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
+async def announced(connection: ServerConnection) -> None:
+    """Tells all connections of a new one, itself included, as hisock does."""
+    ip, port = connection.remote_address
+    everybody.add(connection)
+    try:
+        info = {"ip": [ip, port], "name": None, "group": None}
+        broadcast(everybody, json.dumps(info).encode())
+        await echo(connection)
+    finally:
+        everybody.discard(connection)
+
+
 async def relay(connection: ServerConnection) -> None:
     assert connection.request is not None
     peers = everybody if role == "all" else rooms.setdefault(connection.request.path, set())
@@ -37,7 +49,7 @@ async def relay(connection: ServerConnection) -> None:
 
 
 async def main() -> None:
-    handler = echo if role == "echo" else relay
+    handler = {"echo": echo, "announced": announced}.get(role, relay)
     async with serve(
         handler,
         "127.0.0.1",

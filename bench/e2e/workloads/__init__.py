@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import broadcast, echo, fairness, joins, memory, players, roundtrip, scale
+from . import arrivals, broadcast, echo, fairness, joins, memory, players, roundtrip, scale
 from .base import Workload
 
 WORKLOADS: tuple[Workload, ...] = (
@@ -14,6 +14,8 @@ WORKLOADS: tuple[Workload, ...] = (
     echo.LARGE,
     memory.MEMORY,
     joins.JOINS,
+    arrivals.ARRIVALS,
+    arrivals.STORM,
     scale.SCALE,
     fairness.FAIRNESS,
 )
