@@ -53,6 +53,7 @@ cdef enum:
 cdef class Gathered:
     """Frames for many outboxes, which :meth:`Outbox.hold` keeps ready for each of them.
 
+    :param lock: kept while an outbox queues what it holds, where that is not atomic by itself.
     :ivar frames: the frames, in order; more may be appended.
     :ivar caught_up: outboxes that hold none of it any more, each with the number of frames that
         it has got.
@@ -63,7 +64,7 @@ cdef class Gathered:
     cdef readonly dict caught_up
     cdef public bytes whole
 
-    def __cinit__(self):
+    def __cinit__(self, lock):
         self.frames = []
         self.caught_up = {}
 
@@ -391,10 +392,6 @@ cdef class Outbox:
         if outcome & FULL and self._full is not None:
             self._full(self.owner)
         return 0
-
-
-cdef inline bint by_reference(message) noexcept:
-    return PyBytes_GET_SIZE(message) >= BY_REFERENCE and PyBytes_CheckExact(message)
 
 
 include "_sending.pxi"

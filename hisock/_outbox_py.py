@@ -6,8 +6,8 @@ Same names, results and errors as ``_outbox.pyx``; ``tests/framing`` compares th
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from hisock._building_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
@@ -29,6 +29,7 @@ CLOSED, REFUSING, HOLDING = 1, 2, 4
 class Gathered:
     """Frames for many outboxes, which :meth:`Outbox.hold` keeps ready for each of them.
 
+    :param lock: kept while an outbox queues what it holds, where that is not atomic by itself.
     :ivar frames: the frames, in order; more may be appended.
     :ivar caught_up: outboxes that hold none of it any more, each with the number of frames that
         it has got.
@@ -37,12 +38,11 @@ class Gathered:
 
     __slots__ = ("_lock", "caught_up", "frames", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self.frames: list[bytes] = []
         self.caught_up: dict[Outbox, int] = {}
         self.whole: bytes | None = None
-        # Held while an outbox changes from holding to not holding: nothing may come between.
-        self._lock = threading.Lock()
+        self._lock = lock
 
 
 class Outbox:

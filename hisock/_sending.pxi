@@ -1,6 +1,10 @@
 # Part of _outbox.pyx: the ways of a frame into one outbox, or into many.
 
 
+cdef inline bint by_reference(message) noexcept:
+    return PyBytes_GET_SIZE(message) >= BY_REFERENCE and PyBytes_CheckExact(message)
+
+
 def fan_out(outboxes, frame, /):
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
     cdef list due = []

@@ -125,7 +125,7 @@ class Announcements:
     ) -> None:
         gathered = self._gathered.get(key)
         if gathered is None:
-            gathered = self._gathered[key] = Gathered()
+            gathered = self._gathered[key] = Gathered(self._hub.lock)
             gathered.caught_up.update(dict.fromkeys(self._without_late(members), 0))
         gathered.frames.append(frame)
         if own is not None and own not in self._behind:

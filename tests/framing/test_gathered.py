@@ -20,7 +20,7 @@ def number(core: Core, at: int) -> bytes:
 
 @pytest.mark.parametrize("way", ["send", "write", "fan_out", "take", "catch_up"])
 def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> None:
-    outbox, gathered = make(core), core.Gathered()
+    outbox, gathered = make(core), core.Gathered(threading.Lock())
     outbox.send("before")
     gathered.frames.extend(number(core, at) for at in range(3))
     outbox.hold(gathered, 1)
@@ -46,7 +46,7 @@ def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> N
 
 
 def test_all_of_it_is_shared_by_all(core: Core) -> None:
-    outboxes, gathered = [make(core) for _ in range(3)], core.Gathered()
+    outboxes, gathered = [make(core) for _ in range(3)], core.Gathered(threading.Lock())
     gathered.frames.extend(number(core, at) for at in range(100))
     for outbox in outboxes:
         outbox.hold(gathered, 0)
@@ -61,7 +61,10 @@ def test_all_of_it_is_shared_by_all(core: Core) -> None:
 def test_an_owner_is_queued_once_for_what_is_held(core: Core) -> None:
     queue: list[object] = []
     calls: list[int] = []
-    outbox, gathered = core.Outbox(queue, "me", lambda: calls.append(1)), core.Gathered()
+    outbox, gathered = (
+        core.Outbox(queue, "me", lambda: calls.append(1)),
+        core.Gathered(threading.Lock()),
+    )
     outbox.hold(gathered, 0)
     outbox.catch_up()
     assert (queue, calls) == ([], []), "there was nothing to hold"
@@ -75,7 +78,7 @@ def test_an_owner_is_queued_once_for_what_is_held(core: Core) -> None:
 
 @pytest.mark.parametrize("end", ["close", "refuse"])
 def test_an_outbox_that_takes_nothing_drops_what_it_holds(core: Core, end: str) -> None:
-    outbox, gathered = make(core), core.Gathered()
+    outbox, gathered = make(core), core.Gathered(threading.Lock())
     gathered.frames.extend([number(core, 0), number(core, 1)])
     outbox.hold(gathered, 0)
     if end == "close":
@@ -93,7 +96,7 @@ def test_an_outbox_that_takes_nothing_drops_what_it_holds(core: Core, end: str) 
 
 def test_threads_that_write_meanwhile_get_each_frame_once_and_before_their_own(core: Core) -> None:
     """A thread that has seen number n gathered writes n, which must not come before it."""
-    outbox, gathered = make(core), core.Gathered()
+    outbox, gathered = make(core), core.Gathered(threading.Lock())
     seen = [-1]
     done = threading.Event()
 
