@@ -187,7 +187,8 @@ def casting(data: bytes) -> None:
     except InvalidTypeCast as exc:
         str(exc)
         return
-    if not _can_be_sent(value):
+    # Text is sent as it is, and what is read as any value takes a digit for a number.
+    if not _can_be_sent(value) or (annotation is Any and isinstance(value, str)):
         return
     sent = codec.encode(value)
     # An empty message is none; it stands for the type's zero.

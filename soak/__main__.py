@@ -49,6 +49,7 @@ class Soak:
             with Child("soak.clients", port, "--rate", str(JOINS - KILLED)) as clients:
                 clients.answer()
                 quiet = self._settled(server, STEADY)
+                clients.tell("begin")
                 self._churn(server, port)
                 clients.tell("end")
                 clients.answer()

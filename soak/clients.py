@@ -1,7 +1,8 @@
 """The clients of a soak: some stay all the time, some come and go, some break off.
 
-A child of ``python -m soak``: prints a line when those that stay have joined, goes on until its
-standard input says ``end``, and then prints what it has seen as one line of JSON.
+A child of ``python -m soak``: prints a line when those that stay have joined, has the others come
+and go from the line ``begin`` of its standard input until the line ``end``, and then prints what it
+has seen as one line of JSON.
 """
 
 from __future__ import annotations
@@ -189,14 +190,15 @@ async def break_off(books: Books, port: int, number: int) -> None:
     books.did[f"breaks off: {how}"] += 1
 
 
-async def run(port: int, rate: float, end: asyncio.Event) -> dict[str, Any]:
+async def run(port: int, rate: float, begin: asyncio.Event, end: asyncio.Event) -> dict[str, Any]:
     books = Books()
     steady = [Client(books, f"steady {number}") for number in range(STEADY)]
     for client in steady:
         await client.connect(port)
-    # From here on the steady ones are told the same.
-    lives = [asyncio.create_task(talk(client, end)) for client in steady]
+    # From here on the steady ones are told the same. Nothing happens while they are counted.
     print(json.dumps({"ready": STEADY}), flush=True)
+    await begin.wait()
+    lives = [asyncio.create_task(talk(client, end)) for client in steady]
     loop = asyncio.get_running_loop()
     due = loop.time()
     number = 0
@@ -254,15 +256,16 @@ def main() -> None:
     arguments = parser.parse_args()
 
     async def all_of_it() -> dict[str, Any]:
-        end = asyncio.Event()
+        begin, end = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def wait_for_end() -> None:
-            sys.stdin.readline()
-            loop.call_soon_threadsafe(end.set)
+        def wait_for_lines() -> None:
+            for event in (begin, end):
+                sys.stdin.readline()
+                loop.call_soon_threadsafe(event.set)
 
-        threading.Thread(target=wait_for_end, daemon=True).start()
-        return await run(arguments.port, arguments.rate, end)
+        threading.Thread(target=wait_for_lines, daemon=True).start()
+        return await run(arguments.port, arguments.rate, begin, end)
 
     print(json.dumps(asyncio.run(all_of_it())), flush=True)
 

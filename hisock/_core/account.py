@@ -29,6 +29,8 @@ class Use(IntEnum):
     CONCURRENT = 5
     #: An incomplete WebSocket message.
     WEBSOCKET = 6
+    #: Tasks of ``concurrent`` handlers that are not started yet, because too much is running.
+    PENDING = 7
 
 
 class Bound(NamedTuple):
@@ -88,10 +90,12 @@ class Total:
     :param limit: the most bytes that they may occupy.
     """
 
-    __slots__ = ("_sizes", "limit")
+    __slots__ = ("_running_limit", "_sizes", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        # Threads and tasks each: what runs cannot be dropped, and everything else needs room too.
+        self._running_limit = limit * 3 // 8
         self._sizes = [0] * len(Use)
 
     @property
@@ -103,6 +107,14 @@ class Total:
     def over(self) -> bool:
         """Whether the limit is exceeded."""
         return sum(self._sizes) > self.limit
+
+    def permits(self, kind: Use, size: int) -> bool:
+        """Whether work of a kind that cannot be dropped may begin: threads, or tasks.
+
+        One piece may always run, whatever its size, so that work goes on.
+        """
+        running = self._sizes[kind]
+        return not running or running + size <= self._running_limit
 
     def by_kind(self) -> dict[str, int]:
         """Bytes of each kind, by its name in lower case."""

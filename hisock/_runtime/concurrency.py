@@ -1,14 +1,43 @@
-"""The bound on tasks of ``concurrent`` handlers, for each client and for each address."""
+"""The bounds on tasks of ``concurrent`` handlers: for each client, for each address, for all."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Protocol
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Protocol
 
 from hisock._core.account import Total, Use
 from hisock._runtime import work
 
 _KINDS = (Use.CONCURRENT,)
+
+
+class Pending:
+    """A task that is started once those that run leave room for it.
+
+    :param start: starts it.
+    :param size: bytes to account for.
+    """
+
+    __slots__ = ("_coroutine", "_dropped", "_start", "size")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], start: Callable[[], None], size: int
+    ) -> None:
+        self._coroutine = coroutine
+        self._start = start
+        self._dropped = False
+        self.size = size
+
+    def start(self) -> None:
+        """Start it, unless it was dropped."""
+        if not self._dropped:
+            self._start()
+
+    def drop(self) -> None:
+        """Do not start it."""
+        self._dropped = True
+        self._coroutine.close()
 
 
 class TaskOwner(work.WorkOwner, Protocol):
@@ -25,7 +54,7 @@ class Concurrency:
     """Defers the frames of clients that have too many tasks. Runs on the loop's thread.
 
     Tasks of disconnected clients count for their address until they end, so that a client gains
-    nothing by reconnecting.
+    nothing by reconnecting. What the tasks of all clients occupy together is bounded as well.
 
     :param total: the total that the owners' accounts are part of.
     """
@@ -35,6 +64,53 @@ class Concurrency:
         self._lines: dict[TaskOwner, work.Line] = {}
         # By address, while there are tasks of any of its clients.
         self._gone: dict[Hashable, work.Gone] = {}
+        #: Clients whose next frames wait until these tasks are started, in order.
+        self._pending: OrderedDict[TaskOwner, deque[Pending]] = OrderedDict()
+        self._closed = False
+
+    def permits(self, size: int) -> bool:
+        """Whether a task may be started now; otherwise it goes to :meth:`hold`."""
+        return not self._pending and self._total.permits(Use.CONCURRENT, size)
+
+    def hold(self, owner: TaskOwner, pending: Pending) -> None:
+        """Start a task later, and defer the client's next frames until then."""
+        if self._closed:
+            pending.drop()
+            return
+        held = self._pending.get(owner)
+        if held is None:
+            held = self._pending[owner] = deque()
+            owner.begin()
+        held.append(pending)
+        owner.account.take(Use.PENDING, pending.size)
+
+    def close(self) -> None:
+        """Start no more of those that are held."""
+        self._closed = True
+        while self._pending:
+            self._drop(next(iter(self._pending)))
+
+    def _drop(self, owner: TaskOwner) -> int:
+        """Drop what is held of a client; returns how many tasks that were."""
+        held = self._pending.pop(owner, ())
+        for pending in held:
+            owner.account.free(Use.PENDING, pending.size)
+            pending.drop()
+        return len(held)
+
+    def _start_pending(self) -> None:
+        """Start what is held, as far as there is room."""
+        while self._pending:
+            owner, held = next(iter(self._pending.items()))
+            if not self._total.permits(Use.CONCURRENT, held[0].size):
+                return
+            pending = held.popleft()
+            if not held:
+                del self._pending[owner]
+            owner.account.free(Use.PENDING, pending.size)
+            pending.start()
+            if not held:
+                owner.idle()
 
     def begin(self, owner: TaskOwner, size: int) -> work.Line:
         """A task of a client is running.
@@ -66,12 +142,17 @@ class Concurrency:
             self._forget(owner, line)
         for each in relieved:
             _relieve(each)
+        self._start_pending()
 
-    def leave(self, owner: TaskOwner) -> None:
-        """A client has disconnected; its tasks continue."""
+    def leave(self, owner: TaskOwner) -> int:
+        """A client has disconnected; its tasks continue.
+
+        :returns: how many tasks were dropped, which had not been started.
+        """
         line = self._lines.pop(owner, None)
         if line is not None:
             line.leave()
+        return self._drop(owner)
 
     def _new_line(self, owner: TaskOwner) -> work.Line:
         gone = self._gone.get(owner.address)

@@ -214,7 +214,7 @@ class Threads:
 
         After :meth:`close` idle threads end, and only busy ones take more work.
         """
-        while self._turns and not self._closed:
+        while self._may_take_one and not self._closed:
             if self._idle:
                 self._idle -= 1
             elif not self._start_thread():
@@ -234,6 +234,13 @@ class Threads:
                 raise
             return False
         return True
+
+    @property
+    def _may_take_one(self) -> bool:
+        """Whether there is work, and what runs for all clients leaves room for it."""
+        return bool(self._turns) and self._total.permits(
+            Use.RUNNING, self._turns[0].waiting[0].size
+        )
 
     def _take(self) -> tuple[Line, Work]:
         """The oldest work of the line whose turn it is."""
@@ -295,8 +302,10 @@ class Threads:
 
     def _following(self) -> tuple[Line, Work] | None:
         with self._lock:
-            if self._turns:
-                return self._take()
+            if self._may_take_one:
+                taken = self._take()
+                self._staff()  # what has ended may leave room for more than one
+                return taken
             self._idle += 1
             return None
 

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
 #: The memory that is free at once when a connection ends.
-_DROPPABLE = (Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION, Use.QUEUED)
+_DROPPABLE = (
+    Use.PARTIAL,
+    Use.WEBSOCKET,
+    Use.DEFERRED,
+    Use.ADMISSION,
+    Use.QUEUED,
+    Use.PENDING,
+)
 logger = logging.getLogger("hisock.server")
 
 #: Seconds at most that a thread which sends much waits for the loop to flush.
@@ -110,7 +117,7 @@ class Backpressure:
 
     def _note_dropped(self, count: int, who: str) -> None:
         if count and self._log_limit.permits(self._hub.loop.time()):
-            logger.warning("%d threaded commands of %s were dropped, unhandled", count, who)
+            logger.warning("%d commands of %s were dropped, unhandled", count, who)
 
 
 def _droppable(connection: Connection) -> int:

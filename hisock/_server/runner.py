@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hisock._core.account import TASK_COST, WORK_COST, Total
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
-from hisock._core.jobs import Job
+from hisock._core.jobs import ENDS_PROGRAM, Job
 from hisock._core.reporting import LogLimit, loggable, one_line
-from hisock._runtime.concurrency import Concurrency
+from hisock._runtime.concurrency import Concurrency, Pending
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
@@ -115,8 +115,28 @@ class HandlerRunner:
     def _start_concurrent(
         self, coroutine: Coroutine[Any, Any, Any], job: Job, connection: Connection
     ) -> None:
-        concurrency = self.concurrency
         size = job.size + TASK_COST
+        if self.concurrency.permits(size):
+            self._start_task(coroutine, job, connection, size)
+            return
+
+        def start() -> None:
+            try:
+                self._start_task(coroutine, job, connection, size)
+            except ENDS_PROGRAM as exc:
+                connection.hub.interrupt(exc)
+
+        pending = Pending(coroutine, start, size)
+        if job.runs is not None:
+            job.runs(pending.drop)
+        self.concurrency.hold(connection, pending)
+        if self.memory.over:
+            self._thread.post(self.free_memory)
+
+    def _start_task(
+        self, coroutine: Coroutine[Any, Any, Any], job: Job, connection: Connection, size: int
+    ) -> None:
+        concurrency = self.concurrency
         line: Line
 
         def begun() -> None:
@@ -130,10 +150,9 @@ class HandlerRunner:
         """A connection has ended: what it still occupies stays counted for its address.
 
         :param drop: drop its threaded work that has not begun.
-        :returns: how many pieces of threaded work were dropped.
+        :returns: how many pieces of work were dropped, which had not begun.
         """
-        self.concurrency.leave(connection)
-        return self.workers.leave(connection, drop)
+        return self.concurrency.leave(connection) + self.workers.leave(connection, drop)
 
 
 def _nothing() -> None:

@@ -92,6 +92,7 @@ class Shutdown:
             hub.admission.close()
             hub.ticks.end()
             hub.events.end()
+            hub.runner.concurrency.close()
             await self._let_handlers_end()
             await hub.tasks.cancel(_CLEANUP_SECONDS)
             # Threads cannot be cancelled, so those that wait for a frame get an exception.

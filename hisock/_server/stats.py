@@ -84,8 +84,9 @@ class ServerStats:
         including that of clients that have disconnected; ``max_buffered`` bounds it.
     :ivar memory: gauge: the same by kind: ``partial`` frames, frames ``deferred`` while async
         handlers run, frames held for ``admission``, threaded work that is ``queued`` or
-        ``running``, tasks of ``concurrent`` handlers; and bytes that wait to be written, newest
-        states (``latest``) and everything else (``outbox``).
+        ``running``, tasks of ``concurrent`` handlers, those of them that are ``pending`` until
+        others have ended; and bytes that wait to be written, newest states (``latest``) and
+        everything else (``outbox``).
     :ivar dropped: frames that were not sent because the client was slow.
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from support import Events
 
 from hisock._core.account import BOUNDS, Account, Total, Use
-from hisock._runtime.concurrency import Concurrency
+from hisock._runtime.concurrency import Concurrency, Pending
 from hisock._runtime.threads import FAIR_SHARE, WAITING_WORK, Threads
 from reliability.watching import MIB, eventually
 
@@ -33,6 +33,51 @@ class Guest:
 
     def idle(self) -> None:
         self.held_up -= 1
+
+
+class Tasks:
+    """Tasks that end when they are told to.
+
+    :ivar started: the clients whose tasks began, in order.
+    """
+
+    def __init__(self, total: Total) -> None:
+        self.total = total
+        self.concurrency = Concurrency(total)
+        self.started: list[Guest] = []
+        self._ends: list[Callable[[], None]] = []
+
+    def start(self, guest: Guest, size: int) -> Callable[[], None] | None:
+        """Start one, or have it wait; returns what ends it if it began."""
+        if self.concurrency.permits(size):
+            return self._begin(guest, size)
+
+        async def nothing() -> None:
+            raise AssertionError("only closed")
+
+        coroutine = nothing()
+
+        def begin() -> None:
+            coroutine.close()
+            self._begin(guest, size)
+
+        self.concurrency.hold(guest, Pending(coroutine, begin, size))
+        return None
+
+    def _begin(self, guest: Guest, size: int) -> Callable[[], None]:
+        self.started.append(guest)
+        line = self.concurrency.begin(guest, size)
+
+        def end() -> None:
+            self._ends.remove(end)
+            self.concurrency.end(guest, line, size)
+
+        self._ends.append(end)
+        return end
+
+    def end_all(self) -> None:
+        while self._ends:
+            self._ends[0]()
 
 
 class Pool:
@@ -121,6 +166,64 @@ def test_what_is_queued_of_those_who_have_gone_can_be_freed(pool: Pool) -> None:
     pool.threads.leave(guest)
     assert pool.threads.drop_left() == 10
     assert TOTAL.by_kind()["queued"] == 10
+
+
+def test_what_threads_are_at_for_all_clients_leaves_room() -> None:
+    total, events, gate = Total(80), Events(), threading.Semaphore(0)
+    threads = Threads("test", total=total)
+
+    def work(size: int) -> None:
+        events.add("begun", size)
+        gate.acquire(timeout=60)
+
+    try:
+        for number, size in enumerate((50, 10, 10, 10, 20)):
+            guest = Guest(f"192.0.2.{number}", Account(total))
+            threads.submit_for(guest, size, work, size)
+        events.wait_for("begun", 50)  # one may be as large as it likes
+        assert total.by_kind()["running"] == 50
+        gate.release()
+        events.wait_for("begun", 10, count=3)
+        assert total.by_kind()["running"] == 30
+        gate.release(4)
+        events.wait_for("begun", 20)
+    finally:
+        gate.release(5)
+        threads.close(10)
+    eventually(lambda: total.size == 0, "nothing is counted any longer")
+
+
+def test_tasks_of_all_clients_leave_room() -> None:
+    tasks = Tasks(Total(80))
+    first, second, third = (Guest(str(n), Account(tasks.total)) for n in range(3))
+    end_large = tasks.start(first, 50)
+    assert end_large is not None
+    for guest in (second, third, second):
+        assert tasks.start(guest, 10) is None
+    assert (second.held_up, third.held_up) == (1, 1)
+    assert tasks.total.by_kind()["pending"] == 30
+    end_large()
+    assert tasks.started == [first, second, second, third]
+    assert (second.held_up, third.held_up) == (0, 0)
+    assert tasks.start(first, 10) is None, "there is no room for more"
+    tasks.end_all()
+    assert tasks.total.size == 0
+
+
+def test_tasks_that_wait_are_dropped_with_their_client_and_at_the_end() -> None:
+    tasks = Tasks(Total(80))
+    first, second, third = (Guest(str(n), Account(tasks.total)) for n in range(3))
+    tasks.start(first, 50)
+    for guest in (second, second, third):
+        tasks.start(guest, 10)
+    assert tasks.concurrency.leave(second) == 2
+    assert tasks.total.by_kind()["pending"] == 10
+    tasks.concurrency.close()
+    assert tasks.start(second, 10) is None
+    assert tasks.total.by_kind()["pending"] == 0
+    tasks.end_all()
+    assert tasks.started == [first]
+    assert tasks.total.size == 0
 
 
 def test_tasks_of_a_client_are_bounded_and_resume_at_half() -> None:

@@ -47,8 +47,11 @@ def take(client: hisock.ClientInfo, message: bytes) -> None:
 @server.on("account")
 def account(client: hisock.ClientInfo) -> None:
     figures = server.stats()
+    seen = figures.connections + sum(figures.ended.values())
     server.send_client(
-        client, "account", {"held": figures.buffered_bytes, "memory": figures.memory}
+        client,
+        "account",
+        {"held": figures.buffered_bytes, "memory": figures.memory, "seen": seen},
     )
 
 
