@@ -42,6 +42,7 @@ MADE := $(VENV)/.made-with-$(TAG)
 READY := $(VENV)/.ready-$(CORE)
 DOCS_READY := $(VENV)/.ready-docs
 FUZZ_READY := $(VENV)/.ready-fuzz
+RELEASE_READY := $(VENV)/.ready-release
 SOURCES := pyproject.toml setup.py $(shell find hisock -name '*.p[yx][xdi]')
 
 # The extension with sanitizers lies apart, and is found first by what runs in its folder.
@@ -55,7 +56,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 
 .PHONY: rebuild help demo test test-dev test-js test-web coverage coverage-core coverage-run coverage-report \
 	lint format bench bench-full fuzz asan soak crowd docs \
-	wheel venv clean
+	dist lint-release venv clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -116,7 +117,7 @@ coverage-report: $(READY)
 lint: $(READY)  ## ruff (rules and format) and mypy --strict
 	$(PY) -m ruff check .
 	$(FORMAT) --check .
-	$(PY) -m mypy --strict --exclude '/programs/' hisock tests bench examples fuzz soak
+	$(PY) -m mypy --strict --exclude '/programs/' hisock tests bench examples fuzz soak release
 
 format: $(READY)  ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix .
@@ -156,9 +157,16 @@ docs: $(DOCS_READY)  ## the documentation, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "The pages are in docs/_build/html"
 
-wheel: $(READY)  ## sdist and wheel, in dist/
+dist: $(RELEASE_READY)  ## sdist and wheels for each Python found, each installed and used, in dist/
 	rm -rf dist
-	$(BUILD_ENV) $(PY) -m build --outdir dist
+	$(PY) -m release $(ARGS)
+
+# The workflows are checked without GitHub.
+lint-release: $(RELEASE_READY)  ## workflows (zizmor), and the wheels that cibuildwheel will build
+	$(BIN)/zizmor --offline --quiet .github
+	for platform in linux macos windows; do \
+		$(PY) -m cibuildwheel --print-build-identifiers --platform $$platform | xargs || exit 1; \
+	done
 
 venv: $(READY)  ## only the environment
 
@@ -188,6 +196,10 @@ endif
 # There are wheels of atheris for Linux, from Python 3.11 on.
 $(FUZZ_READY): $(READY)
 	$(PIP) install 'atheris>=2.3'
+	touch $@
+
+$(RELEASE_READY): $(READY)
+	$(PIP) install --group release
 	touch $@
 
 $(DOCS_READY): $(READY)

@@ -1,0 +1,1 @@
+"""Builds what is released and uses each part of it: ``python -m release``."""
