@@ -74,7 +74,12 @@ class Upstream:
         self.address = address
         self.header_len = header_len
         self.show_secrets = show_secrets
-        self._tls = tls
+        self.tls = tls
+
+    @property
+    def host(self) -> str | None:
+        """The name that its certificate has to have; ``None`` without TLS."""
+        return host_of(self.address) if self.tls else None
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to it.
@@ -82,9 +87,10 @@ class Upstream:
         :raises OSError: there is none.
         """
         if isinstance(self.address, tuple):
-            host = host_of(self.address) if self._tls else None
-            return await asyncio.open_connection(*self.address, ssl=self._tls, server_hostname=host)
-        return await asyncio.open_unix_connection(str(self.address), ssl=self._tls)
+            return await asyncio.open_connection(
+                *self.address, ssl=self.tls, server_hostname=self.host
+            )
+        return await asyncio.open_unix_connection(str(self.address), ssl=self.tls)
 
 
 class Proxy:

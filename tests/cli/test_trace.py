@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 
 import pytest
 from support.process import Program
@@ -15,18 +14,6 @@ from hisock._cli.frames import ShownFrame, describe
 
 pytestmark = pytest.mark.timeout(60)
 TRACE = [sys.executable, "-m", "hisock", "trace", "127.0.0.1:0"]
-
-
-@pytest.fixture
-def server() -> Iterator[hisock.ThreadedHiSockServer]:
-    with hisock.ThreadedHiSockServer(("127.0.0.1", 0)) as running:
-
-        @running.on("add")
-        def add(client: hisock.ClientInfo, numbers: list[int]) -> int:
-            return sum(numbers)
-
-        running.start()
-        yield running
 
 
 def proxied(program: Program) -> tuple[str, int]:

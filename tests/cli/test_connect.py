@@ -1,0 +1,147 @@
+"""``hisock connect``: real processes, with scripts and at a pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.process import environment
+from support.terminal import Terminal
+
+import hisock
+from hisock._cli.shell import Line, content, parse
+from hisock._cli.usage import Unusable
+
+pytestmark = pytest.mark.timeout(60)
+CONNECT = [sys.executable, "-m", "hisock", "connect"]
+
+
+def run(server: hisock.HiSockServer, script: str, *arguments: str) -> Any:
+    return subprocess.run(
+        [*CONNECT, f":{server.addr[1]}", *arguments],
+        input=script,
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        timeout=50,
+    )
+
+
+def test_a_script_sends_calls_and_waits(server: hisock.ThreadedHiSockServer) -> None:
+    script = """# a comment, and an empty line
+
+/call add [19, 23]
+say hello there
+/recv said
+/stream count 2
+/name Eve
+/who Eve
+"""
+    done = run(server, script, "--name", "Ada", "--wait", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"<== add \(\d+\.\d ms\) 42$", done.stdout, re.MULTILINE)
+    assert '<-- said {"by":"Ada","text":"hello there"}' in done.stdout
+    assert re.findall(r"<== count .* (\d)$", done.stdout, re.MULTILINE) == ["0", "1"]
+    assert re.search(r"client: Eve at 127\.0\.0\.1:\d+$", done.stdout, re.MULTILINE)
+
+
+def test_lines_that_fail_are_said_and_make_the_status(server: hisock.ThreadedHiSockServer) -> None:
+    script = (
+        "/call fail\n/call nothing\n/dance\nsay {oops\n/recv never 0\n/wait soon\n/call add []\n"
+    )
+    done = run(server, script, "--wait", "0")
+    assert done.returncode == 1
+    errors = re.findall(r"!!! (.*)", done.stdout)
+    assert len(errors) == 6
+    for said, error in zip(
+        ["on purpose", "no handler for 'nothing'", "/dance", "not JSON", "'never'", "'soon'"],
+        errors,
+        strict=True,
+    ):
+        assert said in error
+    assert "<== add" in done.stdout, "it goes on after an error"
+
+
+def test_every_line_of_json_is_an_object(server: hisock.ThreadedHiSockServer) -> None:
+    done = run(server, "/call add [1]\n", "--json", "--raw", "--wait", "0")
+    assert done.returncode == 0
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(event["time"] > 0 for event in events)
+    reply = next(event for event in events if event["event"] == "reply")
+    assert (reply["command"], reply["message"]) == ("add", "1")
+    frames = [event["name"] for event in events if event["event"] == "frame"]
+    assert frames[:2] == ["$CLTHELLO$", "$SRVHELLO$"]
+    assert frames.index("$CALL$") < frames.index("$REPLY$")
+
+
+def test_the_end_of_the_connection_ends_it(server: hisock.ThreadedHiSockServer) -> None:
+    done = run(server, "bye\n/wait 30\n/call add [1]\n")
+    assert done.returncode == 1
+    assert "the server disconnected the client" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["127.0.0.1:1"], 1, "no server answers at 127.0.0.1:1"),
+        (["nothing"], 2, "no address"),
+        ([":1", "--ca", "nowhere.pem"], 2, "nowhere.pem"),
+    ],
+)
+def test_no_connection_is_said_without_a_traceback(
+    arguments: list[str], status: int, said: str
+) -> None:
+    done = subprocess.run(
+        [*CONNECT, *arguments],
+        input="",
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(COLUMNS="120"),
+        timeout=50,
+    )
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_at_a_terminal_there_are_completion_and_history(
+    server: hisock.ThreadedHiSockServer, tmp_path: Path
+) -> None:
+    history = tmp_path / "history"
+    arguments = [f":{server.addr[1]}", "--name", "Ada", "--history", str(history)]
+    with Terminal([*CONNECT, *arguments]) as terminal:
+        terminal.wait_for("Ada>")
+        terminal.press("/call add [4,5]\r")
+        terminal.wait_for("ms) 9")
+        # "add" is known now: Tab completes the verb, and then the command.
+        terminal.press("/ca\t")
+        terminal.wait_for("Ada> /call", 2)
+        terminal.press(" ad\t")
+        terminal.wait_for("Ada> /call add", 2)
+        terminal.press(" [1]\r")
+        terminal.wait_for("ms) 1")
+        terminal.press("\x1b[A\x1b[A")  # twice up
+        terminal.wait_for("Ada> /call add [4,5]", 2)
+        terminal.press("\r\x04")
+        assert terminal.status() == 0
+        assert terminal.text.count("ms) 9") == 2
+    assert "+/call add [4,5]" in history.read_text("utf-8").splitlines()
+    assert history.stat().st_mode & 0o077 == 0
+
+
+def test_a_line_is_taken_apart() -> None:
+    assert parse("say  hello ") == Line("send", "say", " hello ")
+    assert parse("/call add [1, 2]\n") == Line("call", "add", "[1, 2]")
+    assert parse("/quit") == Line("quit", "", None)
+    assert parse("  # no") is parse("\n") is None
+    assert content(None) is None
+    assert content("[1, {}]") == [1, {}]
+    assert content('"[1"') == '"[1"'
+    with pytest.raises(Unusable, match="/text"):
+        content("{")
