@@ -16,7 +16,14 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 
 class Unusable(Exception):
-    """What was asked for cannot be done; the message says why and what to do."""
+    """What was asked for cannot be done; the message says why and what to do.
+
+    :param more: lines to show below the message.
+    """
+
+    def __init__(self, text: str, more: str = "") -> None:
+        super().__init__(text)
+        self.more = more
 
 
 class Failed(Exception):
@@ -64,7 +71,10 @@ def status_of(command: str, work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
     except Unusable as exc:
-        return _complain(command, exc, UNUSABLE)
+        status = _complain(command, exc, UNUSABLE)
+        if exc.more:
+            print(f"\n{exc.more}\n", file=sys.stderr, flush=True)
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

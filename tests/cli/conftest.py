@@ -11,7 +11,8 @@ import hisock
 
 @pytest.fixture
 def server() -> Iterator[hisock.ThreadedHiSockServer]:
-    """Knows ``add`` and ``fail``, answers ``say``, ``echo`` and ``room``, and kicks for ``bye``."""
+    """Answers calls of ``add``, ``answer``, ``count`` and ``fail``, sends back what comes as
+    ``say``, ``echo`` and ``room``, and disconnects a client that says ``bye``."""
     with hisock.ThreadedHiSockServer(("127.0.0.1", 0)) as running:
 
         @running.on("add")
@@ -37,6 +38,10 @@ def server() -> Iterator[hisock.ThreadedHiSockServer]:
         @running.on("room")
         def room(client: hisock.ClientInfo, message: bytes) -> None:
             running.send_group(client, "room", message)
+
+        @running.on("answer")
+        def answer(client: hisock.ClientInfo, message: bytes) -> bytes:
+            return message
 
         @running.on("bye")
         def bye(client: hisock.ClientInfo) -> None:

@@ -1,0 +1,129 @@
+"""``hisock bench``: real load on a real server, and how its latencies are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import Any, cast
+
+import pytest
+from support.process import environment
+
+import hisock
+from hisock._cli.bench.latencies import Latencies
+from hisock._cli.bench.load import LoadConnection, pace
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def bench(server: hisock.HiSockServer, *arguments: str) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "hisock", "bench", f":{server.addr[1]}", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        timeout=50,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answers"),
+    [
+        (["--kind", "echo", "--depth", "4"], 1),
+        (["--kind", "call", "--command", "answer", "--rate", "200"], 1),
+        (["--kind", "room", "--room-size", "3", "--rate", "200"], 3),
+    ],
+    ids=["echo", "call", "room"],
+)
+def test_every_message_is_answered_and_counted(
+    server: hisock.ThreadedHiSockServer, arguments: list[str], answers: int
+) -> None:
+    done = bench(server, "--json", "-c", "6", "-t", "0.3", *arguments)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["ok"] is True
+    assert found["sent"] > 0
+    assert found["answers"] == found["sent"] * answers
+    assert found["unanswered"] == found["errors"] == found["lost_connections"] == 0
+    assert sum(bar["count"] for bar in found["histogram"]) == found["answers"]
+    latency = found["latency"]
+    assert 0 < latency["p50"] <= latency["p99"] <= latency["p99.9"] <= latency["max"]
+
+
+def test_figures_and_a_histogram_are_printed(server: hisock.ThreadedHiSockServer) -> None:
+    done = bench(server, "-t", "0.3", "-c", "2")
+    assert done.returncode == 0, done.stderr
+    assert "echo: 2 connections, 64 B, as fast as answers come" in done.stdout
+    assert "p99.9" in done.stdout
+    assert "█" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--command", "nope"], 2, '@server.on("nope")'),
+        (["--kind", "call", "--command", "fail"], 2, "failed: it failed on purpose"),
+        (["-c", "1", "--command", "bye"], 1, "ended the connection"),
+    ],
+)
+def test_what_the_server_does_not_have_is_said(
+    server: hisock.ThreadedHiSockServer, arguments: list[str], status: int, said: str
+) -> None:
+    done = bench(server, *arguments)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class Stalling:
+    """A connection that cannot write during its first rounds."""
+
+    def __init__(self) -> None:
+        self.owed: list[float] = []
+        self.sent: list[float] = []
+        self.rounds = 0
+
+    @property
+    def full(self) -> bool:
+        self.rounds += 1
+        return self.rounds < 20
+
+    def send(self, due: list[float]) -> None:
+        self.sent += due
+
+
+def test_what_a_stall_delays_keeps_the_moments_at_which_it_was_due() -> None:
+    connection = Stalling()
+    fake = cast(LoadConnection, connection)
+    asyncio.run(pace([fake], 1000.0, lambda: len(connection.sent) >= 50))
+    assert connection.rounds >= 20
+    gaps = [
+        later - earlier
+        for earlier, later in zip(connection.sent, connection.sent[1:], strict=False)
+    ]
+    assert gaps == pytest.approx([0.001] * len(gaps))
+
+
+def test_percentiles_are_exact_to_their_bucket() -> None:
+    latencies = Latencies()
+    for milliseconds in range(1, 1001):
+        latencies.add(milliseconds / 1000)
+    assert latencies.count == 1000
+    assert latencies.mean == pytest.approx(0.5005)
+    for share in (0.01, 0.5, 0.9, 0.99, 1.0):
+        assert latencies.percentile(share) == pytest.approx(share, rel=1 / 32)
+    assert latencies.longest == 1.0
+    bars = list(latencies.bars())
+    assert sum(bar.count for bar in bars) == 1000
+    assert [bar.up_to for bar in bars] == sorted(bar.up_to for bar in bars)
+
+
+def test_nothing_and_the_longest_durations_are_counted() -> None:
+    latencies = Latencies()
+    assert (latencies.percentile(0.5), latencies.mean, list(latencies.bars())) == (0.0, 0.0, [])
+    latencies.add(0.0)
+    latencies.add(1e9)
+    assert latencies.percentile(0.5) == pytest.approx(1e-6)
+    assert latencies.count == 2
