@@ -35,7 +35,7 @@ from hisock.framing import DEFAULT_HEADER_LEN
 ReadLine = Callable[[], Awaitable["str | None"]]
 
 
-class Settings(NamedTuple):
+class TalkSettings(NamedTuple):
     """What was asked for on the command line."""
 
     name: str | None
@@ -76,7 +76,7 @@ def add_to(app: typer.Typer) -> None:
         for a reply, and `/help` lists the rest. Without a terminal the same lines are read from
         standard input; the exit status is 1 when one of them failed.
         """
-        settings = Settings(name, group, token, codec, timeout, wait, as_json, raw, history)
+        settings = TalkSettings(name, group, token, codec, timeout, wait, as_json, raw, history)
 
         def work() -> int:
             upstream = Upstream(parse_target(target), tls_of(tls, ca), header_len, False)
@@ -85,7 +85,7 @@ def add_to(app: typer.Typer) -> None:
         finish("connect", work)
 
 
-async def _talk(upstream: Upstream, settings: Settings) -> int:
+async def _talk(upstream: Upstream, settings: TalkSettings) -> int:
     messages = Messages(settings.as_json, settings.codec)
     async with contextlib.AsyncExitStack() as stack:
         client = await _connect(upstream, settings, messages, stack)
@@ -108,7 +108,7 @@ async def _talk(upstream: Upstream, settings: Settings) -> int:
 
 async def _connect(
     upstream: Upstream,
-    settings: Settings,
+    settings: TalkSettings,
     messages: Messages,
     stack: contextlib.AsyncExitStack,
 ) -> AsyncHiSockClient:

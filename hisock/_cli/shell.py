@@ -32,7 +32,7 @@ HELP: Final = {
 }
 
 
-class Line(NamedTuple):
+class TypedLine(NamedTuple):
     """A line taken apart.
 
     :ivar verb: what to do, as ``"call"``; ``"send"`` for a line without a slash.
@@ -45,7 +45,7 @@ class Line(NamedTuple):
     rest: str | None
 
 
-def parse(line: str) -> Line | None:
+def parse(line: str) -> TypedLine | None:
     """Take a line apart; ``None`` for an empty one and for a comment, ``# ...``."""
     line = line.strip("\r\n").lstrip()
     if not line.strip() or line.startswith("#"):
@@ -55,7 +55,7 @@ def parse(line: str) -> Line | None:
         word, _, line = line[1:].partition(" ")
         verb, line = word.strip(), line.lstrip()
     command, space, rest = line.partition(" ")
-    return Line(verb, command.strip(), rest if space and rest else None)
+    return TypedLine(verb, command.strip(), rest if space and rest else None)
 
 
 def content(text: str | None) -> Any:
@@ -105,7 +105,7 @@ class Shell:
         self.leaving = False
         self._arrived: list[str] = []
         self._changed = asyncio.Condition()
-        self._verbs: dict[str, Callable[[Line], Awaitable[None]]] = {
+        self._verbs: dict[str, Callable[[TypedLine], Awaitable[None]]] = {
             "send": self._send,
             "text": self._send_text,
             "call": self._call,
@@ -167,7 +167,7 @@ class Shell:
             return False
         return True
 
-    def _named(self, line: Line, usage: str) -> str:
+    def _named(self, line: TypedLine, usage: str) -> str:
         """The command of a line.
 
         :raises Unusable: it has none.
@@ -176,24 +176,24 @@ class Shell:
             raise Unusable(f"the command is missing: {usage}")
         return line.command
 
-    async def _send(self, line: Line) -> None:
+    async def _send(self, line: TypedLine) -> None:
         command = self._named(line, "/send COMMAND [MESSAGE]")
         self._client.send(command, content(line.rest))
         self.commands.add(command)
         await self._client.drain()
 
-    async def _send_text(self, line: Line) -> None:
+    async def _send_text(self, line: TypedLine) -> None:
         self._client.send(self._named(line, "/text COMMAND MESSAGE"), line.rest)
         await self._client.drain()
 
-    async def _call(self, line: Line) -> None:
+    async def _call(self, line: TypedLine) -> None:
         command = self._named(line, "/call COMMAND [MESSAGE]")
         self.commands.add(command)
         begun = time.perf_counter()
         reply = await self._client.call(command, content(line.rest), timeout=self._timeout)
         self._messages.reply(command, reply, time.perf_counter() - begun)
 
-    async def _stream(self, line: Line) -> None:
+    async def _stream(self, line: TypedLine) -> None:
         command = self._named(line, "/stream COMMAND [MESSAGE]")
         self.commands.add(command)
         begun = time.perf_counter()
@@ -202,7 +202,7 @@ class Shell:
             async for part in parts:
                 self._messages.reply(command, part, time.perf_counter() - begun)
 
-    async def _recv(self, line: Line) -> None:
+    async def _recv(self, line: TypedLine) -> None:
         command = self._named(line, "/recv COMMAND [SECONDS]")
         seconds = _seconds(line.rest, 5.0)
         async with self._changed:
@@ -214,31 +214,31 @@ class Shell:
                 raise Failed(f"no {command!r} came within {seconds:g} seconds") from None
             self._arrived.remove(command)
 
-    async def _wait(self, line: Line) -> None:
+    async def _wait(self, line: TypedLine) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._client.wait_closed(), _seconds(line.command, 1.0))
 
-    async def _rename(self, line: Line) -> None:
+    async def _rename(self, line: TypedLine) -> None:
         self._client.change_name(_whole(line) or None)
 
-    async def _move(self, line: Line) -> None:
+    async def _move(self, line: TypedLine) -> None:
         self._client.change_group(_whole(line) or None)
 
-    async def _who(self, line: Line) -> None:
+    async def _who(self, line: TypedLine) -> None:
         if not line.command:
             raise Unusable("the name is missing: /who NAME")
         found = await self._client.get_client(_whole(line), timeout=self._timeout)
         assert isinstance(found, ClientInfo)
         self._messages.event("client", _who_is(found), client=found.as_dict())
 
-    async def _help(self, line: Line) -> None:
+    async def _help(self, line: TypedLine) -> None:
         self._messages.help(HELP)
 
-    async def _quit(self, line: Line) -> None:
+    async def _quit(self, line: TypedLine) -> None:
         self.leaving = True
 
 
-def _whole(line: Line) -> str:
+def _whole(line: TypedLine) -> str:
     """Both words of a line: names may hold spaces."""
     return line.command if line.rest is None else f"{line.command} {line.rest}"
 

@@ -14,7 +14,7 @@ from support.process import environment
 from support.terminal import Terminal
 
 import hisock
-from hisock._cli.shell import Line, content, parse
+from hisock._cli.shell import TypedLine, content, parse
 from hisock._cli.usage import Unusable
 
 pytestmark = pytest.mark.timeout(60)
@@ -136,9 +136,9 @@ def test_at_a_terminal_there_are_completion_and_history(
 
 
 def test_a_line_is_taken_apart() -> None:
-    assert parse("say  hello ") == Line("send", "say", " hello ")
-    assert parse("/call add [1, 2]\n") == Line("call", "add", "[1, 2]")
-    assert parse("/quit") == Line("quit", "", None)
+    assert parse("say  hello ") == TypedLine("send", "say", " hello ")
+    assert parse("/call add [1, 2]\n") == TypedLine("call", "add", "[1, 2]")
+    assert parse("/quit") == TypedLine("quit", "", None)
     assert parse("  # no") is parse("\n") is None
     assert content(None) is None
     assert content("[1, {}]") == [1, {}]

@@ -12,7 +12,7 @@ from rich.live import Live
 
 from hisock._cli.bench import report
 from hisock._cli.bench.kinds import KindName
-from hisock._cli.bench.load import Counts, Target
+from hisock._cli.bench.load import LoadCounts, Target
 from hisock._cli.bench.run import Outcome, Plan, run
 from hisock._cli.options import (
     AuthoritiesOption,
@@ -88,7 +88,7 @@ def _measure(target: Target, plan: Plan, quiet: bool) -> Outcome:
 def _run(target: Target, plan: Plan, live: Live | None) -> Outcome:
     before = (0.0, 0)
 
-    def watch(counts: Counts, seconds: float) -> None:
+    def watch(counts: LoadCounts, seconds: float) -> None:
         nonlocal before
         then, answers = before
         before = (seconds, counts.answers)

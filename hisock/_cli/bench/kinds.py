@@ -33,7 +33,7 @@ class Refused(Exception):
     """The server answered with an error."""
 
 
-class Kind(Protocol):
+class LoadKind(Protocol):
     """Builds messages, and reads answers, of one connection.
 
     :ivar fan_out: whether one message has an answer on each connection of a room.
@@ -98,7 +98,7 @@ class _Calls:
         return reply.number
 
 
-def maker(kind: KindName, command: str, size: int, header_len: int) -> Callable[[], Kind]:
+def maker(kind: KindName, command: str, size: int, header_len: int) -> Callable[[], LoadKind]:
     """What makes the messages of each connection.
 
     :param size: bytes of a message; those that come back hold a number of 12 digits at least.

@@ -23,7 +23,7 @@ class Bar:
 
 
 class Latencies:
-    """Counts of durations, to a microsecond or to 1.6 %, whichever is more.
+    """LoadCounts of durations, to a microsecond or to 1.6 %, whichever is more.
 
     :ivar count: how many there are.
     :ivar longest: the longest of them, in seconds.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from hisock._cli.bench.kinds import Kind, Refused
+from hisock._cli.bench.kinds import LoadKind, Refused
 from hisock._cli.bench.latencies import Latencies
 from hisock._cli.usage import Failed
 from hisock._client.connector import ServerConnector
@@ -37,7 +37,7 @@ class Target(NamedTuple):
 
 
 @dataclass
-class Counts:
+class LoadCounts:
     """What has happened so far.
 
     :ivar sent: messages sent; ``answers`` how many answers came.
@@ -56,7 +56,7 @@ class Counts:
     latencies: Latencies = field(default_factory=Latencies)
 
 
-class Ledger:
+class DueTimes:
     """The numbers of messages, and when each of them was due."""
 
     def __init__(self) -> None:
@@ -91,9 +91,9 @@ class LoadConnection(asyncio.Protocol):
     def __init__(
         self,
         target: Target,
-        kind: Kind,
-        counts: Counts,
-        ledger: Ledger,
+        kind: LoadKind,
+        counts: LoadCounts,
+        ledger: DueTimes,
         group: str | None,
     ) -> None:
         self._target = target
@@ -243,7 +243,7 @@ class LoadConnection(asyncio.Protocol):
 
 
 async def open_connection(
-    target: Target, kind: Kind, counts: Counts, ledger: Ledger, group: str | None
+    target: Target, kind: LoadKind, counts: LoadCounts, ledger: DueTimes, group: str | None
 ) -> LoadConnection:
     """A connection that has joined.
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from hisock._cli.bench.kinds import NEEDED, KindName, Refused, maker
 from hisock._cli.bench.load import (
-    Counts,
-    Ledger,
+    DueTimes,
     LoadConnection,
+    LoadCounts,
     Target,
     open_connection,
     pace,
@@ -51,7 +51,7 @@ class Outcome:
     """
 
     plan: Plan
-    counts: Counts = field(default_factory=Counts)
+    counts: LoadCounts = field(default_factory=LoadCounts)
     seconds: float = 0.0
     unanswered: int = 0
 
@@ -62,7 +62,7 @@ class Outcome:
 
 
 #: Called every so often with the counts, and the seconds since the beginning.
-Watch = Callable[[Counts, float], None]
+Watch = Callable[[LoadCounts, float], None]
 
 
 async def run(target: Target, plan: Plan, watch: Watch, interval: float) -> Outcome:
@@ -75,7 +75,7 @@ async def run(target: Target, plan: Plan, watch: Watch, interval: float) -> Outc
     make = maker(plan.kind, plan.command, plan.size, target.header_len)
     await _check(target, plan)
     outcome = Outcome(plan)
-    ledger = Ledger()
+    ledger = DueTimes()
     connections: list[LoadConnection] = []
     try:
         for first in range(0, plan.connections, _AT_ONCE):
@@ -117,7 +117,7 @@ async def _check(target: Target, plan: Plan) -> None:
     """
     make = maker(plan.kind, plan.command, plan.size, target.header_len)
     group = "hisock-bench-check" if plan.kind == "room" else None
-    probe = await open_connection(target, make(), Counts(), Ledger(), group)
+    probe = await open_connection(target, make(), LoadCounts(), DueTimes(), group)
     try:
         if plan.kind == "call" and not probe.joined.result():
             raise Unusable("the server does not know calls; measure it with --kind echo")
@@ -166,7 +166,7 @@ async def _load(
     outcome.seconds = time.perf_counter() - begun
 
 
-async def _wait_for_answers(connections: list[LoadConnection], ledger: Ledger) -> None:
+async def _wait_for_answers(connections: list[LoadConnection], ledger: DueTimes) -> None:
     deadline = time.perf_counter() + PATIENCE
     while ledger.due and time.perf_counter() < deadline:
         if not any(connection.open for connection in connections):
