@@ -11,8 +11,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from hisock._cluster.control import ControlMessage
+from hisock._cluster.local_hub import LocalHub
 from hisock._cluster.sharing import SharedAddress
 from hisock._cluster.worker_process import WorkerProcess
 from hisock.exceptions import ServerException
@@ -141,6 +143,8 @@ class Supervisor:
             if self._asked_to_stop:
                 return
         keepers: list[asyncio.Task[None]] = []
+        hub = LocalHub(Path(folder))
+        await hub.start()
         try:
             # The first one alone, so that what is wrong with the program is said once.
             began = await self._begin(0) and await self._begin_rest()
@@ -154,6 +158,7 @@ class Supervisor:
             for address in self._addresses:
                 address.close()
             await asyncio.gather(*(one.end(self._stop_timeout) for one in self._all()))
+            hub.close()
 
     def _all(self) -> list[WorkerProcess]:
         return [*self._workers.values(), *self._others]

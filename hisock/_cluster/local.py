@@ -1,0 +1,278 @@
+"""The link between the nodes of one machine: a Unix socket for each two of them, no broker.
+
+The connections are in a directory that only this user may enter. A batch goes as four bytes of its
+length and itself. The end of a connection says that the node is gone, which takes the kernel a few
+milliseconds however it ended, and a node that reads slowly delays nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import socket
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from hisock._cluster.control import Control, ControlMessage
+from hisock._cluster.link import (
+    MOST_BATCH_BYTES,
+    MOST_WAITING_BYTES,
+    LinkDown,
+    NodeHello,
+    Receiver,
+)
+from hisock._cluster.local_hub import LocalHub, private_folder
+from hisock._cluster.local_line import LocalLine
+from hisock.exceptions import NotSupported
+
+logger = logging.getLogger("hisock.server")
+
+#: Seconds between two attempts to find a hub.
+_RETRY_SECONDS = 0.02
+#: Seconds that the hub may take to answer.
+_ANSWER_SECONDS = 1.0
+#: Seconds that :meth:`LocalLink.close` waits for what was sent.
+_FAREWELL_SECONDS = 0.5
+#: Bytes of a path that the systems allow for a Unix socket, the end of it included.
+_LONGEST_PATH = 104
+
+
+def make_link(url: str) -> LocalLink:
+    """The link of ``local:/path/of/a/directory``.
+
+    :raises ValueError: that is no path, or too long a one, or others may enter it.
+    :raises NotSupported: there are no Unix sockets here.
+    """
+    folder = url.partition(":")[2]
+    if not folder.startswith("/"):
+        raise ValueError(f"local: is followed by the full path of a directory, not {folder!r}")
+    if not hasattr(socket, "AF_UNIX"):
+        raise NotSupported("local: needs Unix sockets, which this system does not have")
+    if len(os.fsencode(folder)) + len("/0123456789abcdef.sock") >= _LONGEST_PATH:
+        raise ValueError(f"{folder} is too long a path for Unix sockets; take a shorter one")
+    return LocalLink(Path(folder))
+
+
+class LocalLink:
+    """One node's connections to the others; see :class:`hisock._cluster.link.NodeLink`."""
+
+    broadcasts = False
+    probes = False
+    most_bytes = MOST_BATCH_BYTES
+    limit = MOST_WAITING_BYTES
+    title = "local"
+    lag = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._claims = LocalClaims()
+        self.claims = self._claims
+        self._lines: dict[str, LocalLine] = {}
+        self._hub: LocalHub | None = None
+        self._up = False
+        self._closing = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self, hello: NodeHello, receiver: Receiver) -> None:
+        private_folder(self._folder)
+        self.node = hello.node
+        self._receiver = receiver
+        self._where = str(self._folder / f"{hello.node}.sock")
+        #: What is said first on each connection.
+        self.greeting = json.dumps({"node": hello.node, "app": hello.app}).encode()
+        self._app = hello.app
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(lambda: LocalLine(self), self._where)
+        self._begin(self._find_hub())
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the hub
+
+    async def _find_hub(self) -> None:
+        """Connect to the hub of the directory, or become it."""
+        loop = asyncio.get_running_loop()
+        path = str(self._folder / "hub.sock")
+        while True:
+            control = Control(self._hear_hub, self._hub_gone)
+            try:
+                await loop.create_unix_connection(lambda: control, path)  # noqa: B023 - used now
+            except OSError:
+                hub = LocalHub(self._folder)
+                if await hub.start():
+                    self._hub = hub
+                else:
+                    await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            break
+        self._claims.control = control
+        control.send("join", node=self.node, where=self._where, names=self._claims.held)
+
+    def _hear_hub(self, message: ControlMessage) -> None:
+        if message["kind"] == "answer":
+            self._claims.answered(message)
+        elif message["kind"] == "nodes":
+            self._begin(self._meet(message["nodes"]))
+
+    async def _meet(self, nodes: dict[str, str]) -> None:
+        """Connect to the nodes that were there before."""
+        if not self._up:
+            self._up = True
+            self._receiver.up()
+        loop = asyncio.get_running_loop()
+        for node, where in nodes.items():
+            if node in self._lines or node == self.node:
+                continue
+            try:
+                await loop.create_unix_connection(lambda: LocalLine(self), where)
+            except OSError as exc:
+                logger.debug("node %s has ended before it could be reached: %s", node, exc)
+
+    def _hub_gone(self) -> None:
+        self._claims.lost()
+        if not self._closing:
+            self._begin(self._find_hub())
+
+    # -- the lines
+
+    def introduced(self, line: LocalLine, greeting: bytes) -> bool:
+        """A node has said which it is; returns whether it is to be heard."""
+        said = json.loads(greeting)
+        node = str(said["node"])
+        if said["app"] != self._app:
+            logger.warning(
+                "a node of the application %.64r is in %s too, and is not heard; "
+                "give each application a directory",
+                said["app"],
+                self._folder,
+            )
+            return False
+        if self._closing or node in self._lines:
+            return False
+        line.node = node
+        self._lines[node] = line
+        self._receiver.appeared(node)
+        return True
+
+    def heard(self, batch: bytes) -> None:
+        self._receiver.received(batch)
+
+    def ended(self, line: LocalLine) -> None:
+        if line.node and self._lines.get(line.node) is line:
+            del self._lines[line.node]
+            if not self._closing:
+                self._receiver.gone(line.node, "its connection was closed")
+
+    def drained(self, line: LocalLine) -> None:
+        if line.node and not self._closing:
+            self._receiver.writable(line.node)
+
+    def send(self, node: str, batch: bytes) -> bool:
+        line = self._lines.get(node)
+        if line is None or line.backlog() + len(batch) > self.limit:
+            return False
+        line.send(batch)
+        return True
+
+    def send_all(self, batch: bytes) -> bool:
+        raise NotImplementedError("there is a connection for each node")
+
+    def backlog(self, node: str | None) -> int:
+        if node is None:
+            return sum(line.backlog() for line in self._lines.values())
+        line = self._lines.get(node)
+        return 0 if line is None else line.backlog()
+
+    def probe(self, node: str) -> None:
+        """The end of its connection tells."""
+
+    async def close(self, goodbye: Collection[bytes] = ()) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        lines = list(self._lines.values())
+        for line in lines:
+            for batch in goodbye:
+                line.send(batch)
+            line.close()
+        self._listening.close()
+        if lines:
+            await asyncio.wait([line.closed for line in lines], timeout=_FAREWELL_SECONDS)
+        for line in lines:
+            line.abort()
+        self._claims.close()
+        if self._hub is not None:
+            self._hub.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._where)
+
+
+class LocalClaims:
+    """Names, which the hub decides on; see :class:`hisock._cluster.link.Claims`.
+
+    :ivar control: the connection to the hub.
+    :ivar held: the names that this node's clients have, for a hub that takes over.
+    """
+
+    def __init__(self) -> None:
+        self.control: Control | None = None
+        self.held: dict[str, str] = {}
+        self._ids = itertools.count()
+        self._pending: dict[int, asyncio.Future[str | None]] = {}
+
+    async def claim(self, name: str, holder: str) -> str:
+        has = await self._ask("claim", name, holder)
+        if has == holder:
+            self.held[name] = holder
+        return has or holder
+
+    async def move(self, name: str, old: str, new: str) -> bool:
+        moved = await self._ask("move", name, new, old=old) == new
+        if moved:
+            self.held[name] = new
+        return moved
+
+    async def release(self, name: str, holder: str) -> None:
+        if self.held.get(name) == holder:
+            del self.held[name]
+        await self._ask("release", name, holder)
+
+    async def _ask(self, kind: str, name: str, holder: str, **rest: str) -> str | None:
+        if self.control is None:
+            raise LinkDown("no process serves the names of this machine's nodes at the moment")
+        number = next(self._ids)
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._pending[number] = answer
+        self.control.send(kind, id=number, name=name, holder=holder, **rest)
+        try:
+            return await asyncio.wait_for(answer, _ANSWER_SECONDS)
+        except asyncio.TimeoutError:
+            raise LinkDown("the process that serves the names does not answer") from None
+        finally:
+            self._pending.pop(number, None)
+
+    def answered(self, message: ControlMessage) -> None:
+        answer = self._pending.get(message["id"])
+        if answer is not None and not answer.done():
+            answer.set_result(message["has"])
+
+    def lost(self) -> None:
+        """The hub is gone."""
+        self.control = None
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(LinkDown("the process that serves the names has ended"))
+
+    def close(self) -> None:
+        if self.control is not None:
+            self.control.close()

@@ -1,0 +1,108 @@
+"""One connection between two nodes of a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol, cast
+
+from hisock._cluster.link import MOST_BATCH_BYTES, MOST_WAITING_BYTES
+from hisock._runtime import peers
+
+logger = logging.getLogger("hisock.server")
+
+_LENGTH_BYTES = 4
+
+
+class LineOwner(Protocol):
+    """What a line belongs to."""
+
+    greeting: bytes
+
+    def introduced(self, line: LocalLine, greeting: bytes) -> bool: ...
+
+    def heard(self, batch: bytes) -> None: ...
+
+    def ended(self, line: LocalLine) -> None: ...
+
+    def drained(self, line: LocalLine) -> None: ...
+
+
+class LocalLine(asyncio.Protocol):
+    """A stream of batches both ways, which begins with who is at each end.
+
+    :ivar node: who is at the other end; empty until that has been said.
+    :ivar closed: done when the connection is closed.
+    """
+
+    def __init__(self, owner: LineOwner) -> None:
+        self.node = ""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._owner = owner
+        self._received = bytearray()
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is none by its class
+        if not peers.is_same_user(transport):
+            logger.warning("a process of another user tried to join the cluster")
+            transport.close()
+            return
+        low = MOST_WAITING_BYTES // 4
+        self._transport.set_write_buffer_limits(high=low + 1, low=low)
+        self.send(self._owner.greeting)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        start = 0
+        while len(received) - start >= _LENGTH_BYTES and not self._transport.is_closing():
+            length = int.from_bytes(received[start : start + _LENGTH_BYTES], "big")
+            if length > MOST_BATCH_BYTES:
+                self._refuse(f"a batch of {length} bytes, where {MOST_BATCH_BYTES} are allowed")
+                return
+            end = start + _LENGTH_BYTES + length
+            if end > len(received):
+                break
+            self._take(bytes(received[start + _LENGTH_BYTES : end]))
+            start = end
+        del received[:start]
+
+    def _take(self, batch: bytes) -> None:
+        if self.node:
+            self._owner.heard(batch)
+            return
+        try:
+            welcome = self._owner.introduced(self, batch)
+        except (ValueError, KeyError, TypeError):
+            self._refuse("a greeting that is none")
+            return
+        if not welcome:
+            self._transport.close()
+
+    def _refuse(self, what: str) -> None:
+        logger.warning("a node of this machine sent %s; its connection is closed", what)
+        self._received.clear()
+        self._transport.abort()
+
+    def send(self, batch: bytes) -> None:
+        self._transport.write(len(batch).to_bytes(_LENGTH_BYTES, "big") + batch)
+
+    def backlog(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        self._owner.drained(self)
+
+    def close(self) -> None:
+        """Close it when everything is written."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._owner.ended(self)
