@@ -50,23 +50,7 @@ cdef enum:
     HOLDING = 4
 
 
-cdef class Gathered:
-    """Frames for many outboxes, which :meth:`Outbox.hold` keeps ready for each of them.
-
-    :param lock: kept while an outbox queues what it holds, where that is not atomic by itself.
-    :ivar frames: the frames, in order; more may be appended.
-    :ivar caught_up: outboxes that hold none of it any more, each with the number of frames that
-        it has got.
-    :ivar whole: all frames in one, once there will be no more.
-    """
-
-    cdef readonly list frames
-    cdef readonly dict caught_up
-    cdef public bytes whole
-
-    def __cinit__(self, lock):
-        self.frames = []
-        self.caught_up = {}
+include "_gathered.pxi"
 
 
 cdef class Outbox:
@@ -355,17 +339,18 @@ cdef class Outbox:
     cdef Py_ssize_t queue_held(self) except -1:
         """Queue what is held; return how many frames that was. No Python code runs."""
         cdef Gathered held = self._held
-        cdef Py_ssize_t at = self._since
-        cdef Py_ssize_t count = len(held.frames) - at
+        cdef Py_ssize_t at = max(self._since - held.first, 0)
+        cdef Py_ssize_t count = max(len(held.frames) - at, 0)
+        cdef Py_ssize_t end = held.first + at + count
         self._held = None
         self._state &= ~HOLDING
-        held.caught_up[self] = at + count
+        held.caught_up[self] = end
         if self._state:
             self.refused += count
             return 0
         self.frames += count
-        if not at and held.whole is not None:
-            self.append(held.whole)
+        if held._joined_from == self._since and held._joined_to == end:
+            self.append(held._joined)
         else:
             for at in range(at, at + count):
                 self.append(held.frames[at])

@@ -31,18 +31,30 @@ class Gathered:
 
     :param lock: kept while an outbox queues what it holds, where that is not atomic by itself.
     :ivar frames: the frames, in order; more may be appended.
-    :ivar caught_up: outboxes that hold none of it any more, each with the number of frames that
-        it has got.
-    :ivar whole: all frames in one, once there will be no more.
+    :ivar caught_up: outboxes that hold none of it, each with the number of frames it has got.
+    :ivar first: the number of the first of the frames; those before it are forgotten.
     """
 
-    __slots__ = ("_lock", "caught_up", "frames", "whole")
+    __slots__ = ("_joined", "_lock", "caught_up", "first", "frames")
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self.frames: list[bytes] = []
         self.caught_up: dict[Outbox, int] = {}
-        self.whole: bytes | None = None
+        self.first = 0
+        # The frames from one number up to another, and them in one.
+        self._joined: tuple[int, int, bytes] = (-1, -1, b"")
         self._lock = lock
+
+    def join(self, since: int, /) -> None:
+        """Join the frames from a number on, so that outboxes which lack just those share them."""
+        frames = self.frames[since - self.first :]
+        self._joined = (since, self.first + len(self.frames), b"".join(frames))
+
+    def forget(self, count: int, /) -> None:
+        """Forget the frames before a number, which all outboxes have got."""
+        with self._lock:
+            del self.frames[: count - self.first]
+            self.first = count
 
 
 class Outbox:
@@ -235,15 +247,19 @@ class Outbox:
         with held._lock:
             if self._held is not held:
                 return 0  # another thread has queued it meanwhile
-            frames = held.frames[self._since :]
+            at = max(self._since - held.first, 0)
+            frames = held.frames[at:]
+            end = held.first + at + len(frames)
+            held.caught_up[self] = end
             if self._state & ~HOLDING:
                 self.refused += len(frames)
                 frames = []
-            whole = [held.whole] if held.whole is not None and not self._since else frames
-            self._pieces.extend(map(_piece, whole if frames else ()))
+            since, upto, joined = held._joined
+            self._pieces.extend(
+                map(_piece, [joined] if frames and (since, upto) == (self._since, end) else frames)
+            )
             self.size += sum(map(len, frames))
             self.frames += len(frames)
-            held.caught_up[self] = self._since + len(frames)
             self._held = None
             self._state &= ~HOLDING
             return len(frames)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import deque
+from collections.abc import Hashable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds that announcements are gathered at most, before they are written together.
 WINDOW = 0.02
+#: Clients that are written to in one iteration of the loop.
+_MOST_WRITES = 64
 #: Announcements sent at once to a client that has caught up.
 _PORTION = 256
 #: And the part of its ``send_buffer`` that they may take: they alone never fill it.
@@ -25,9 +28,11 @@ _SHARE = 4
 class Announcements:
     """The ``$CLTCONN$`` and ``$CLTDISCONN$`` frames. Everything here runs on the loop's thread.
 
-    One that comes alone is written at once. Those that follow within :data:`WINDOW` are gathered:
-    outboxes hold them, and queue them before the next frame of any kind, so that a client receives
-    the same frames in the same order as without gathering.
+    They are gathered: outboxes hold them, and queue them before the next frame of any kind, so that
+    a client receives the same frames in the same order as without gathering. One that comes alone
+    is written after the frames that are being read, those that follow when :data:`WINDOW` is over.
+    A few clients are written to in one iteration of the loop, past the queue of the others, since
+    an answer would wait behind a whole round.
 
     Announcements for a client that is behind are held back until it has caught up, and a join and
     a leave of the same client cancel out: otherwise strangers that connect and disconnect could
@@ -42,9 +47,12 @@ class Announcements:
         self.window = WINDOW
         #: For each client that is behind, frames by the client that they are about.
         self._behind: dict[Connection, dict[Hashable, bytes]] = {}
-        #: What was gathered in this window, by group; ``None`` is for everybody.
+        #: What is gathered, by group; ``None`` is for everybody.
         self._gathered: dict[str | None, Gathered] = {}
-        self._window_open = False
+        #: Who is yet to be written to: a group, how many frames they lack at most, and clients.
+        self._rounds: deque[tuple[str | None, int, Iterator[Connection]]] = deque()
+        #: Whether writing is due or under way.
+        self._due = False
         self._most_bytes = hub.options.send_buffer // _SHARE
         #: Bytes announced since it was last seen which clients take them.
         self._unwritten = 0
@@ -86,11 +94,11 @@ class Announcements:
             if peer.outbox in members:
                 self._tell_later(peer, event, about, frame)
         self._unwritten += len(frame)
-        if self.window and self._window_open:
+        if self.window:
             self._gather(key, members, frame, own)
+            self._write_soon()
         else:
             fan_out(self._without_late(members), frame)
-            self._open_window()
         if self._unwritten > self._most_bytes:
             self._write_now(members)
 
@@ -107,35 +115,22 @@ class Announcements:
 
     # -- gathering
 
-    def _open_window(self) -> None:
-        if self.window and not self._window_open:
-            self._window_open = True
-            self._hub.loop.call_later(self.window, self._close_window)
-
-    def _close_window(self) -> None:
-        """Queue what was gathered; another window follows while announcements keep coming."""
-        self._window_open = False
-        self._unwritten = 0
-        if self._gathered:
-            self._queue_gathered()
-            self._open_window()
-
     def _gather(
         self, key: str | None, members: Members, frame: bytes, own: Connection | None
     ) -> None:
         gathered = self._gathered.get(key)
         if gathered is None:
             gathered = self._gathered[key] = Gathered(self._hub.lock)
-            gathered.caught_up.update(dict.fromkeys(self._without_late(members), 0))
+            gathered.caught_up.update(dict.fromkeys(members, 0))
         gathered.frames.append(frame)
         if own is not None and own not in self._behind:
             own.outbox.write(frame)
-            gathered.caught_up[own.outbox] = len(gathered.frames)
+            gathered.caught_up[own.outbox] = _count(gathered)
         self._hold(gathered, members)
 
     def _hold(self, gathered: Gathered, members: Members) -> None:
         """Have outboxes that hold nothing of it hold the frames that they have not got."""
-        caught_up, count = gathered.caught_up, len(gathered.frames)
+        caught_up, count = gathered.caught_up, _count(gathered)
         current = []
         # One by one, because other threads add to it when they write.
         while caught_up:
@@ -150,15 +145,51 @@ class Announcements:
         for outbox in current:
             caught_up.setdefault(outbox, count)
 
-    def _queue_gathered(self) -> None:
-        for key in list(self._gathered):
+    # -- writing
+
+    def _write_soon(self) -> None:
+        """Write what is gathered after the frames that are being read, unless that is due."""
+        if not self._due:
+            self._due = True
+            self._hub.loop.call_soon(self._write_all)
+
+    def _write_all(self) -> None:
+        """Begin to write to all clients what is gathered."""
+        self._unwritten = 0
+        for key, gathered in list(self._gathered.items()):
+            count = _count(gathered)
+            if gathered.first == count:
+                del self._gathered[key]  # nothing came since the last time
+                continue
+            gathered.join(gathered.first)
+            self._rounds.append((key, count, iter(list(self._members(key).values()))))
+        self._write_some()
+
+    def _write_some(self) -> None:
+        """Write to a few clients, so that the loop reads in between."""
+        turns = islice(iter(self._next_peer, None), _MOST_WRITES)
+        for peer in turns:
+            peer.outbox.catch_up()
+            peer.writer.flush()
+        loop = self._hub.loop
+        if self._rounds:
+            loop.call_soon(self._write_some)
+        elif self._gathered:
+            loop.call_later(self.window, self._write_all)
+        else:
+            self._due = False
+
+    def _next_peer(self) -> Connection | None:
+        """The next client to write to; ``None`` when all had their turn."""
+        while self._rounds:
+            key, count, peers = self._rounds[0]
+            for peer in peers:
+                return peer
+            self._rounds.popleft()
             gathered = self._gathered[key]
-            gathered.whole = b"".join(gathered.frames)
-            members = self._members(key)
-            self._hold(gathered, members)
-            for outbox in list(members):
-                outbox.catch_up()
-            del self._gathered[key]
+            self._hold(gathered, self._members(key))
+            gathered.forget(count)
+        return None
 
     def _write_now(self, members: Members) -> None:
         """Write what was announced, so that it is seen which clients are behind from now on.
@@ -166,8 +197,8 @@ class Announcements:
         Hundreds may join in one iteration of the loop, at the end of which it would be too late.
         """
         self._unwritten = 0
-        self._queue_gathered()
         for peer in list(members.values()):
+            peer.outbox.catch_up()
             peer.writer.flush()
 
     def moved(self, connection: Connection) -> None:
@@ -180,7 +211,7 @@ class Announcements:
         key = None if self._hub.options.announce == "all" else connection.info.group
         gathered = self._gathered.get(key)
         if gathered is not None:
-            gathered.caught_up[connection.outbox] = len(gathered.frames)
+            gathered.caught_up[connection.outbox] = _count(gathered)
 
     # -- clients that are behind
 
@@ -218,3 +249,8 @@ class Announcements:
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self._behind.pop(connection, None)
+
+
+def _count(gathered: Gathered) -> int:
+    """How many frames were ever gathered there."""
+    return gathered.first + len(gathered.frames)

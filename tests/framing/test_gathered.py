@@ -50,12 +50,27 @@ def test_all_of_it_is_shared_by_all(core: Core) -> None:
     gathered.frames.extend(number(core, at) for at in range(100))
     for outbox in outboxes:
         outbox.hold(gathered, 0)
-    gathered.whole = b"".join(gathered.frames)
+    gathered.join(0)
+    chunks = []
     for outbox in outboxes:
         outbox.catch_up()
         assert outbox.frames == 100
-        (chunk,) = outbox.take()
-        assert chunk == gathered.whole
+        chunks += outbox.take()
+    assert chunks == [b"".join(gathered.frames)] * 3
+    assert len(set(map(id, chunks))) == 1
+
+
+def test_what_all_have_got_may_be_forgotten(core: Core) -> None:
+    outbox, gathered = make(core), core.Gathered(threading.Lock())
+    gathered.frames.extend(number(core, at) for at in range(3))
+    outbox.hold(gathered, 2)
+    gathered.forget(2)
+    assert (gathered.first, gathered.frames) == (2, [number(core, 2)])
+    gathered.join(2)
+    gathered.frames.append(number(core, 3))
+    outbox.catch_up()
+    assert outbox.take() == [number(core, 2) + number(core, 3)], "it lacks more than was joined"
+    assert gathered.caught_up == {outbox: 4}
 
 
 def test_an_owner_is_queued_once_for_what_is_held(core: Core) -> None:
