@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -17,7 +18,7 @@ from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
-from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
+from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
 
 __all__ = ["AsyncHiSockClient", "async_connect"]
 C = TypeVar("C", bound="AsyncHiSockClient")
@@ -71,6 +72,23 @@ class AsyncHiSockClient(ClientFace):
             driver.send_acknowledged(command, message)
         else:
             driver.send(command, message)
+
+    def send_many(self, messages: Iterable[tuple[str, Any]]) -> None:
+        """Send several commands, in order; all of them or, if one cannot be sent, none.
+
+        Parameters and errors as for :meth:`hisock.HiSockClient.send_many`.
+        """
+        driver = self._driver
+        length, encode = driver.options.header_len, driver.message_of
+        driver.send_many([build_command(name, encode(what), length) for name, what in messages])
+
+    def batch(self) -> AbstractContextManager[None]:
+        """For code that runs with blocking clients too: ``with client.batch():``.
+
+        This client writes what it has sent in one iteration of the loop together, in a batch or
+        not, so that the block changes nothing.
+        """
+        return contextlib.nullcontext()
 
     async def drain(self) -> None:
         """Wait until most of what was sent has been written to the connection.

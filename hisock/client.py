@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -189,6 +190,31 @@ class HiSockClient(BlockingFace):
             driver.send_acknowledged(command, message)
             return
         driver.send(build_command(command, message, driver.options.header_len))
+
+    def send_many(self, messages: Iterable[tuple[str, Any]]) -> None:
+        """Send several commands with one system call, in order. From any thread.
+
+        :param messages: pairs of a command and its content, as for :meth:`send`.
+        :raises InvalidTypeCast: one of the contents cannot be sent; nothing has been.
+        :raises ValueError: one of the commands is empty or holds a ``$...$`` pair; likewise.
+        :raises ClientDisconnected: the client is closed.
+        :raises ConnectionLost: as for :meth:`send`; the first of them may have been sent.
+        """
+        driver = self._driver
+        length, encode = driver.options.header_len, driver.message_of
+        driver.send_many([build_command(name, encode(what), length) for name, what in messages])
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Gather what this thread sends: ``with client.batch():``.
+
+        What :meth:`send` is given inside the block is sent with one system call when the block
+        ends, also by an exception, and whenever 64 KiB have come together. Anything else that the
+        thread asks of the connection inside the block, such as :meth:`call`, sends first what is
+        gathered. Other threads send at once.
+
+        :raises ConnectionLost: at the end, as for :meth:`send_many`.
+        """
+        return self._driver.batch()
 
     # -- receiving
 

@@ -229,6 +229,16 @@ class AsyncioDriver(AsyncioReader):
         if session.ended or session.returning or not session.outbox.send(command, message):
             self._send_offline(build_command(command, message, self.options.header_len))
 
+    def send_many(self, frames: list[bytes]) -> None:
+        """Queue frames, or keep them for the next connection."""
+        if self.closed:
+            raise self.error()
+        self.waiting.sent(current_sender())
+        session = self.session
+        for frame in frames:
+            if session.ended or session.returning or not session.outbox.write(frame):
+                self._send_offline(frame)
+
     def send_acknowledged(self, command: str, message: bytes | None) -> None:
         """Queue a message that is kept until the server confirms it."""
         self.waiting.sent(current_sender())

@@ -10,7 +10,7 @@ from functools import partial
 
 from hisock._client.base import client_text, leaving, offline_error
 from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession
-from hisock._client.blocking_reader import BlockingReader
+from hisock._client.blocking_sender import BlockingSender
 from hisock._client.connector import Connector
 from hisock._client.endings import PASSING, End, goodbye_in
 from hisock._client.options import ClientOptions
@@ -27,13 +27,10 @@ from hisock.exceptions import (
     HiSockError,
 )
 
-#: Seconds that a server gets to say what it is, where that decides how something is sent.
-GREETING_SECONDS = 1.0
-
 logger = logging.getLogger("hisock.client")
 
 
-class BlockingDriver(BlockingReader):
+class BlockingDriver(BlockingSender):
     """What :class:`~hisock.client.HiSockClient` holds.
 
     :raises ServerNotRunning: no server listens at the address, or it did not answer in time.
@@ -54,77 +51,12 @@ class BlockingDriver(BlockingReader):
                 self.close(emit_leave=False)
                 raise
 
-    # -- sending
-
-    def write(self, frame: bytes) -> None:
-        self._usable().write(frame)
-
-    def send(self, frame: bytes) -> None:
-        """Send a frame, or keep it for the next connection.
-
-        :raises ConnectionLost: there is no connection, and the frame cannot be kept.
-        :raises ClientDisconnected: the client is closed.
-        """
-        self.waiting.sent(threading.current_thread())
-        while not self._sent(frame):
-            if self.session.returning:
-                self._fire_news_unread()
-            if self._kept(frame):
-                return
-
-    def send_acknowledged(self, command: str, message: bytes | None) -> None:
-        """Send a message that is kept until the server confirms it."""
-        self.waiting.sent(threading.current_thread())
-        session = self.session
-        if session.features is None and not session.ended:
-            self._greeted(self.options.timeout)
-        self.keep_unconfirmed(command, message)
-        session = self.session
-        if session.ended or session.returning:
-            self._fire_news_unread()
-        else:
-            self.post(session)
-
-    def _sent(self, frame: bytes) -> bool:
-        """Whether a frame was sent; ``False`` where it may be kept for the next connection."""
-        session = self.session
-        if session.broken or holds_back(session):
-            return False
-        try:
-            session.write(frame)
-            return True
-        except ConnectionLost:
-            if self.closed:
-                raise self.error() from None
-            if not self.reconnects:
-                raise
-            return False
-
-    def _kept(self, frame: bytes) -> bool:
-        """Keep a frame for the next connection; ``False`` if that is there by now."""
-        with self._changing:
-            if self.closed:
-                raise self.error()
-            if not self.session.broken and not holds_back(self.session):
-                return False
-            if not self.reconnects or not self._offline.add(frame):
-                raise offline_error()
-            return True
-
-    def _usable(self) -> BlockingSession:
-        session = self.session
-        if self.closed:
-            raise self.error()
-        if session.ended:
-            self._fire_news_unread()
-            raise offline_error()
-        return session
-
     # -- receiving and asking
 
     def recv(self, command: str | None, timeout: float | None) -> ReceivedFrame:
         """The next frame that no handler takes; see :meth:`hisock.HiSockClient.recv`."""
         self._not_while_handling("recv()")
+        self.send_gathered()
         waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
         self.waiting.add((command, None), waiter, threading.current_thread())
         try:
@@ -173,28 +105,6 @@ class BlockingDriver(BlockingReader):
         except TimeoutError:
             raise TimeoutError(f"the server did not answer within {timeout} seconds") from None
         return self.parse_client_answer(who, frame.message or b"")
-
-    def _greeted(self, timeout: float | None) -> BlockingSession:
-        """The connection, once the server's first frame says whether it let the client in.
-
-        :raises TimeoutError: it did not come in time.
-        :raises ConnectionRejected: the server did not let the client in.
-        """
-        session = self._usable()
-        waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
-        try:
-            if session.await_greeting(waiter):
-                self._wait(waiter, timeout)
-        except TimeoutError:
-            raise TimeoutError(f"the server said nothing within {timeout} seconds") from None
-        finally:
-            session.forget_greeting(waiter)
-        return session
-
-    def await_greeting(self) -> None:
-        if not self.session.ended and not self._handling:
-            with contextlib.suppress(TimeoutError, ConnectionError, HiSockError):
-                self._greeted(GREETING_SECONDS)
 
     # -- losing the connection
 
@@ -340,18 +250,6 @@ class BlockingDriver(BlockingReader):
             session.returning = frame is not None
             return frame
 
-    def _fire_news(self) -> None:
-        while self._news:
-            self._news.popleft()()
-
-    def _fire_news_unread(self) -> None:
-        """Fire events that no reader fires, because there is no connection to read."""
-        if self._news and not self._started and self._take_turn(timeout=0):
-            try:
-                self._fire_news()
-            finally:
-                self._end_turn()
-
     # -- ending
 
     def _end(self, reason: Exception, how: End = End.LOST, last_frame: bytes | None = None) -> None:
@@ -373,6 +271,8 @@ class BlockingDriver(BlockingReader):
 
     def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close; see :meth:`hisock.HiSockClient.close`."""
+        with contextlib.suppress(OSError, HiSockError):
+            self.send_gathered()
         last_frame = self.leave_frame() if emit_leave else None
         self._end(
             ClientDisconnected("the client is closed; make a new one"),

@@ -6,8 +6,10 @@ One thread at a time reads; any thread may send.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ from hisock.framing import Decoder, Frame
 
 #: Seconds that the server gets to take what was sent last, when the client closes.
 LINGER_SECONDS = 1.0
+#: Bytes of plain text in a TLS record at most.
+_RECORD = 16384
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -41,6 +45,7 @@ class Link:
         self.socket = sock
         self.local_addr = _local_address(sock)
         self.received = 0
+        self._cut = 0
         #: Why sending failed.
         self.loss: ConnectionLost | None = None
 
@@ -57,6 +62,35 @@ class Link:
             except OSError as exc:
                 self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
                 raise self.loss from exc
+
+    def send_many(self, frames: list[bytes]) -> int:
+        """Send frames together; blocks while the server takes nothing. From any thread.
+
+        :returns: how many of them were sent whole: fewer than all if the connection has ended.
+        """
+        with self._sending:
+            if self._shut:
+                return 0
+            sent = 0
+            # Over TLS at most one record at a time, which the server gets whole or not at all.
+            most = _RECORD if isinstance(self.socket, TLSSocket) else sys.maxsize
+            try:
+                for data in _joined(frames, most):
+                    sent += self._send_counting(data)
+            except OSError as exc:
+                self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
+                sent += self._cut
+            return _whole_frames(frames, sent)
+
+    def _send_counting(self, data: bytes) -> int:
+        """Send all; ``_cut`` says how much of it was sent when that fails."""
+        self._cut = 0
+        if (first := self.socket.send(data)) < len(data):
+            rest = memoryview(data)
+            self._cut = first
+            while self._cut < len(data):
+                self._cut += self.socket.send(rest[self._cut :])
+        return len(data)
 
     def send_now(self, frame: bytes) -> bool:
         """Send a frame if no thread is sending and the system takes it; never waits.
@@ -181,6 +215,28 @@ class Link:
         self.socket.close()
 
 
+def _joined(frames: list[bytes], most: int) -> Iterator[bytes]:
+    """The frames, joined into pieces of at most ``most`` bytes, or of one frame."""
+    piece: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if piece and size + len(frame) > most:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(frame)
+        size += len(frame)
+    if piece:
+        yield b"".join(piece)
+
+
+def _whole_frames(frames: list[bytes], size: int) -> int:
+    """How many of the frames lie within the first ``size`` bytes of all."""
+    for number, end in enumerate(itertools.accumulate(map(len, frames))):
+        if end > size:
+            return number
+    return len(frames)
+
+
 def _local_address(sock: Socket) -> Any:
     return sockets.local_address(sock.raw if isinstance(sock, TLSSocket) else sock)
 
@@ -231,6 +287,14 @@ class BlockingSession(Session):
             self.link.abort()
             self.owner.write_failed(self)
             raise
+
+    def write_many(self, frames: list[bytes]) -> int:
+        """Send frames together; returns how many were sent whole, before the connection ended."""
+        sent = self.link.send_many(frames)
+        if sent < len(frames) and not self.ended:
+            self.link.abort()
+            self.owner.write_failed(self)
+        return sent
 
     def forget(self, reason: Exception) -> None:
         super().forget(reason)

@@ -316,3 +316,16 @@ def fill(client: hisock.HiSockClient) -> None:
         while True:
             client._driver.session.link.socket.sendall(bytes(1000))
     client.sock.setblocking(True)
+
+
+def test_many_messages_go_with_one_call(
+    start_tls_server: StartServer, authority: Authority
+) -> None:
+    def wire(server: hisock.HiSockServer) -> None:
+        server.on("size")(lambda client, text: server.send_client(client, "size", len(text)))
+
+    server = start_tls_server(wire)
+    with hisock.connect(server.addr, ssl=str(authority.ca)) as client:
+        client.send_many([*[("size", "x" * 5000)] * 10, ("size", "y" * MIB)])
+        sizes = [client.recv("size", int, timeout=PATIENCE) for _ in range(11)]
+    assert sizes == [5000] * 10 + [MIB]
