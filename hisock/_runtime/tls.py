@@ -168,7 +168,7 @@ class TLSSocket:
                 view = view[self._session.write(view) :]
         self._send_outgoing()
 
-    def send(self, data: bytes, flags: int = 0) -> int:
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:
         """The same as :meth:`sendall`, but with ``MSG_DONTWAIT`` in ``flags`` it waits for nothing:
         what the system does not take at once is lost, so nothing can follow it."""
         with self._lock:

@@ -27,13 +27,14 @@ SERVER = """authenticate authorize_change backlog call call_blocking clients clo
     get_client get_group get_room include join_room leave_room middleware on recv rooms
     run run_workers send_all_clients send_client send_group send_many send_room serve session start
     stats wait_for addr addrs cache cache_size funcs header_len sock socket"""
-CLIENT = """call change_group change_name close closed connected fileno get_cache get_client
-    get_client_addr get_server_addr include middleware on recv run send start stream
+CLIENT = """batch call change_group change_name close closed connected fileno get_cache get_client
+    get_client_addr get_server_addr include middleware on recv run send send_many start stream
     unhandled update addr cache cache_size funcs group header_len name original_group
     original_name sock"""
-ASYNC_CLIENT = """call change_group change_name close closed connected drain get_cache get_client
-    get_client_addr get_server_addr include middleware on recv send stream unhandled wait_closed
-    addr cache cache_size error_handler funcs group header_len name original_group original_name"""
+ASYNC_CLIENT = """batch call change_group change_name close closed connected drain get_cache
+    get_client get_client_addr get_server_addr include middleware on recv send send_many stream
+    unhandled wait_closed addr cache cache_size error_handler funcs group header_len name
+    original_group original_name"""
 CLIENT_INFO = "addr as_dict client_dict group ip ip_as_str ipstr name shown"
 #: What a user may use of each class. A new public method is to be added here on purpose.
 SHOWN = {

@@ -108,12 +108,15 @@ def test_send_many_sends_nothing_if_one_cannot_be_sent(client: hisock.HiSockClie
 
 @pytest.mark.parametrize("way", ["call", "recv", "many", "close"])
 def test_what_else_is_asked_for_in_a_batch_comes_after_it(
-    client: hisock.HiSockClient, echo: Any, way: str
+    client: hisock.HiSockClient, echo: hisock.ThreadedHiSockServer, way: str
 ) -> None:
     said = Events()
-    echo.on("say", replace=True)(
-        lambda client, text: (said.add(text), echo.send_client(client, "said", text))[1]
-    )
+
+    @echo.on("say", replace=True)
+    def say(client: hisock.ClientInfo, text: bytes) -> None:
+        said.add(text)
+        echo.send_client(client, "said", text)
+
     with client.batch():
         client.send("say", "first")
         if way == "call":
