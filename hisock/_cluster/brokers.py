@@ -37,3 +37,17 @@ def without_secrets(text: str, urls: Iterable[str]) -> str:
 def key_of(name: str) -> str:
     """The key of a name in a store: they allow less than names may be."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+#: What the ids of publishers begin with, so that a broker can tell them from nodes.
+PUBLISHER_ID = "ffffffff"
+
+
+def to_all(app: str) -> str:
+    """The subject or channel that all nodes of an application hear."""
+    return f"hisock.{app}.all"
+
+
+def to_one(app: str, node: str) -> str:
+    """That of one node, or of a publisher: those have others, so that they can be kept apart."""
+    return f"hisock.{app}.{'p' if node.startswith(PUBLISHER_ID) else 'n'}.{node}"

@@ -14,7 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from hisock._cluster.brokers import broker_query, without_secrets
+from hisock._cluster.brokers import (
+    PUBLISHER_ID,
+    broker_query,
+    to_all,
+    to_one,
+    without_secrets,
+)
 from hisock._cluster.link import (
     MOST_BATCH_BYTES,
     MOST_WAITING_BYTES,
@@ -22,6 +28,7 @@ from hisock._cluster.link import (
     Receiver,
 )
 from hisock._cluster.nats_claims import NatsClaims
+from hisock._core.reporting import LogLimit
 
 logger = logging.getLogger("hisock.server")
 
@@ -119,6 +126,8 @@ class NatsLink:
         self._sent = False
         self._publishing: asyncio.Task[None] | None = None
         self._warned = float("-inf")
+        self._told_unreachable = False
+        self._log_limit = LogLimit(1 / 60, burst=5)
         self._tasks: set[asyncio.Future[Any]] = set()
 
     @property
@@ -128,8 +137,10 @@ class NatsLink:
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._prefix = f"hisock.{hello.app}"
-        self._own = f"{self._prefix}.n.{hello.node}"
+        self._app = hello.app
+        self._subjects = [to_one(hello.app, hello.node)]
+        if not hello.node.startswith(PUBLISHER_ID):
+            self._subjects.append(to_all(hello.app))
         self._name = f"hisock {hello.app} {hello.node}"
         self.claims.app = hello.app
         self._begin(self._connect())
@@ -137,24 +148,20 @@ class NatsLink:
     def _begin(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None and not self._closing:
+            logger.error("the link over NATS failed: %s", self._reason(exc))
 
     # -- connecting
 
     async def _connect(self) -> None:
-        """Connect for the first time, however long that takes; the client reconnects by itself."""
-        logged = False
-        while True:
-            try:
-                client = await self._nats.connect(**self._options())
-                break
-            except (OSError, asyncio.TimeoutError, self._nats.errors.Error) as exc:
-                if not logged:
-                    logger.warning("NATS cannot be reached, trying again: %s", self._reason(exc))
-                logged = True
-            await asyncio.sleep(_RECONNECT_SECONDS)
+        """Connect, however long that takes; the client tries again by itself, each time."""
+        client = await self._nats.connect(**self._options())
         self._client = client
-        for subject in (f"{self._prefix}.all", self._own):
+        for subject in self._subjects:
             subscription = await client.subscribe(subject, pending_bytes_limit=0)
             subscription._pending_queue = Inlet(self._take)
         await self._reconnected()
@@ -186,7 +193,7 @@ class NatsLink:
         # The server answers after it has the subscriptions: nothing sent from then on is missed.
         with contextlib.suppress(self._nats.errors.Error, asyncio.TimeoutError, OSError):
             await self._client.flush(timeout=2)
-            self._up = True
+            self._up, self._told_unreachable = True, False
             self._receiver.up()
 
     async def _disconnected(self) -> None:
@@ -204,8 +211,11 @@ class NatsLink:
             self._receiver.down(reason)
 
     async def _error(self, exc: Exception) -> None:
-        if not isinstance(exc, (OSError, self._nats.errors.SlowConsumerError)):
+        if self._up and self._log_limit.permits(time.monotonic()):
             logger.warning("NATS: %s", self._reason(exc))
+        elif not self._up and not self._told_unreachable:
+            self._told_unreachable = True
+            logger.warning("NATS cannot be reached, trying again: %s", self._reason(exc))
 
     def _reason(self, exc: BaseException) -> str:
         return without_secrets(str(exc) or type(exc).__name__, self._servers)
@@ -219,10 +229,10 @@ class NatsLink:
             self._receiver.received(message.data)
 
     def send(self, node: str, batch: bytes) -> bool:
-        return self._give(f"{self._prefix}.n.{node}", batch)
+        return self._give(to_one(self._app, node), batch)
 
     def send_all(self, batch: bytes) -> bool:
-        return self._give(f"{self._prefix}.all", batch)
+        return self._give(to_all(self._app), batch)
 
     def _give(self, subject: str, batch: bytes) -> bool:
         if not self._up or self._closing:
@@ -266,7 +276,7 @@ class NatsLink:
 
     async def _probe(self, node: str) -> None:
         try:
-            await self._client.request(f"{self._prefix}.n.{node}", b"", timeout=_PROBE_SECONDS)
+            await self._client.request(to_one(self._app, node), b"", timeout=_PROBE_SECONDS)
         except self._nats.errors.NoRespondersError:
             if self._up and not self._closing:
                 self._receiver.gone(node, "nobody answers at its subject")

@@ -14,7 +14,14 @@ from collections.abc import Awaitable, Collection
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hisock._cluster.brokers import broker_query, key_of, without_secrets
+from hisock._cluster.brokers import (
+    PUBLISHER_ID,
+    broker_query,
+    key_of,
+    to_all,
+    to_one,
+    without_secrets,
+)
 from hisock._cluster.link import (
     MOST_BATCH_BYTES,
     MOST_WAITING_BYTES,
@@ -123,17 +130,26 @@ class RedisLink:
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._prefix = f"hisock.{hello.app}"
-        self._all = f"{self._prefix}.all"
+        self._app = hello.app
         self._id = hello.node.encode().ljust(_ID_BYTES)
-        self.claims.prefix = f"{self._prefix}.name."
-        self._own = f"{self._prefix}.n.{hello.node}"
+        self.claims.prefix = f"hisock.{hello.app}.name."
+        self._channels = [to_one(hello.app, hello.node)]
+        if not hello.node.startswith(PUBLISHER_ID):
+            self._channels.append(to_all(hello.app))
         self._begin(self._run())
 
     def _begin(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None and not self._closing:
+            logger.error("the link over Redis failed: %s", self._reason(exc))
+
+    def _reason(self, exc: BaseException) -> str:
+        return without_secrets(str(exc) or type(exc).__name__, [self.url])
 
     # -- connecting
 
@@ -144,7 +160,7 @@ class RedisLink:
             try:
                 await self._serve()
             except self.lost as exc:
-                reason = without_secrets(str(exc) or type(exc).__name__, [self.url])
+                reason = self._reason(exc)
                 if self._up:
                     self._went_down(reason)
                 elif not logged:
@@ -156,8 +172,8 @@ class RedisLink:
         """Listen and publish until one of the two connections is lost, which raises."""
         ears = self._client.pubsub(ignore_subscribe_messages=False)
         try:
-            await ears.subscribe(self._all, self._own)
-            for _ in range(2):
+            await ears.subscribe(*self._channels)
+            for _ in self._channels:
                 await ears.get_message(timeout=_CONNECT_SECONDS)
             await self._client.ping()
             listening = asyncio.ensure_future(self._listen(ears))
@@ -195,10 +211,10 @@ class RedisLink:
                 self._receiver.received(data[_ID_BYTES:])
 
     def send(self, node: str, batch: bytes) -> bool:
-        return self._give(f"{self._prefix}.n.{node}", batch)
+        return self._give(to_one(self._app, node), batch)
 
     def send_all(self, batch: bytes) -> bool:
-        return self._give(self._all, batch)
+        return self._give(to_all(self._app), batch)
 
     def _give(self, channel: str, batch: bytes) -> bool:
         if not self._up or self._closing:
@@ -239,7 +255,7 @@ class RedisLink:
 
     def _note_absent(self, queue: list[tuple[str, bytes]], answers: list[Any]) -> None:
         """Nodes whose channels nobody listens to have ended."""
-        start = f"{self._prefix}.n."
+        start = to_one(self._app, "")
         for (channel, _), count in zip(queue, answers, strict=False):  # a ping has one as well
             if count == 0 and channel.startswith(start):
                 self._receiver.gone(channel[len(start) :], "nobody listens to its channel")
@@ -251,7 +267,7 @@ class RedisLink:
         return self._queued + self._under_way
 
     def probe(self, node: str) -> None:
-        self._give(f"{self._prefix}.n.{node}", b"")
+        self._give(to_one(self._app, node), b"")
 
     async def close(self, goodbye: Collection[bytes] = ()) -> None:
         if self._closing:

@@ -104,9 +104,10 @@ class Broker:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
+        options = [one.format(port=self.port) for one in self._options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [executable(self.kind), *self._arguments(), *self._options],
+                [executable(self.kind), *self._arguments(), *options],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

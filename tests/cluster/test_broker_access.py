@@ -1,0 +1,125 @@
+"""Brokers with users, permissions and TLS; and that what is secret stays so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from support.brokers import ROOT, Broker
+
+from cluster.test_real_links import Ear, until
+from hisock._cluster.brokers import PUBLISHER_ID
+from hisock._cluster.link import NodeHello
+from hisock._cluster.links import make_link
+from hisock.cluster import Cluster
+
+GAME, WEB = "s3cret-game", "s3cret-web"
+
+
+@pytest.fixture(params=["nats", "nats-newest"])
+def shipped(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Broker]:
+    """A broker with the configuration that is shipped."""
+    monkeypatch.setenv("GAME_PASSWORD", GAME)
+    monkeypatch.setenv("WEB_PASSWORD", WEB)
+    text = (ROOT / "examples" / "nats.conf").read_text("utf-8")
+    assert "no_fast_producer_stall: true\n" in text
+    if request.param == "nats":  # as the comment there says
+        text = text.replace("no_fast_producer_stall: true\n", "")
+    (tmp_path / "nats.conf").write_text(text, "utf-8")
+    broker = Broker(request.param, tmp_path, "-c", str(tmp_path / "nats.conf"))
+    yield broker
+    broker.kill()
+
+
+def hello(publisher: bool = False) -> NodeHello:
+    node = (PUBLISHER_ID if publisher else "") + secrets.token_hex(8)
+    return NodeHello(node=node[:16], app="chess", header_len=16, codec="json")
+
+
+def test_the_shipped_configuration_lets_nodes_talk_and_publishers_speak(shipped: Broker) -> None:
+    async def main() -> None:
+        addresses = [f"nats://game:{GAME}@127.0.0.1:{shipped.port}"] * 2
+        addresses.append(f"nats://web:{WEB}@127.0.0.1:{shipped.port}")
+        links = [make_link(address) for address in addresses]
+        ears = [Ear() for _ in links]
+        hellos = [hello(), hello(), hello(publisher=True)]
+        for link, ear, said in zip(links, ears, hellos, strict=True):
+            await link.start(said, ear)
+            await until(lambda ear=ear: ear.count("up"))  # type: ignore[misc] # mypy and defaults
+        a, b, web = links
+        assert await a.claims.claim("Ada", "a") == "a"
+        assert await b.claims.claim("Ada", "b") == "a"
+        await a.claims.release("Ada", "a")
+        assert web.send_all(b"news")
+        await until(lambda: ears[0].batches() and ears[1].batches())
+        # Only what servers answer to it reaches it, and only what all hear is sent by it.
+        assert a.send_all(b"between servers")
+        assert web.send(hellos[0].node, b"not allowed")
+        assert b.send(hellos[2].node, b"an answer")
+        await until(lambda: ears[2].batches())
+        assert web.send_all(b"more news")
+        await until(lambda: len(ears[0].batches()) == 2)
+        assert ears[0].batches() == [b"news", b"more news"]
+        assert ears[2].batches() == [b"an answer"]
+        for link in links:
+            await link.close()
+
+    asyncio.run(main())
+
+
+def certificates(folder: Path) -> tuple[str, str]:
+    """A certificate for 127.0.0.1 with its key in one file, and that of its authority."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(folder / "cert.pem")
+    return str(folder / "cert.pem"), str(folder / "ca.pem")
+
+
+@pytest.mark.parametrize("kind", ["nats-newest", "redis"])
+def test_tls_and_passwords_reach_the_broker_and_nothing_else(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cert, authority = certificates(tmp_path)
+    if kind == "redis":
+        options = ["--tls-port", "{port}", "--port", "0", "--tls-auth-clients", "no"]
+        options += ["--tls-cert-file", cert, "--tls-key-file", cert, "--tls-ca-cert-file", cert]
+        options += ["--requirepass", GAME]
+        scheme = "rediss"
+    else:
+        options = ["--tls", "--tlscert", cert, "--tlskey", cert, "--user", "game", "--pass", GAME]
+        scheme = "tls"
+    broker = Broker(kind, tmp_path, *options)
+    user = "game" if scheme == "tls" else ""
+    good = f"{scheme}://{user}:{GAME}@127.0.0.1:{broker.port}?ca={authority}"
+    bad = f"{scheme}://{user}:wrong-{WEB}@127.0.0.1:{broker.port}?ca={authority}"
+    strange = f"{scheme}://{user}:{GAME}@127.0.0.1:{broker.port}"  # its authority is not known
+
+    async def main() -> None:
+        links = [make_link(url) for url in (good, bad, strange)]
+        ears = [Ear() for _ in links]
+        for link, ear in zip(links, ears, strict=True):
+            await link.start(hello(), ear)
+        await until(lambda: ears[0].count("up"))
+        await until(lambda: len([r for r in caplog.records if "cannot be reached" in r.msg]) >= 2)
+        assert not ears[1].told
+        assert not ears[2].told
+        for link in links:
+            await link.close()
+
+    caplog.set_level(logging.INFO, "hisock")
+    try:
+        asyncio.run(main())
+    finally:
+        broker.kill()
+    text = "".join(record.getMessage() for record in caplog.records)
+    text += "".join(repr(make_link(url)) + repr(Cluster(url)) for url in (good, bad))
+    assert GAME not in text
+    assert WEB not in text
