@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.brokers import ROOT, Broker
 
 from cluster.test_real_links import Ear, until
 from hisock._cluster.brokers import PUBLISHER_ID
-from hisock._cluster.link import NodeHello
+from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link
 from hisock.cluster import Cluster
 
@@ -123,3 +124,41 @@ def test_tls_and_passwords_reach_the_broker_and_nothing_else(
     text += "".join(repr(make_link(url)) + repr(Cluster(url)) for url in (good, bad))
     assert GAME not in text
     assert WEB not in text
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+def test_the_documented_users_of_redis_may_do_what_they_need(kind: str, tmp_path: Path) -> None:
+    import redis
+
+    page = (ROOT / "docs" / "howto" / "brokers.md").read_text("utf-8")
+    commands = re.findall(r"`ACL SETUSER (.*?)`", page, re.DOTALL)
+    assert len(commands) == 2
+    broker = Broker(kind, tmp_path)
+    try:
+        with redis.Redis(port=broker.port) as admin:
+            for command in commands:
+                admin.execute_command("ACL SETUSER", *command.split())
+        asyncio.run(talk(broker))
+    finally:
+        broker.kill()
+
+
+async def talk(broker: Broker) -> None:
+    urls = [f"redis://{user}:secret@127.0.0.1:{broker.port}" for user in ("game", "game", "web")]
+    links, ears = [make_link(url) for url in urls], [Ear() for _ in urls]
+    hellos = [hello(), hello(), hello(publisher=True)]
+    for link, ear, said in zip(links, ears, hellos, strict=True):
+        await link.start(said, ear)
+        await until(lambda ear=ear: ear.count("up"))  # type: ignore[misc] # mypy and defaults
+    assert await links[0].claims.claim("Ada", "a") == "a"
+    assert await links[1].claims.move("Ada", "a", "b")
+    await links[1].claims.release("Ada", "b")
+    assert links[2].send_all(b"news")
+    assert links[0].send_all(b"between servers")
+    await until(lambda: ears[0].batches() == [b"news"])
+    assert links[0].send(hellos[2].node, b"an answer")
+    await until(lambda: ears[2].batches() == [b"an answer"])
+    with pytest.raises(LinkDown):
+        await links[2].claims.claim("Ada", "web")
+    for link in links:
+        await link.close()

@@ -1,0 +1,111 @@
+"""The link between the processes of one machine: the directory, its hub, slow and bad peers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.test_real_links import Ear, Mesh, run, until
+from hisock._cluster.link import LinkDown, NodeHello
+from hisock._cluster.links import make_link
+from hisock._cluster.local import LocalLink
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets"),
+]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Paths of pytest are too long for Unix sockets on some systems.
+    path = Path("/tmp", f"hisock-test-{secrets.token_hex(4)}")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def local(mesh: Mesh, number: int) -> LocalLink:
+    link = mesh.links[number]
+    assert isinstance(link, LocalLink)
+    return link
+
+
+def on(folder: Path, count: int) -> Callable[[Callable[[Mesh], Awaitable[None]]], None]:
+    return lambda test: run(f"local:{folder}", count, test)
+
+
+def test_a_node_that_does_not_read_delays_nobody_and_takes_bounded_memory(folder: Path) -> None:
+    @on(folder, 3)
+    async def test(mesh: Mesh) -> None:
+        a, slow = mesh.links[0], mesh.nodes[1]
+        line = local(mesh, 1)._lines[mesh.nodes[0]]
+        line._transport.pause_reading()
+        batch = bytes(200_000)
+        taken = 0
+        while a.send(slow, batch):
+            taken += 1
+            if taken % 10 == 0:
+                await asyncio.sleep(0)
+        assert a.limit - len(batch) < a.backlog(slow) <= a.limit
+        assert a.send(mesh.nodes[2], b"not behind it")
+        await until(lambda: mesh.ears[2].batches() == [b"not behind it"])
+        line._transport.resume_reading()
+        await until(lambda: mesh.ears[0].count("writable", slow))
+        await until(lambda: len(mesh.ears[1].batches()) == taken)
+        assert a.send(slow, b"goes on")
+        await until(lambda: mesh.ears[1].batches()[-1] == b"goes on")
+
+
+def test_names_outlive_the_node_that_decides_on_them(folder: Path) -> None:
+    @on(folder, 3)
+    async def test(mesh: Mesh) -> None:
+        first, second, third = (link.claims for link in mesh.links)
+        mine = [f"{node}:1" for node in mesh.nodes]
+        assert await first.claim("Ada", mine[0]) == mine[0]
+        assert await second.claim("Bob", mine[1]) == mine[1]
+        assert local(mesh, 0)._hub is not None
+        await mesh.links.pop(0).close()
+        await until(lambda: mesh.ears[1].count("gone", mesh.nodes[0]))
+        while True:
+            try:
+                assert await third.claim("Bob", mine[2]) == mine[1]
+                break
+            except LinkDown:
+                await asyncio.sleep(0.005)  # nobody has taken over yet
+        # The names of a node that has ended are free.
+        assert await third.claim("Ada", mine[2]) == mine[2]
+        assert mesh.links[0].send(mesh.nodes[2], b"as before")
+        await until(lambda: mesh.ears[2].batches() == [b"as before"])
+
+
+def test_what_is_no_node_is_cut_off_and_the_others_go_on(folder: Path) -> None:
+    @on(folder, 2)
+    async def test(mesh: Mesh) -> None:
+        where = str(folder / f"{mesh.nodes[0]}.sock")
+        for said in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b"\x00\x00\x00\x01{"):
+            reader, writer = await asyncio.open_unix_connection(where)
+            writer.write(said)
+            await asyncio.wait_for(reader.read(), 15)
+            writer.close()
+        assert mesh.links[1].send(mesh.nodes[0], b"still")
+        await until(lambda: mesh.ears[0].batches() == [b"still"])
+
+
+def test_a_directory_that_others_may_enter_is_refused(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+
+    async def main() -> None:
+        hello = NodeHello(node="a" * 16, app="a", header_len=16, codec="json")
+        with pytest.raises(ValueError, match="chmod 700"):
+            await make_link(f"local:{folder}").start(hello, Ear())
+
+    asyncio.run(main())
+    for url, said in (("local:game", "full path"), ("local:/" + "x" * 100, "too long")):
+        with pytest.raises(ValueError, match=said):
+            make_link(url)
