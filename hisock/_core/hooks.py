@@ -33,6 +33,8 @@ class Hook(NamedTuple):
 
 
 _registered: dict[type, Hook] = {}
+#: Types whose values msgspec encodes itself, but for enums and what is sent as plain text.
+DIRECT: set[type] = set()
 #: The answers of :func:`stand_in`.
 _stand_ins: dict[type, Callable[[Any], Any] | None] = {}
 
@@ -47,6 +49,7 @@ def register(kind: type, encode: Callable[[Any], Any], decode: Callable[[Any], A
         raise ValueError(f"{kind.__name__} can be sent already; derive a class of your own from it")
     _registered[kind] = Hook(encode, lambda _, value: decode(value), _wire_type(decode))
     _stand_ins.clear()
+    DIRECT.clear()
 
 
 def _is_built_in(kind: type) -> bool:
@@ -90,6 +93,9 @@ def stand_in(kind: type) -> Callable[[Any], Any] | None:
     hook = None if _is_built_in(kind) else hook_of(kind)
     if len(_stand_ins) >= 1024:
         _stand_ins.clear()
+        DIRECT.clear()
+    if hook is None and not issubclass(kind, enum.Enum):
+        DIRECT.add(kind)
     found = _stand_ins[kind] = None if hook is None else hook.encode
     return found
 

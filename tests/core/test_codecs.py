@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NewType
 import msgspec
 import pytest
 
+from hisock._core import hooks
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec, Falsy, find_codec
 from hisock.exceptions import InvalidTypeCast
@@ -243,3 +244,33 @@ def test_a_clients_info_can_be_sent() -> None:
 def test_what_is_falsy_is_no_message_for_a_peer_of_2_0_2() -> None:
     message = Falsy(b"false")
     assert (message.suiting(modern=True), message.suiting(modern=False)) == (b"false", b"")
+
+
+@both
+def test_a_value_is_encoded_alike_the_first_time_and_later(codec: Codec) -> None:
+    """From the second value of a type on, it is known that msgspec encodes it."""
+
+    class Spot(msgspec.Struct):
+        x: float
+        name: str | None = None
+
+    values: list[Any] = [
+        Spot(1.5),
+        Spot(math.nan),
+        Spot(math.inf, "null"),
+        {"null": math.nan},
+        {"n": None, "x": 1e308},
+        [None],
+        [],
+        {},
+        (),
+        {True: None},
+        {1, 2},
+    ]
+    for value in values:
+        hooks.DIRECT.clear()
+        first = codec.encode(value)
+        second = codec.encode(value)
+        assert (first, type(first)) == (second, type(second)), value
+    with pytest.raises(InvalidTypeCast, match="cannot send a value of type Spot"):
+        codec.encode(Spot(object()))  # type: ignore[arg-type]  # it is no number
