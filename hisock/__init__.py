@@ -16,12 +16,14 @@ from hisock import (
 )
 from hisock._client.reconnect import Reconnect
 from hisock._cluster.config import Cluster
+from hisock._cluster.face import LocalServer
+from hisock._cluster.view import ClusterView, NodeInfo
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import ErrorContext
 from hisock._core.http import HttpRequest, WebSocket
 from hisock._core.public import publish
 from hisock._server.authentication import Accept, ChangeRequest, JoinRequest
-from hisock._server.stats import ServerStats, TickStats
+from hisock._server.stats import ClusterStats, ServerStats, TickStats
 from hisock.async_client import AsyncHiSockClient, async_connect
 from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
 from hisock.constants import __version__
@@ -61,6 +63,8 @@ __all__ = [
     "ClientInfo",
     "ClientNotFound",
     "Cluster",
+    "ClusterStats",
+    "ClusterView",
     "ConnectionLost",
     "ConnectionRejected",
     "ErrorContext",
@@ -72,6 +76,8 @@ __all__ = [
     "HttpRequest",
     "InvalidTypeCast",
     "JoinRequest",
+    "LocalServer",
+    "NodeInfo",
     "NotLocal",
     "NotSupported",
     "ProtocolError",

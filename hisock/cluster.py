@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from hisock._cluster.config import Cluster
+from hisock._cluster.face import LocalServer
+from hisock._cluster.view import ClusterView, NodeInfo
+from hisock._server.stats import ClusterStats
 from hisock.exceptions import NotLocal
 
-__all__ = ["Cluster", "NotLocal"]
+__all__ = ["Cluster", "ClusterStats", "ClusterView", "LocalServer", "NodeInfo", "NotLocal"]

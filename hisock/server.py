@@ -9,7 +9,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hisock import utils
+from hisock._cluster.config import Cluster
 from hisock._cluster.crew import make_crew
+from hisock._cluster.face import Clustered
+from hisock._cluster.view import ClusterView
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.http import WebSocket, websocket_option
@@ -20,6 +23,7 @@ from hisock._runtime import loops, sockets
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.sockets import Address
 from hisock._runtime.tls import ServerTLS, server_context
+from hisock._server.directory import Directory, OwnDirectory
 from hisock._server.hub import Hub
 from hisock._server.lifecycle import Lifecycle
 from hisock._server.limits import AddressRate
@@ -45,7 +49,9 @@ StartArgument = Callable[[], Any] | Address | list[Address] | None
 _ANY_DICT: Any = dict
 
 
-class HiSockServer(Registering, Sending, Receiving, Membership[Session], Several, ServerState):
+class HiSockServer(
+    Registering, Sending, Receiving, Membership[Session], Clustered, Several, ServerState
+):
     """A server of commands with messages.
 
     It listens from the moment it is made; clients are served while :meth:`start` runs.
@@ -103,6 +109,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], Several
         again. ``None`` ends them for good, as :meth:`close` with ``final`` does.
     :param workers: how many processes :meth:`start` runs the server in, each of them the program
         anew; see :meth:`run_workers`. ``None`` runs it in this process.
+    :param cluster: the servers that this one acts as one with: a :class:`Cluster`, or its URL.
     :raises OSError: the address is in use, or is not one of this machine.
     :raises ValueError: an option is out of its range.
     :raises ImportError: ``websocket`` or ``loop`` needs a package that is not installed.
@@ -142,6 +149,7 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], Several
         websocket: WebSocket | bool | None = None,
         restart_after: float | None = 1.0,
         workers: int | None = None,
+        cluster: Cluster | str | None = None,
     ) -> None:
         options = ServerOptions(
             header_len=header_len,
@@ -183,6 +191,12 @@ class HiSockServer(Registering, Sending, Receiving, Membership[Session], Several
         self._hub = Hub(self._events, self._runner, thread, options, sender=self)
         self._registry = self._hub.registry
         self._broadcast = self._hub.broadcast
+        self._directory: Directory = OwnDirectory(self._hub)
+        self._cluster: ClusterView | None = None
+        if cluster is not None:
+            from hisock._cluster.joining import join
+
+            self._cluster = join(self, cluster)
         self._life = Lifecycle(self._hub, self._waiting, loop, workers, make_crew)
         self._listen(addr)
 

@@ -33,6 +33,8 @@ SERVER_EVENTS: Final[Events] = {
     "message": (2, 3),
     "*": (3,),
 }
+#: Reserved on servers of a cluster only, likewise.
+CLUSTER_EVENTS: Final[Events] = {"node_join": (1,), "node_leave": (1, 2)}
 CLIENT_EVENTS: Final[Events] = {
     "client_connect": (1,),
     "client_disconnect": (1,),

@@ -65,9 +65,13 @@ class CallTable:
         """Stop waiting; a reply that comes later is ignored."""
         self._waiting.pop(number, None)
 
+    def take(self, number: int) -> CallWaiter | None:
+        """Stop waiting for a reply; returns the waiter, if there is one."""
+        return self._waiting.pop(number, None)
+
     def take_reply(self, reply: call_frames.Reply) -> bool:
         """Deliver a reply to its waiter; ``False`` if there is none (any more)."""
-        waiter = self._waiting.pop(reply.number, None)
+        waiter = self.take(reply.number)
         if waiter is None:
             return False
         if reply.error is None:

@@ -48,6 +48,11 @@ class ClientInfo(Recipient):
         outbox = self._outbox
         return None if outbox is None else outbox.owner
 
+    @property
+    def node(self) -> str | None:
+        """The id of the node of a cluster that it is connected to; ``None`` for this process."""
+        return None
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"ClientInfo is immutable, {name!r} cannot be set")
 

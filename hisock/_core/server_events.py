@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from hisock._core.binding import ServerBinding
+from hisock._core.binding import Events, ServerBinding
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
@@ -25,9 +25,8 @@ class ServerEvents(EventTable):
     def __init__(
         self, waiting: Waiting, runner: Runner, codec: Codec, header_len: int, cache_size: int
     ) -> None:
-        super().__init__(
-            ServerBinding(codec), waiting, runner, codec, header_len, cache_size, logger
-        )
+        self._binding = ServerBinding(codec)
+        super().__init__(self._binding, waiting, runner, codec, header_len, cache_size, logger)
 
     def _bind_message(
         self, handler: CommandHandler, client: ClientInfo | None, message: bytes | None
@@ -40,6 +39,14 @@ class ServerEvents(EventTable):
         self, event: str, origin: Origin, command: str | None, message: bytes | None
     ) -> None:
         self._fire(event, origin, (origin.info, command, message))
+
+    def reserve(self, events: Events) -> None:
+        """Reserve more events than every server has."""
+        self._binding.events = {**self._binding.events, **events}
+
+    def fire_event(self, event: str, *args: Any) -> None:
+        """Call the handlers of a reserved event that belongs to no connection."""
+        self._fire(event, None, args)
 
     def fire(self, event: str, origin: Origin, *args: Any) -> None:
         """Call the handler of a reserved event with the client of a connection, and ``args``."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.client_info import ClientRef
 from hisock._core.codec import Falsy
 from hisock._server.registry import Registry
 from hisock.exceptions import ClientNotFound
 from hisock.framing import Outbox, build_command, fan_out
 
 if TYPE_CHECKING:
+    from hisock._server.backplane import Backplane
     from hisock._server.connection import Connection
 
 Members = dict[Outbox, "Connection"]
@@ -49,38 +50,6 @@ def clients(refs: Iterable[ClientRef], exclude: ClientRef | None = None) -> Audi
     return ("clients", "", tuple(refs), exclude)
 
 
-class Backplane(Protocol):
-    """Connects a server with others: it is notified of this server's clients and messages.
-
-    It delivers what other servers publish with :meth:`Broadcast.deliver`.
-    """
-
-    def admitted(self, client: ClientInfo) -> None:
-        """A client has joined this server. Runs on the loop's thread, like the next two."""
-
-    def changed(self, old: ClientInfo, new: ClientInfo) -> None:
-        """A client of this server has another name or group."""
-
-    def left(self, client: ClientInfo) -> None:
-        """A client has left this server."""
-
-    def publish(
-        self,
-        audience: Audience,
-        command: str,
-        message: bytes | None,
-        volatile: bool,
-        latest: str | None,
-    ) -> None:
-        """Pass a message on; this server delivers it to its own clients itself.
-
-        Called from any thread.
-
-        :param volatile: clients that are behind do not get it.
-        :param latest: the key of a state: the message replaces an older one with that key.
-        """
-
-
 class Broadcast:
     """Writes messages to audiences. Everything here may be called from any thread.
 
@@ -104,10 +73,11 @@ class Broadcast:
     ) -> int:
         """Write a message to an audience, wherever its clients are.
 
-        :returns: how many clients of this server it was written to.
+        :returns: how many clients it was written to, or passed on for to other servers.
         """
         if self.backplane is not None:
-            self.backplane.publish(audience, command, message, volatile, latest)
+            elsewhere = self.backplane.publish(audience, command, message, volatile, latest)
+            return elsewhere + self.deliver(audience, command, message, volatile, latest)
         if volatile or latest is not None or type(message) is Falsy:
             return self.write(self.members(audience), command, message, volatile, latest)
         # The common case of write(), inlined to save a call.

@@ -35,7 +35,7 @@ from hisock._server.resuming import Resumable
 from hisock._server.runner import HandlerRunner
 from hisock._server.sessions import Sessions
 from hisock._server.shutdown import Shutdown
-from hisock._server.stats import Figures, Lag, ServerStats, memory_by_kind
+from hisock._server.stats import Figures, Lag, ServerStats, stats_of
 from hisock._server.ticks import Ticks
 from hisock.exceptions import ConnectionLost
 from hisock.framing import Scratch
@@ -107,6 +107,7 @@ class Hub:
         #: All connections: pending, joined, and those that are still being closed.
         self.connections: set[Connection] = set()
         self._listeners: list[Listener] = []
+        self._accepting = False
         self._stopping: asyncio.Event | None = None
         self._interruption: BaseException | None = None
         self.shutdown = Shutdown(self)
@@ -129,15 +130,19 @@ class Hub:
         if self.shutdown.requested:
             self._stopping.set()
         self._listeners[:0] = listeners
-        for listener in self._listeners:
-            listener.start(self)
         self.ticks.start()
         if self.options.keepalive:
             Keepalive(self).start()
         self.lag.watch(self.loop.time())
         self.watchdog.start()
         self._tell_of_unhandled()
+        backplane = self.broadcast.backplane
         try:
+            if backplane is not None:
+                await backplane.start()
+            self._accepting = True
+            for listener in self._listeners:
+                listener.start(self)
             ready()
             await self._stopping.wait()
         finally:
@@ -146,6 +151,8 @@ class Hub:
                 for listener in self._listeners:
                     await listener.close()
                 await self.shutdown.run()
+                if backplane is not None:
+                    await backplane.close()
             finally:
                 self.watchdog.stop()
                 self.thread.end()
@@ -178,7 +185,7 @@ class Hub:
     def listen(self, listener: Listener) -> None:
         """Add a listener, which starts now or when the server starts."""
         self._listeners.append(listener)
-        if self.thread.running:
+        if self._accepting:
             listener.start(self)
 
     def attach(self, transport: asyncio.Transport, addr: tuple[str, int]) -> Connection:
@@ -205,6 +212,11 @@ class Hub:
 
     def admit(self, connection: Connection) -> None:
         """Let a client join."""
+        backplane = self.broadcast.backplane
+        if backplane is not None and backplane.claim(
+            connection, connection.info.name, lambda refusal: self._claimed(connection, refusal)
+        ):
+            return
         if connection.resume is not None:
             self._resumable.replace(connection, connection.resume)
         name = connection.info.name
@@ -219,13 +231,19 @@ class Hub:
         self.joins += 1
         self.registry.add(connection)
         connection.inbox.admit()
-        if self.broadcast.backplane is not None:
-            self.broadcast.backplane.admitted(connection.info)
+        if backplane is not None:
+            backplane.admitted(connection.info)
         self.announcements.tell(protocol.CLIENT_JOINED, connection)
         logger.debug("%s joined", connection.info.shown())
         self.events.fire("join", connection)
         if self.events.callback is not None:
             self.events.call_back("join")
+
+    def _claimed(self, connection: Connection, refusal: str | None) -> None:
+        if refusal is None:
+            self.admit(connection)
+        else:
+            self.admission.reject(connection, refusal)
 
     def leave(
         self,
@@ -360,7 +378,10 @@ class Hub:
             if addr is not None and addr[0] != HIDDEN:
                 return None  # not even whether a client has that address is told
         found = self.registry.lookup(who)
-        return None if found is None else self.describe(found)
+        if found is not None:
+            return self.describe(found)
+        backplane = self.broadcast.backplane
+        return None if backplane is None else backplane.describe(who)
 
     def _tell_of_unhandled(self) -> None:
         """Report commands that were not taken within a second, every second."""
@@ -369,24 +390,4 @@ class Hub:
 
     def stats(self) -> ServerStats:
         """Figures as of now. From any thread."""
-        connections = list(self.connections)
-        figures = Figures.sum((self.ended_figures, *(each.figures() for each in connections)))
-        return ServerStats(
-            clients=len(self.registry),
-            connections=len(connections),
-            joins=self.joins,
-            messages_in=figures.messages_in,
-            messages_out=figures.messages_out,
-            bytes_in=figures.bytes_in,
-            bytes_out=figures.bytes_out,
-            queued_bytes=sum(connection.writer.backlog() for connection in connections),
-            buffered_bytes=self.memory.size,
-            memory=memory_by_kind(self.memory, [connection.writer for connection in connections]),
-            dropped=self.broadcast.dropped + figures.dropped,
-            ended=dict(self.ended),
-            handler_errors=self.runner.errors,
-            unhandled=dict(self.events.unhandled.counts),
-            loop_lag=self.lag.seconds,
-            slow=dict(self.watchdog.slow),
-            ticks=self.ticks.stats(),
-        )
+        return stats_of(self)

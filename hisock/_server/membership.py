@@ -7,9 +7,8 @@ from typing import Any, Generic, cast, overload
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo, ClientRef
-from hisock._server.connection import Connection
+from hisock._server.directory import ClientsView, Directory
 from hisock._server.hub import Hub
-from hisock._server.registry import ClientsView, Registry
 from hisock._server.sessions import Session
 
 
@@ -20,15 +19,15 @@ class Membership(Generic[Session]):
     """
 
     _hub: Hub
-    _registry: Registry[Connection]
+    _directory: Directory
 
     @property
     def clients(self) -> ClientsView:
         """The connected clients by ``(ip, port)``: a live, read-only mapping."""
-        return ClientsView(self._registry)
+        return ClientsView(self._directory)
 
     def __len__(self) -> int:
-        return len(self._registry)
+        return len(self._directory)
 
     def __bool__(self) -> bool:
         return True
@@ -38,7 +37,7 @@ class Membership(Generic[Session]):
 
         :raises ClientNotFound: no such client is connected.
         """
-        return self._registry.find(client).info
+        return self._directory.info(client)
 
     @overload
     def get_all_clients(self, key: None = None) -> list[ClientInfo]: ...
@@ -57,7 +56,7 @@ class Membership(Generic[Session]):
             returns true.
         :raises ValueError: there is no such key.
         """
-        infos = [peer.info for peer in self._registry]
+        infos = self._directory.infos()
         if key is None:
             return infos
         if callable(key):
@@ -71,7 +70,7 @@ class Membership(Generic[Session]):
 
         :raises GroupNotFound: no client is in it.
         """
-        return [peer.info for peer in self._registry.require_group(group)]
+        return self._directory.group(group)
 
     def backlog(self, client: ClientRef) -> int:
         """Bytes that wait in this process to be written to a client, an ``int``.
@@ -80,7 +79,7 @@ class Membership(Generic[Session]):
 
         :raises ClientNotFound: no such client is connected.
         """
-        return self._registry.find(client).writer.backlog()
+        return self._directory.here(client, "backlog()").writer.backlog()
 
     # -- rooms and sessions
 
@@ -92,32 +91,25 @@ class Membership(Generic[Session]):
         :raises ValueError: the name is too long.
         """
         protocol.encode_name(room)
-        self._hub.thread.run(lambda: self._registry.join_room(self._registry.find(client), room))
+        self._directory.move(client, room, True)
 
     def leave_room(self, client: ClientRef, room: str) -> None:
         """Take a client out of a room. A client that disconnects leaves all its rooms.
 
         :raises ClientNotFound: no such client is connected.
         """
-        self._hub.thread.run(lambda: self._registry.leave_room(self._registry.find(client), room))
+        self._directory.move(client, room, False)
 
     def rooms(self, client: ClientRef) -> set[str]:
         """The names of the rooms that a client is in.
 
         :raises ClientNotFound: no such client is connected.
         """
-        return set(self._peer_of(client).rooms or ())
+        return self._directory.rooms(client)
 
     def get_room(self, room: str) -> list[ClientInfo]:
         """The clients in a room; an empty list if there are none."""
-        return [peer.info for peer in list(self._registry.room(room).values())]
-
-    def _peer_of(self, client: ClientRef) -> Connection:
-        """The connection of a client, also of one that is just leaving."""
-        peer: Connection | None = client._peer if isinstance(client, ClientInfo) else None
-        if peer is not None and peer.hub is self._hub:
-            return peer
-        return self._registry.find(client)
+        return self._directory.room(room)
 
     def session(self, client: ClientRef) -> Session:
         """What the program keeps for a client while it is connected: a dict, or what the
@@ -125,7 +117,7 @@ class Membership(Generic[Session]):
 
         :raises ClientNotFound: no such client is connected.
         """
-        return cast(Session, self._hub.sessions.of(self._peer_of(client)))
+        return cast(Session, self._hub.sessions.of(self._directory.here(client, "session()")))
 
     # -- disconnecting
 
@@ -138,9 +130,7 @@ class Membership(Generic[Session]):
         :param call_func: fire the ``leave`` event for it. Default ``False``.
         :raises ClientNotFound: no such client is connected.
         """
-        self._hub.thread.run(
-            lambda: self._hub.disconnect(self._registry.find(client), force, call_func)
-        )
+        self._directory.disconnect(client, force, call_func)
 
     def disconnect_all_clients(self, force: bool = False) -> None:
         """Disconnect all clients; the ``leave`` event does not fire.

@@ -23,6 +23,7 @@ from hisock._runtime.waiters import (
     wrong_loop,
 )
 from hisock._server.connection import Connection
+from hisock._server.directory import Directory
 from hisock._server.hub import Hub
 from hisock._server.registry import Registry
 from hisock.exceptions import ConnectionLost, NotSupported
@@ -36,6 +37,7 @@ class Receiving(Inspection):
     header_len: int
     _hub: Hub
     _registry: Registry[Connection]
+    _directory: Directory
     _codec: Codec
     _waiting: Waiting
     _events: ServerEvents
@@ -133,7 +135,7 @@ class Receiving(Inspection):
         :raises RuntimeError: it is awaited on another loop than the server's.
         """
         self._on_own_loop("wait_for()", "recv")
-        source = None if client is None else self._registry.find(client).info.ip
+        source = None if client is None else self._directory.here(client, "wait_for()").info.ip
         wanted = (command, source)
         return await await_frame(
             self._waiting, self._codec, wanted, type, timeout, self._events.put_back
@@ -196,7 +198,7 @@ class Receiving(Inspection):
         """
         self._on_own_loop("call()", "call_blocking")
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
-        with self._calling(client, command, content, type, waiter) as cast:
+        with self._calling(client, command, content, type, timeout, waiter) as cast:
             try:
                 message = await waiter.wait(timeout)
             except TimeoutError:
@@ -247,7 +249,7 @@ class Receiving(Inspection):
         """
         self._not_on_loop("call_blocking()")
         waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
-        with self._calling(client, command, content, type, waiter) as cast:
+        with self._calling(client, command, content, type, timeout, waiter) as cast:
             try:
                 message = waiter.wait(timeout)
             except TimeoutError:
@@ -256,9 +258,18 @@ class Receiving(Inspection):
 
     @contextlib.contextmanager
     def _calling(
-        self, client: ClientRef, command: str, content: Any, reply_as: Any, waiter: Any
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any,
+        reply_as: Any,
+        timeout: float | None,
+        waiter: Any,
     ) -> Iterator[Cast]:
-        """Send a call, and keep its waiter registered while the block runs."""
+        """Send a call, and keep its waiter registered while the block runs.
+
+        :param timeout: seconds that it waits.
+        """
         cast = self._codec.cast_for(reply_as)
         encoded = self._codec.encode_exactly(content)
         peer = self._registry.find(client)

@@ -53,13 +53,15 @@ class Registering:
         """
         return self._events.on(command, threaded, override, concurrent, replace)
 
-    def every(self, interval: float) -> Callable[[F], F]:
+    def every(self, interval: float, once: bool = False) -> Callable[[F], F]:
         """Register a tick: ``@server.every(1 / 20)``.
 
         The function, plain or async, takes the seconds since its last call, or nothing. Ticks do
         not drift, and missed ones are skipped; :class:`TickStats` counts them.
 
         :param interval: seconds between two ticks, more than 0.
+        :param once: of several servers that are a cluster, only one has this tick: the one that
+            leads. Default ``False``: each has it.
         :raises ValueError: the interval is not more than 0.
         :raises TypeError: it is missing, as in ``@server.every``.
         """
@@ -67,7 +69,10 @@ class Registering:
             raise TypeError("a tick has an interval: write @server.every(seconds)")
 
         def register(func: F) -> F:
-            self._hub.ticks.add(Tick(interval, func))
+            tick = Tick(interval, func)
+            if once:
+                tick.due_here = self._hub.ticks.leads
+            self._hub.ticks.add(tick)
             return func
 
         return register

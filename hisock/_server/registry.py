@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from hisock._core.addresses import HIDDEN, Addr, client_addr, format_addr
+from hisock._core.addresses import HIDDEN, client_addr, format_addr
 from hisock._core.client_info import ClientInfo, ClientRef, NoReference
 from hisock._server.namesakes import Namesakes
 from hisock.exceptions import ClientNotFound, GroupNotFound
@@ -54,6 +54,10 @@ class Registry(Generic[P]):
         self._by_room: dict[str, dict[Outbox, P]] = {}
         self.everyone: dict[Outbox, P] = {}
         self._joins = 0
+
+    def number_from(self, first: int) -> None:
+        """Number clients from here on, so that no other server of a cluster has the same."""
+        self._joins = first
 
     def __len__(self) -> int:
         return len(self.everyone)
@@ -187,6 +191,10 @@ class Registry(Generic[P]):
             )
         return peer
 
+    def numbered(self, number: int) -> P | None:
+        """The client with a place in the order of joining."""
+        return self._by_number.get(number)
+
     def has_name(self, name: str | None) -> bool:
         """Whether a client goes by that name."""
         return name is not None and name in self._by_name
@@ -225,28 +233,3 @@ class Registry(Generic[P]):
         if not members:
             raise GroupNotFound(f"no connected client is in the group {name!r}")
         return members
-
-
-class ClientsView(Mapping[Addr, ClientInfo]):
-    """The connected clients by address, a live read-only mapping in order of joining."""
-
-    __slots__ = ("_registry",)
-
-    def __init__(self, registry: Registry[Any]) -> None:
-        self._registry = registry
-
-    def __getitem__(self, client: ClientRef) -> ClientInfo:
-        try:
-            info: ClientInfo = self._registry.find(client).info
-        except ClientNotFound:
-            raise KeyError(client) from None
-        return info
-
-    def __iter__(self) -> Iterator[Addr]:
-        return (peer.info.addr for peer in self._registry)
-
-    def __len__(self) -> int:
-        return len(self._registry)
-
-    def __repr__(self) -> str:
-        return f"ClientsView({[peer.info for peer in self._registry]!r})"

@@ -87,12 +87,26 @@ class Renaming:
         if name != old.name and hub.options.unique_names and hub.registry.has_name(name):
             self._refuse(change, "the name is taken")
             return
+        if name != old.name and self._must_claim(change):
+            return
         hub.change(connection, ClientInfo(old.addr, name, group))
         self._confirm(change)
         if change.frame == protocol.CHANGE_NAME:
             hub.events.fire("name_change", connection, old.name, name)
         else:
             hub.events.fire("group_change", connection, old.group, group)
+
+    def _must_claim(self, change: _Change) -> bool:
+        backplane = self._hub.broadcast.backplane
+        return backplane is not None and backplane.claim(
+            change.connection, change.request.name, lambda refusal: self._claimed(change, refusal)
+        )
+
+    def _claimed(self, change: _Change, refusal: str | None) -> None:
+        if refusal is None:
+            self._apply(change)
+        else:
+            self._refuse(change, refusal)
 
     def _refuse(self, change: _Change, reason: str) -> None:
         if self._log_limit.permits(self._hub.loop.time()):

@@ -46,7 +46,16 @@ class Sending:
         volatile: bool,
         latest: str | None,
     ) -> None:
-        peer = self._registry.find(client)
+        self._send_to(self._registry.find(client), command, content, volatile, latest)
+
+    def _send_to(
+        self,
+        peer: Connection,
+        command: str,
+        content: bytes | None,
+        volatile: bool,
+        latest: str | None,
+    ) -> None:
         outbox = peer.outbox
         if type(content) is Falsy:
             content = content.suiting(peer.features is not None)

@@ -10,6 +10,7 @@ from hisock._core.account import Total
 from hisock._runtime.loop_thread import LoopThread
 
 if TYPE_CHECKING:
+    from hisock._server.hub import Hub
     from hisock._server.writer import Writer
 
 
@@ -71,6 +72,47 @@ class TickStats:
 
 
 @dataclass(frozen=True)
+class ClusterStats:
+    """What a server of a cluster says of itself and of the others, in ``stats().cluster``.
+
+    :ivar node: the id of this node.
+    :ivar state: ``"joining"``, ``"up"``, ``"down"`` while its link is, or ``"closed"``.
+    :ivar link: what carries the messages: ``"nats"``, ``"redis"``, ``"local"``.
+    :ivar nodes: gauge: the other nodes that have joined, by id, with how many clients each has.
+    :ivar batches_out: batches sent; ``entries_out`` the messages and changes in them, and
+        ``bytes_out`` their bytes.
+    :ivar waiting_bytes: gauge: bytes that wait to be sent to other nodes.
+    :ivar lost: messages that were dropped because a link was down or a node was behind, counted
+        for each node that did not get them.
+    :ivar behind: how often what waited for a node was dropped because that was behind.
+    :ivar missed: batches of other nodes that did not arrive.
+    :ivar repeated: batches that came twice and were dropped; ``refused`` those that made no sense
+        or were made with another key; ``unknown`` messages of a kind that is not known here.
+    :ivar resyncs: how often another node's list of clients was asked for because of a loss.
+    :ivar lag: gauge: seconds of the last round trip to the broker, 0 where there is none.
+    :ivar delays: gauge: seconds that the last batch of each node took, by the two clocks.
+    """
+
+    node: str
+    state: str
+    link: str
+    nodes: dict[str, int] = field(default_factory=dict)
+    batches_out: int = 0
+    entries_out: int = 0
+    bytes_out: int = 0
+    waiting_bytes: int = 0
+    lost: int = 0
+    behind: int = 0
+    missed: int = 0
+    repeated: int = 0
+    refused: int = 0
+    unknown: int = 0
+    resyncs: int = 0
+    lag: float = 0.0
+    delays: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServerStats:
     """Figures of a server: counters since its start, and gauges as of now.
 
@@ -99,6 +141,7 @@ class ServerStats:
     :ivar slow: how often a function of the program held the loop for more than 100 ms, by its name;
         from the hundredth name on, together as ``(others)``.
     :ivar ticks: the ticks, by name of the function.
+    :ivar cluster: the figures of the cluster; ``None`` without one.
     """
 
     clients: int = 0
@@ -118,3 +161,31 @@ class ServerStats:
     loop_lag: float = 0.0
     slow: dict[str, int] = field(default_factory=dict)
     ticks: dict[str, TickStats] = field(default_factory=dict)
+    cluster: ClusterStats | None = None
+
+
+def stats_of(hub: Hub) -> ServerStats:
+    """The figures of a server as of now. From any thread."""
+    connections = list(hub.connections)
+    figures = Figures.sum((hub.ended_figures, *(each.figures() for each in connections)))
+    backplane = hub.broadcast.backplane
+    return ServerStats(
+        clients=len(hub.registry),
+        connections=len(connections),
+        joins=hub.joins,
+        messages_in=figures.messages_in,
+        messages_out=figures.messages_out,
+        bytes_in=figures.bytes_in,
+        bytes_out=figures.bytes_out,
+        queued_bytes=sum(connection.writer.backlog() for connection in connections),
+        buffered_bytes=hub.memory.size,
+        memory=memory_by_kind(hub.memory, [connection.writer for connection in connections]),
+        dropped=hub.broadcast.dropped + figures.dropped,
+        ended=dict(hub.ended),
+        handler_errors=hub.runner.errors,
+        unhandled=dict(hub.events.unhandled.counts),
+        loop_lag=hub.lag.seconds,
+        slow=dict(hub.watchdog.slow),
+        ticks=hub.ticks.stats(),
+        cluster=None if backplane is None else backplane.stats(),
+    )

@@ -26,6 +26,7 @@ class Tick:
     were missed are not made up for, but skipped, and counted in :attr:`skipped`.
 
     :param func: called with the seconds since its last call, or without arguments.
+    :ivar due_here: whether a tick that is due is this server's, and not another one's.
     :ivar late: seconds that the last call came after it was due.
     :ivar latest: the maximum of :attr:`late` so far, in seconds.
     :ivar skipped: how many ticks were skipped because the one before took too long.
@@ -39,11 +40,15 @@ class Tick:
         self.name = signature.name
         self.interval = interval
         self.func = func
+        self.due_here: Callable[[], bool] = _always
         self.late = 0.0
         self.latest = 0.0
         self.skipped = 0
         self._running = False
         self._ending = False
+
+    def _call(self, dt: float) -> Any:
+        return self.func(dt) if self._takes_dt else self.func()
 
     def end(self) -> bool:
         """Start no more ticks; returns whether one is running, with which :meth:`run` ends."""
@@ -72,7 +77,7 @@ class Tick:
             self.latest = max(self.latest, self.late)
             self._running = True
             try:
-                result = self.func(now - last) if self._takes_dt else self.func()
+                result = self._call(now - last) if self.due_here() else None
                 if inspect.isawaitable(result):
                     await result
             except asyncio.CancelledError as exc:
@@ -89,6 +94,10 @@ class Tick:
             due += self.interval * (missed + 1)
 
 
+def _always() -> bool:
+    return True
+
+
 class Ticks:
     """The ticks of one server."""
 
@@ -102,6 +111,11 @@ class Ticks:
         self._ticks.append(tick)
         if self._hub.thread.running and not self._hub.shutdown.begun:
             self._hub.thread.run(lambda: self._run(tick))
+
+    def leads(self) -> bool:
+        """Whether this server does what only one server of a cluster does."""
+        backplane = self._hub.broadcast.backplane
+        return backplane is None or backplane.leads()
 
     def start(self) -> None:
         """Start the ticks that were added before the server ran."""

@@ -26,7 +26,7 @@ SERVER = """authenticate authorize_change backlog call call_blocking clients clo
     disconnect_all_clients disconnect_client every get_addr get_all_clients get_cache
     get_client get_group get_room include join_room leave_room middleware on recv rooms
     run run_workers send_all_clients send_client send_group send_many send_room serve session start
-    stats wait_for addr addrs cache cache_size funcs header_len sock socket"""
+    stats wait_for addr addrs cache cache_size cluster local funcs header_len sock socket"""
 CLIENT = """batch call change_group change_name close closed connected fileno get_cache get_client
     get_client_addr get_server_addr include middleware on recv run send send_many start stream
     unhandled update addr cache cache_size funcs group header_len name original_group
@@ -35,7 +35,7 @@ ASYNC_CLIENT = """batch call change_group change_name close closed connected dra
     get_client get_client_addr get_server_addr include middleware on recv send send_many stream
     unhandled wait_closed addr cache cache_size error_handler funcs group header_len name
     original_group original_name"""
-CLIENT_INFO = "addr as_dict client_dict group ip ip_as_str ipstr name shown"
+CLIENT_INFO = "addr as_dict client_dict group ip ip_as_str ipstr name node shown"
 #: What a user may use of each class. A new public method is to be added here on purpose.
 SHOWN = {
     hisock.HiSockServer: SERVER,

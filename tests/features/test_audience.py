@@ -27,8 +27,18 @@ class Recorder:
     def left(self, client: hisock.ClientInfo) -> None:
         self.told.append(("left", client.name))
 
-    def publish(self, whom: Audience, *message: Any) -> None:
+    def claim(self, connection: Any, name: str | None, done: Any) -> bool:
+        return False
+
+    def moved(self, client: hisock.ClientInfo, room: str, inside: bool) -> None:
+        self.told.append(("moved", client.name, room, inside))
+
+    def publish(self, whom: Audience, *message: Any) -> int:
         self.told.append((whom, *message))
+        return 0
+
+    async def close(self) -> None:
+        self.told.append("closed")
 
 
 def make() -> hisock.HiSockServer:
@@ -79,7 +89,8 @@ def test_a_backplane_sees_what_goes_to_audiences_and_clients_get_it_too() -> Non
     async def main() -> None:
         async with make() as server:
             peers = await crowd(server)
-            seen = server._hub.broadcast.backplane = Recorder()
+            seen: Any = Recorder()
+            server._hub.broadcast.backplane = seen
             assert server.send_all_clients("one", "1") == 3
             assert server.send_group("red", "two") == 2
             assert server.send_room("lobby", "three", exclude="b", volatile=True) == 1
@@ -101,7 +112,8 @@ def test_a_backplane_sees_what_goes_to_audiences_and_clients_get_it_too() -> Non
 def test_a_backplane_sees_who_comes_changes_and_goes() -> None:
     async def main() -> None:
         async with make() as server:
-            seen = server._hub.broadcast.backplane = Recorder()
+            seen: Any = Recorder()
+            server._hub.broadcast.backplane = seen
             peers = await crowd(server)
             peers["a"].raw(b"$CHNAME$Ada")
             peers["a"].raw(b"$CHGROUP$blue")
@@ -110,6 +122,7 @@ def test_a_backplane_sees_who_comes_changes_and_goes() -> None:
             server.disconnect_all_clients()
             assert seen.told == [
                 *(("admitted", name) for name in "abc"),
+                *(("moved", name, "lobby", True) for name in "bc"),
                 ("changed", "a", "red", "Ada", "red"),
                 ("changed", "Ada", "red", "Ada", "blue"),
                 ("left", "b"),

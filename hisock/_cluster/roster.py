@@ -1,0 +1,277 @@
+"""The clients of the other nodes, as a replica: look-ups answer at once, from any thread.
+
+Each row has one writer, the node that has the client, so there is nothing to merge. The replica is
+changed on the loop's thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from sys import intern
+
+from hisock._cluster.records import Changed, Moved, Row
+from hisock._core.addresses import Addr, format_addr
+from hisock._core.client_info import ClientInfo
+
+_NO_ROOMS: frozenset[str] = frozenset()
+
+
+class Remote:
+    """A client of another node. Its :class:`ClientInfo` is made when it is asked for.
+
+    :ivar ip: its address, as ``"ip:port"``.
+    :ivar number: its number on its node.
+    :ivar flags: see :class:`hisock._cluster.records.Row`.
+    """
+
+    __slots__ = ("flags", "group", "ip", "name", "node", "number", "resume", "rooms")
+
+    def __init__(self, node: str, row: Row) -> None:
+        self.node = node
+        self.number = row.number
+        self.ip = format_addr((row.ip, row.port))
+        self.name = row.name
+        self.group = None if row.group is None else intern(row.group)
+        self.flags = row.flags
+        self.resume = row.resume or None
+        self.rooms = frozenset(map(intern, row.rooms)) if row.rooms else _NO_ROOMS
+
+    @property
+    def addr(self) -> Addr:
+        """Its address, as ``(ip, port)``."""
+        host, _, port = self.ip.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+    @property
+    def info(self) -> RemoteInfo:
+        """What handlers see of it."""
+        return RemoteInfo(self)
+
+    def row(self) -> Row:
+        """The row that it was made of."""
+        ip, port = self.addr
+        rooms = sorted(self.rooms)
+        resume = self.resume or b""
+        return Row(self.number, ip, port, self.name, self.group, self.flags, resume, rooms)
+
+
+class RemoteInfo(ClientInfo):
+    """A client of another node as handlers see it.
+
+    It remembers its node, since two clients behind two routers may have one address.
+    """
+
+    __slots__ = ("_node", "number")
+
+    _node: str
+    number: int
+
+    def __init__(self, client: Remote) -> None:
+        super().__init__(client.addr, client.name, client.group)
+        object.__setattr__(self, "_node", client.node)
+        object.__setattr__(self, "number", client.number)
+
+    @property
+    def node(self) -> str:
+        """The node that it is connected to."""
+        return self._node
+
+
+class Sections:
+    """Clients by a name that many may have: a group, a room, a name.
+
+    A name that one client has costs one entry of a dict, as most names are of that kind.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[str, Remote | dict[Remote, None]] = {}
+
+    def add(self, name: str, client: Remote) -> None:
+        there = self._all.get(name)
+        if there is None:
+            self._all[name] = client
+        elif isinstance(there, dict):
+            there[client] = None
+        elif there is not client:
+            self._all[name] = {there: None, client: None}
+
+    def discard(self, name: str, client: Remote) -> None:
+        there = self._all.get(name)
+        if there is client:
+            del self._all[name]
+        elif isinstance(there, dict):
+            there.pop(client, None)
+            if not there:
+                del self._all[name]
+
+    def of(self, name: str) -> list[Remote]:
+        """Those with a name, in the order of adding."""
+        there = self._all.get(name)
+        if there is None:
+            return []
+        return list(there) if isinstance(there, dict) else [there]
+
+
+class Reach:
+    """How many clients each node has under a name: where a message for it has to go."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, dict[str, int]] = {}
+
+    def add(self, name: str, node: str) -> None:
+        nodes = self._all.setdefault(name, {})
+        nodes[node] = nodes.get(node, 0) + 1
+
+    def discard(self, name: str, node: str) -> None:
+        nodes = self._all[name]
+        nodes[node] -= 1
+        if not nodes[node]:
+            del nodes[node]
+            if not nodes:
+                del self._all[name]
+
+    def of(self, name: str) -> dict[str, int]:
+        """The nodes, with how many clients each has; not to be changed."""
+        return self._all.get(name, _NOWHERE)
+
+
+_NOWHERE: dict[str, int] = {}
+
+
+class ClusterRoster:
+    """All clients of the other nodes.
+
+    :ivar nodes: for each node its clients, by number.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, dict[int, Remote]] = {}
+        self.groups = Sections()
+        self.rooms = Sections()
+        self.group_reach = Reach()
+        self.room_reach = Reach()
+        self._names = Sections()
+        self._ips: dict[str, Remote] = {}
+        self._resumes: dict[bytes, Remote] = {}
+        self.count = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Remote]:
+        for clients in list(self.nodes.values()):
+            yield from list(clients.values())
+
+    def get(self, node: str, number: int) -> Remote | None:
+        return self.nodes.get(node, {}).get(number)
+
+    # -- changing
+
+    def add(self, node: str, row: Row) -> Remote:
+        """A client has joined a node, or is known there from another time."""
+        clients = self.nodes.setdefault(node, {})
+        before = clients.get(row.number)
+        if before is not None:
+            self.remove(before)
+            clients = self.nodes.setdefault(node, {})
+        client = Remote(node, row)
+        clients[client.number] = client
+        self.count += 1
+        self._ips.setdefault(client.ip, client)
+        if client.resume is not None:
+            self._resumes[client.resume] = client
+        self._add_name(client)
+        self._add_group(client)
+        for room in client.rooms:
+            self.rooms.add(room, client)
+            self.room_reach.add(room, node)
+        return client
+
+    def remove(self, client: Remote) -> None:
+        """A client has left."""
+        del self.nodes[client.node][client.number]
+        self.count -= 1
+        if self._ips.get(client.ip) is client:
+            del self._ips[client.ip]
+        if client.resume is not None and self._resumes.get(client.resume) is client:
+            del self._resumes[client.resume]
+        if client.name is not None:
+            self._names.discard(client.name, client)
+        self._leave_group(client)
+        for room in client.rooms:
+            self._leave_room(client, room)
+
+    def change(self, client: Remote, changed: Changed) -> None:
+        """A client has another name or group."""
+        if changed.name != client.name:
+            if client.name is not None:
+                self._names.discard(client.name, client)
+            client.name = changed.name
+            self._add_name(client)
+        if changed.group != client.group:
+            self._leave_group(client)
+            client.group = None if changed.group is None else intern(changed.group)
+            self._add_group(client)
+
+    def move(self, client: Remote, moved: Moved) -> None:
+        """A client is in a room, or not any more."""
+        if moved.inside and moved.room not in client.rooms:
+            client.rooms |= {intern(moved.room)}
+            self.rooms.add(moved.room, client)
+            self.room_reach.add(moved.room, client.node)
+        elif not moved.inside and moved.room in client.rooms:
+            client.rooms -= {moved.room}
+            self._leave_room(client, moved.room)
+
+    def forget(self, node: str) -> list[Remote]:
+        """A node is gone; returns the clients that it had."""
+        clients = list(self.nodes.get(node, {}).values())
+        for client in clients:
+            self.remove(client)
+        self.nodes.pop(node, None)
+        return clients
+
+    def _add_name(self, client: Remote) -> None:
+        if client.name is not None:
+            self._names.add(client.name, client)
+
+    def _add_group(self, client: Remote) -> None:
+        if client.group is not None:
+            self.groups.add(client.group, client)
+            self.group_reach.add(client.group, client.node)
+
+    def _leave_group(self, client: Remote) -> None:
+        if client.group is not None:
+            self.groups.discard(client.group, client)
+            self.group_reach.discard(client.group, client.node)
+
+    def _leave_room(self, client: Remote, room: str) -> None:
+        self.rooms.discard(room, client)
+        self.room_reach.discard(room, client.node)
+
+    # -- looking up
+
+    def at(self, ip: str) -> Remote | None:
+        """The client with an address, ``"ip:port"``."""
+        return self._ips.get(ip)
+
+    def named(self, name: str) -> list[Remote]:
+        """The clients with a name."""
+        return self._names.of(name)
+
+    def resuming(self, resume: bytes) -> Remote | None:
+        """The client with the hash of a secret."""
+        return self._resumes.get(resume)
+
+    def numbered(self, number: int) -> Remote | None:
+        """The client with a number, which is unique in the cluster."""
+        found = (clients.get(number) for clients in list(self.nodes.values()))
+        return next((client for client in found if client is not None), None)
+
+
+def where(clients: Iterable[Remote]) -> dict[str, list[int]]:
+    """The numbers of some clients, by node."""
+    nodes: dict[str, list[int]] = {}
+    for client in clients:
+        nodes.setdefault(client.node, []).append(client.number)
+    return nodes

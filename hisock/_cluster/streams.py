@@ -1,0 +1,307 @@
+"""The sending side of a node: one ordered stream of batches to each other node.
+
+What is put waits until the next batch, which is sent at once if the last one was sent more than
+``linger`` seconds ago. With a broker, what is for all nodes goes once to all: the first entry that
+is for some only ends the common batch, and from there on the batches are per node, so that the
+order to each node is that of putting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+from hisock._cluster.batch import Head, Sealer, portions
+from hisock._cluster.link import NodeLink
+from hisock._cluster.records import Piece, entry_of
+from hisock._runtime.loop_thread import LoopThread
+
+#: Bytes of a piece's entry besides its data, at most.
+_PIECE_OVERHEAD: Final = 64
+#: Seconds until a stream that the link does not take is tried again, should it say nothing.
+_RETRY: Final = 0.1
+#: Nodes that have gone of which the number of batches is remembered.
+_MOST_NUMBERS: Final = 4096
+
+
+@dataclass
+class OutQueue:
+    """Entries that wait to be sent, oldest first.
+
+    :ivar volatile: the numbers of those that are dropped first.
+    :ivar size: bytes of all of them.
+    """
+
+    entries: list[bytes] = field(default_factory=list)
+    volatile: set[int] = field(default_factory=set)
+    size: int = 0
+
+    def add(self, entries: list[bytes], volatile: bool) -> None:
+        if volatile:
+            self.volatile.update(range(len(self.entries), len(self.entries) + len(entries)))
+        self.entries += entries
+        self.size += sum(map(len, entries))
+
+    def drop_volatile(self) -> int:
+        """Drop what may be dropped first; returns how many entries that were."""
+        count = len(self.volatile)
+        if count:
+            kept = [e for number, e in enumerate(self.entries) if number not in self.volatile]
+            self.entries, self.volatile = kept, set()
+            self.size = sum(map(len, kept))
+        return count
+
+    def clear(self) -> int:
+        """Drop everything; returns how many entries that were."""
+        count = len(self.entries)
+        self.entries, self.volatile, self.size = [], set(), 0
+        return count
+
+    def sent(self, count: int) -> None:
+        """The first entries have been taken."""
+        self.size -= sum(map(len, self.entries[:count]))
+        del self.entries[:count]
+        self.volatile = {number - count for number in self.volatile if number >= count}
+
+
+class Lane(OutQueue):
+    """The stream to one node."""
+
+
+class Streams:
+    """The streams of one node. Putting is allowed from any thread, the rest on the loop's.
+
+    :ivar link: what carries the batches.
+    :ivar up: whether the link is up.
+    :ivar batches: how many were sent; ``entries`` in them, ``sent_bytes`` of them.
+    :ivar lost: how many messages were dropped, each counted for each node that did not get it.
+    :ivar behind: how often a stream was dropped because its node was behind.
+    """
+
+    def __init__(
+        self,
+        link: NodeLink,
+        sealer: Sealer,
+        node: str,
+        thread: LoopThread,
+        linger: float,
+        max_waiting: int,
+    ) -> None:
+        self.link = link
+        self.up = False
+        self.incarnation = 1
+        self.batches = self.entries = self.sent_bytes = self.lost = self.behind = 0
+        self.lanes: dict[str, Lane] = {}
+        #: Makes the entry that has to go before anything that is put now, or ``None``.
+        self.before: Callable[[], bytes | None] = lambda: None
+        self._sealer = sealer
+        self._node = node
+        self._thread = thread
+        self._linger = linger
+        self._max_waiting = max_waiting
+        self._to_all = 0
+        #: Batches sent to each node alone. It outlives the lanes: a node that was taken for dead
+        #: here may have noticed nothing, and takes lower numbers for repeated ones.
+        self._to_one: dict[str, int] = {}
+        self._common = OutQueue()
+        self._last = 0.0
+        self._scheduled = False
+        #: Held while something is put or taken; for a few instructions only, but for sending.
+        self.lock = threading.Lock()
+
+    @property
+    def room(self) -> int:
+        """Bytes of entries that fit into a batch."""
+        return self.link.most_bytes - self._sealer.overhead
+
+    # -- putting
+
+    def put(
+        self,
+        nodes: Collection[str] | None,
+        entry: bytes,
+        volatile: bool = False,
+        push: bool = False,
+    ) -> None:
+        """Send an entry to some nodes, or to all of them.
+
+        :param nodes: ``None`` for all.
+        :param volatile: it is dropped first when a node is behind.
+        :param push: do not wait for ``linger``.
+        """
+        entries = [entry] if len(entry) <= self.room else self._pieces(entry)
+        with self.lock:
+            first = self.before()
+            if first is not None:
+                self._add(None, [first], False)
+            self._add(nodes, entries, volatile)
+            scheduled, self._scheduled = self._scheduled, True
+        if not scheduled or push:
+            self._schedule(push)
+
+    def _pieces(self, entry: bytes) -> list[bytes]:
+        size = self.room - _PIECE_OVERHEAD
+        count = -(-len(entry) // size)
+        return [
+            entry_of(Piece(index, count, entry[index * size : (index + 1) * size]))
+            for index in range(count)
+        ]
+
+    def _add(self, nodes: Collection[str] | None, entries: list[bytes], volatile: bool) -> None:
+        lanes = self.lanes
+        if not self.up:
+            self.lost += len(lanes if nodes is None else nodes)
+            return
+        if nodes is None:
+            if self.link.broadcasts and not any(lane.entries for lane in lanes.values()):
+                if lanes:
+                    self._common.add(entries, volatile)
+                    self._bound(self._common, len(lanes))
+                return
+            nodes = lanes
+        for node in nodes:
+            lane = lanes.get(node)
+            if lane is not None:
+                lane.add(entries, volatile)
+                self._bound(lane, 1)
+
+    def _bound(self, waiting: OutQueue, receivers: int) -> None:
+        if waiting.size > self._max_waiting and len(waiting.entries) > 1:
+            self.lost += waiting.drop_volatile() * receivers
+            if waiting.size > self._max_waiting:
+                # The node is behind: what it misses of the roster it asks for again.
+                self.lost += waiting.clear() * receivers
+                self.behind += 1
+
+    # -- sending
+
+    def wake(self) -> None:
+        """Something waits to be sent that :attr:`before` knows of. On the loop's thread."""
+        with self.lock:
+            scheduled, self._scheduled = self._scheduled, True
+        if not scheduled:
+            self._schedule(False)
+
+    def _schedule(self, push: bool) -> None:
+        if self._thread.is_current():
+            self._arm(push)
+        elif self._thread.running:
+            self._thread.post(self._arm, push)
+
+    def _arm(self, push: bool) -> None:
+        wait = 0.0 if push else self._last + self._linger - self._thread.loop.time()
+        if wait > 0:
+            self._thread.loop.call_later(wait, self.flush)
+        else:
+            self._thread.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what waits."""
+        with self.lock:
+            self._scheduled = False
+            first = self.before()
+            if first is not None:
+                self._add(None, [first], False)
+            if not self.up:
+                return
+            self._last = self._thread.loop.time()
+            done = self._flush_common()
+            if done:
+                for node, lane in self.lanes.items():
+                    if lane.entries:
+                        done = self._flush_lane(node, lane) and done
+        if not done:
+            self._thread.loop.call_later(_RETRY, self._retry)
+
+    def _retry(self) -> None:
+        if self._common.entries or any(lane.entries for lane in self.lanes.values()):
+            self.flush()
+
+    def _flush_common(self) -> bool:
+        common = self._common
+        for portion in portions(list(common.entries), self.room) if common.entries else ():
+            batch = self._seal("", self._to_all + 1, 0, portion)
+            if not self.link.send_all(batch):
+                return False
+            self._to_all += 1
+            self._count(common, portion, batch)
+        return True
+
+    def _flush_lane(self, node: str, lane: Lane) -> bool:
+        for portion in portions(list(lane.entries), self.room):
+            number = self._to_one.get(node, 0) + 1
+            batch = self._seal(node, self._to_all, number, portion)
+            if not self.link.send(node, batch):
+                return False
+            self._to_one[node] = number
+            self._count(lane, portion, batch)
+        return True
+
+    def _count(self, waiting: OutQueue, portion: list[bytes], batch: bytes) -> None:
+        waiting.sent(len(portion))
+        self.batches += 1
+        self.entries += len(portion)
+        self.sent_bytes += len(batch)
+
+    def _seal(self, receiver: str, to_all: int, to_one: int, entries: list[bytes]) -> bytes:
+        sent = time.time_ns() // 1_000_000
+        head = Head(self._node, self.incarnation, receiver, to_all, to_one, sent)
+        return self._sealer.seal(head, entries)
+
+    def tell(self, node: str | None, entry: bytes) -> None:
+        """Send an entry at once, to a node that may have no stream, or to everyone who hears.
+
+        It is not in order with what waits.
+        """
+        if not self.up:
+            return
+        if node is None:
+            if not self.link.broadcasts:
+                for each in list(self.lanes):
+                    self.tell(each, entry)
+                return
+            if self.link.send_all(self._seal("", self._to_all + 1, 0, [entry])):
+                self._to_all += 1
+            return
+        number = self._to_one.get(node, 0) + 1
+        if self.link.send(node, self._seal(node, self._to_all, number, [entry])):
+            self._to_one[node] = number
+            while len(self._to_one) > _MOST_NUMBERS + len(self.lanes):
+                del self._to_one[next(other for other in self._to_one if other not in self.lanes)]
+
+    # -- nodes
+
+    def open_lane(self, node: str) -> None:
+        """There is a node to send to."""
+        with self.lock:
+            self.lanes.setdefault(node, Lane())
+
+    def close_lane(self, node: str) -> None:
+        """A node is gone; what waits for it is lost."""
+        with self.lock:
+            lane = self.lanes.pop(node, None)
+            if lane is not None:
+                self.lost += lane.clear()
+            if not self.lanes:
+                self._common.clear()
+
+    def went_down(self) -> None:
+        """The link is down: what waits is dropped, since it would be stale later."""
+        with self.lock:
+            self.up = False
+            self.lost += self._common.clear() * len(self.lanes)
+            for lane in self.lanes.values():
+                self.lost += lane.clear()
+
+    def goodbye(self, entry: bytes) -> list[bytes]:
+        """The batches that end all streams."""
+        if self.link.broadcasts:
+            return [self._seal("", self._to_all + 1, 0, [entry])]
+        return []
+
+    def waiting_bytes(self) -> int:
+        """Bytes that wait to be taken by the link. From any thread."""
+        return self._common.size + sum(lane.size for lane in list(self.lanes.values()))
