@@ -81,8 +81,9 @@ class Registry(Generic[P]):
     def remove(self, peer: P) -> None:
         self._remove_name(peer, peer.info.name)
         self._remove_from_group(peer, peer.info.group)
-        for room in list(peer.rooms or ()):
-            self.leave_room(peer, room)
+        # The set itself stays: handlers of `leave` ask which rooms the client was in.
+        for room in peer.rooms or ():
+            self._take_from_room(peer, room)
         del self.everyone[peer.outbox]
         del self._by_number[peer.joined]
         # At two of a server's addresses, two clients may come from one address of theirs.
@@ -211,6 +212,9 @@ class Registry(Generic[P]):
         if peer.rooms is None or room not in peer.rooms:
             return
         peer.rooms.remove(room)
+        self._take_from_room(peer, room)
+
+    def _take_from_room(self, peer: P, room: str) -> None:
         members = self._by_room[room]
         del members[peer.outbox]
         if not members:

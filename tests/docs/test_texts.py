@@ -5,13 +5,19 @@ Only the port is another one, so that tests can run beside whatever uses 5000.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.process import Program, environment, free_port
+
+import hisock
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
@@ -81,6 +87,97 @@ def test_the_programs_of_the_quickstart_talk_to_each_other(tmp_path: Path) -> No
             assert asking.finish(30) == ["Hello, Bob"]
     with run(tmp_path, "both.py", source["both.py"], port) as both:
         assert both.finish(30) == ["42"]
+
+
+def test_the_chat_of_the_tutorial_takes_those_who_log_in(tmp_path: Path) -> None:
+    source, port = programs(ROOT / "docs/tutorials/chat.md"), free_port()
+    for name, text in source.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_chat.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+    def program(*words: str) -> Program:
+        return Program([sys.executable, *words], environment(), cwd=tmp_path)
+
+    with program("chat_server.py", str(port)) as server:
+        server.wait_line("Ready")
+        with program("chat.py", "Ada", str(port), "guess") as stranger:
+            assert stranger.wait(30) == 1
+            assert "wrong name or password" in stranger.errors
+        with (
+            program("chat.py", "Ada", str(port), "lovelace") as ada,
+            program("chat.py", "Bob", str(port), "builder") as bob,
+        ):
+            ada.wait_line("here are")
+            bob.wait_line("here are")
+            bob.tell("/room kitchen")
+            bob.wait_line(r"here are \[\]")
+            ada.tell("/room kitchen")
+            ada.wait_line(r"here are \['Bob'\]")
+            bob.wait_line(r"\* Ada comes in")
+            bob.tell("Tea?")
+            ada.wait_line("Bob: Tea")
+            ada.tell("/quit")
+            ada.finish(30)
+            bob.wait_line(r"\* Ada goes")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGHUP")
+def test_a_renewed_certificate_is_taken_without_a_restart(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def renew() -> bytes:
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(str(tmp_path / "privkey.pem"))
+        issued.cert_chain_pems[0].write_to_path(str(tmp_path / "fullchain.pem"))
+        return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+    def shown() -> bytes | None:
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+        ):
+            return tls.getpeercert(binary_form=True)
+
+    source = programs(ROOT / "docs/howto/lets_encrypt.md")["tls_server.py"]
+    port, first = free_port(), renew()
+    with run(tmp_path, "tls_server.py", source, port) as server:
+        server.wait_line("Ready")
+        with hisock.connect(("127.0.0.1", port), ssl=str(tmp_path / "ca.pem")) as client:
+            assert shown() == first
+            second = renew()
+            os.kill(server.pid, signal.SIGHUP)
+            server.wait_line("A new certificate")
+            assert shown() == second
+            assert client.call("hello", None, str) == "over TLS"
+
+
+# Ends the game after so many frames, as closing its window does.
+PLAYED = """
+import runpy, sys, pygame
+frames = iter(range(40))
+quit = [pygame.event.Event(pygame.QUIT)]
+pygame.event.get = lambda: [] if next(frames, None) is not None else quit
+game = runpy.run_path("game.py", run_name="__main__")
+print(sorted(game["world"]["players"]))
+"""
+
+
+def test_the_first_game_shows_both_players(tmp_path: Path) -> None:
+    pytest.importorskip("pygame")
+    source, port = programs(ROOT / "docs/tutorials/first_game.md"), free_port()
+    (tmp_path / "game.py").write_text(source["game.py"].replace("5000", str(port)), "utf-8")
+    with run(tmp_path, "server.py", source["server.py"], port) as server:
+        server.wait_line("Waiting for players")
+        with hisock.connect(("127.0.0.1", port), name="Bob") as bob:
+            bob.send("steer", [5, 0])
+            played = [sys.executable, "-c", PLAYED, "Ada"]
+            with Program(played, environment(SDL_VIDEODRIVER="dummy"), cwd=tmp_path) as ada:
+                assert ada.finish(30)[-1] == "['Ada', 'Bob']"
 
 
 SHOWN = re.compile(

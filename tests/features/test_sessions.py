@@ -128,11 +128,13 @@ async def test_the_leave_handler_still_has_the_session_and_the_rooms() -> None:
         @server.on("score")
         def score(client: hisock.ClientInfo, points: int) -> None:
             server.session(client)["points"] = points
+            server.join_room(client, f"{client.name}'s room")
 
         @server.on("leave")
         def leave(client: hisock.ClientInfo) -> None:
             try:
-                saved.add("saved", client.name, server.session(client)["points"])
+                points, (room,) = server.session(client)["points"], server.rooms(client)
+                saved.add("saved", client.name, points, room, server.get_room(room))
             except hisock.ClientNotFound as exc:
                 saved.add("saved", client.name, exc)
 
@@ -141,4 +143,4 @@ async def test_the_leave_handler_still_has_the_session_and_the_rooms() -> None:
             await client.call("score", points)
             await within(client.close())
         await saved.until_named("saved", 2)
-    assert saved.named("saved") == [("Ada", 5), ("Bob", 7)]
+    assert saved.named("saved") == [("Ada", 5, "Ada's room", []), ("Bob", 7, "Bob's room", [])]
