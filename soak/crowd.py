@@ -22,13 +22,10 @@ from typing import Any
 import hisock
 from soak.children import Child
 from soak.watching import Sample
+from soak.wire import frame
 
 GROUP = 20
 PATIENCE = 60.0
-
-
-def frame(payload: bytes) -> bytes:
-    return str(len(payload)).encode().ljust(16) + payload
 
 
 def serve() -> None:

@@ -1,19 +1,22 @@
-"""How many tasks the frames of one client may start in one iteration of the loop."""
+"""How much of the work of many small frames is done in one iteration of the loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-#: Tasks that the frames of one client may start in one iteration of the loop.
-MOST_STARTS = 128
+#: Frames of one client that start tasks, are calls, or change names, handled in one iteration.
+MOST_FRAMES = 128
 #: Clients that go on in one iteration, of those that were held up in an earlier one.
 _MOST_CLIENTS = 4
+#: Parts of replies that are sent in one iteration, to all clients together.
+MOST_PARTS = 64
 
 
 class Starter(Protocol):
-    """A client of which frames start tasks."""
+    """A client whose frames cost more than to call a function."""
 
     def begin(self) -> None:
         """Defer the client's next frames."""
@@ -23,7 +26,7 @@ class Starter(Protocol):
 
 
 class Turns:
-    """Spreads the tasks that many small frames start over iterations of the loop.
+    """Spreads what many small frames of a client cost over iterations of the loop.
 
     One read holds up to 9,000 frames. If each starts a task, that takes the better part of a
     second, in which no other client is served. Runs on the loop's thread.
@@ -33,14 +36,14 @@ class Turns:
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
-        self._started: dict[Starter, int] = {}
+        self._counts: dict[Starter, int] = {}
         self._held_up: deque[Starter] = deque()
         self._scheduled = False
 
     def count(self, starter: Starter) -> None:
-        """A frame of a client has started a task."""
-        started = self._started[starter] = self._started.get(starter, 0) + 1
-        if started == MOST_STARTS:
+        """A frame of a client costs more than most do."""
+        count = self._counts[starter] = self._counts.get(starter, 0) + 1
+        if count == MOST_FRAMES:
             starter.begin()
             self._held_up.append(starter)
         if not self._scheduled:
@@ -52,8 +55,38 @@ class Turns:
 
     def _take_turn(self) -> None:
         self._scheduled = False
-        self._started.clear()
+        self._counts.clear()
         for _ in range(min(len(self._held_up), _MOST_CLIENTS)):
             self._held_up.popleft().idle()
         if self._held_up and not self._scheduled:
             self._schedule()
+
+
+class Queue:
+    """Lets tasks go on one after the other, some of them in each iteration of the loop.
+
+    :param most: how many in one iteration.
+    """
+
+    def __init__(self, most: int = MOST_PARTS) -> None:
+        self._most = most
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def wait(self) -> None:
+        """Wait for the calling task's turn, for one iteration at least."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if len(self._waiting) == 1:
+            loop.call_soon(self._go_on, loop)
+        await turn
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        left = self._most
+        while left and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # a task that was cancelled waits no longer
+                turn.set_result(None)
+                left -= 1
+        if self._waiting:
+            loop.call_soon(self._go_on, loop)

@@ -29,7 +29,7 @@ _PAUSE_SECONDS = 0.5
 #: Log lines a second about that.
 _LINES_PER_SECOND = 1 / 60
 #: Connections accepted in one iteration of the loop, so that connected clients are served between.
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE = 8
 
 
 class Acceptor:

@@ -275,7 +275,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
     def idle(self) -> None:
         """A handler has ended: if it was the last one, handle the deferred frames."""
         self.busy -= 1
+        turns = self.hub.runner.turns
         while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
+            turns.count(self)
             try:
                 self._take([frame])
             except (SystemExit, KeyboardInterrupt) as exc:
@@ -295,11 +297,10 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def precede(self, heir: Connection) -> None:
         """Have the frames of the same client's next connection wait until no handler runs here."""
-        last = self
-        while last._heir is not None:
-            last = last._heir
-        last._heir = heir
+        before, self._heir = self._heir, heir
         heir.begin()
+        if before is not None:
+            before.idle()  # it has ended, and waits for nothing any more
 
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""

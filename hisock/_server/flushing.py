@@ -15,6 +15,9 @@ TURN = "turn"
 #: Connections flushed in one iteration of the loop. The loop reads between two turns, and new
 #: frames join those that are queued: the worst latency of a busy server is one round of the queue.
 _MOST_WRITES = 64
+#: Connections that are read again in one iteration, of those that sent a whole buffer: however many
+#: flood the server, the others wait for so many reads only.
+_MOST_LONG_READS = 4
 
 
 class Flushing:
@@ -29,7 +32,7 @@ class Flushing:
     :ivar due: whether a turn is due when ``reading`` ends; see :meth:`finish_reading`.
     """
 
-    __slots__ = ("_resuming", "_thread", "_written", "due", "queue", "reading")
+    __slots__ = ("_resumes", "_resuming", "_thread", "_written", "due", "queue", "reading")
 
     def __init__(self, thread: LoopThread) -> None:
         self.queue: list[Connection] = []
@@ -40,6 +43,8 @@ class Flushing:
         self._written = 0
         # Paused connections, each with the value of `_written` at which reading resumes.
         self._resuming: deque[tuple[int, Connection]] = deque()
+        #: Whether :meth:`_resume` is scheduled.
+        self._resumes = False
 
     def schedule(self) -> None:
         """Flush the queue after the reads of this iteration of the loop. From any thread."""
@@ -75,12 +80,29 @@ class Flushing:
             self._thread.loop.call_soon(self._take_turn)
 
     def read_in_turn(self, connection: Connection) -> None:
-        """Pause reading from a connection until all that are queued now have been flushed."""
+        """Pause reading from a connection until all that are queued now have been flushed.
+
+        Those that are paused are read again in turn, a few in each iteration of the loop.
+        """
         connection.pauses.set(TURN, True)
-        if self.queue:
-            self._resuming.append((self._written + len(self.queue), connection))
-        else:
-            self._thread.loop.call_soon(connection.pauses.set, TURN, False)
+        self._resuming.append((self._written + len(self.queue), connection))
+        if not self.queue:
+            self._resume_soon()
+
+    def _resume_soon(self) -> None:
+        if not self._resumes:
+            self._resumes = True
+            self._thread.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resumes = False
+        resuming = self._resuming
+        for _ in range(_MOST_LONG_READS):
+            if not resuming or resuming[0][0] > self._written:
+                return
+            resuming.popleft()[1].pauses.set(TURN, False)
+        if resuming and resuming[0][0] <= self._written:
+            self._resume_soon()
 
     def _take_turn(self) -> None:
         queue = self.queue
@@ -89,8 +111,7 @@ class Flushing:
         self._written += len(batch)
         for connection in batch:
             connection.writer.flush()
-        resuming = self._resuming
-        while resuming and resuming[0][0] <= self._written:
-            resuming.popleft()[1].pauses.set(TURN, False)
+        if self._resuming and not self._resumes:
+            self._resume()
         if queue:
             self._thread.loop.call_soon(self._take_turn)

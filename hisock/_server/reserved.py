@@ -16,6 +16,17 @@ from hisock.framing import build_raw
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
 
+#: Frames of which only some are handled in one iteration of the loop.
+_COSTLY = frozenset(
+    {
+        protocol.CALL,
+        protocol.STREAM,
+        protocol.SEND,
+        protocol.CHANGE_NAME,
+        protocol.CHANGE_GROUP,
+    }
+)
+
 
 def take_hello(connection: Connection, command: str | None, payload: bytes | None) -> bool:
     """Take the first frame of a client; returns whether it is a hello."""
@@ -44,6 +55,8 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
     if name == protocol.KEEPALIVE_ACK:
         connection.writer.keepalive_answered()
         return
+    if name in _COSTLY:
+        hub.runner.turns.count(connection)
     if name == protocol.LEAVE:
         hub.leave(connection, "left", "it said goodbye", goodbye=True)
     elif name == protocol.GET_CLIENT:

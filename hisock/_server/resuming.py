@@ -25,6 +25,9 @@ class Resumable:
         ghost = self._connections.get(secret)
         if ghost is not None:
             self._hub.leave(ghost, "replaced", "its client came back", at_once=True)
+            if ghost.lost:
+                # Only a handler kept it among the connections, which are limited in number.
+                self._hub.disconnected(ghost)
         self._connections[secret] = connection
         before = self._hub.receipts.unfinished(secret)
         if before is not None and before.busy:

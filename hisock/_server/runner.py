@@ -16,7 +16,7 @@ from hisock._runtime.concurrency import Concurrency, Pending
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
-from hisock._runtime.turns import Turns
+from hisock._runtime.turns import Queue, Turns
 from hisock._runtime.work import Line
 from hisock.exceptions import ClientDisconnected
 
@@ -36,6 +36,8 @@ class HandlerRunner:
     :ivar tasks: async handlers, and ticks.
     :ivar workers: the threads of threaded handlers.
     :ivar concurrency: bounds the tasks of ``concurrent`` handlers.
+    :ivar turns: spreads what many frames cost over iterations of the loop; ``parts`` those of
+        replies.
     :ivar memory: the memory that all connections occupy.
     :ivar free_memory: called on the loop's thread when ``memory`` is over its limit.
     :ivar closing: whether the server is closing, which ends handlers that wait for a frame.
@@ -54,7 +56,8 @@ class HandlerRunner:
         self.closing = False
         self._thread = thread
         self._log_limit = LogLimit()
-        self._turns = Turns(lambda func: thread.loop.call_soon(func))
+        self.turns = Turns(lambda func: thread.loop.call_soon(func))
+        self.parts = Queue()
 
     def report(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         """Log an error of a handler, count it, and give it to the error handler."""
@@ -143,7 +146,8 @@ class HandlerRunner:
             nonlocal line
             line = concurrency.begin(connection, size)
 
-        self._turns.count(connection)
+        if job.done is None:  # else the frame was counted as a call
+            self.turns.count(connection)
         self.tasks.start(coroutine, job, begun, lambda: concurrency.end(connection, line, size))
 
     def leave(self, connection: Connection, drop: bool) -> int:

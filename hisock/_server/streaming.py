@@ -60,7 +60,6 @@ class Streaming:
             if isinstance(source, Generator):
                 for part in source:
                     await self._send(part)
-                    await asyncio.sleep(0)  # a plain generator lets nobody else run
             else:
                 async for part in source:
                     await self._send(part)
@@ -73,6 +72,7 @@ class Streaming:
             await self._more.wait()
         self._room -= 1
         hub = self._connection.hub
+        await hub.runner.parts.wait()  # a generator may never wait for anything
         message = hub.events.codec.encode_exactly(part)
         frame = call_frames.build_part(self._call.number, message, hub.header_len)
         if not self._connection.writer.write_control(frame):
