@@ -21,11 +21,7 @@ from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out, return_frame
-from hisock.exceptions import (
-    ClientDisconnected,
-    ConnectionLost,
-    HiSockError,
-)
+from hisock.exceptions import ClientDisconnected, ConnectionLost, HiSockError
 
 logger = logging.getLogger("hisock.client")
 
@@ -56,6 +52,7 @@ class BlockingDriver(BlockingSender):
     def recv(self, command: str | None, timeout: float | None) -> ReceivedFrame:
         """The next frame that no handler takes; see :meth:`hisock.HiSockClient.recv`."""
         self._not_while_handling("recv()")
+        self._receives = self._has_received = True
         self.send_gathered()
         waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
         self.waiting.add((command, None), waiter, threading.current_thread())

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 import select
 import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -28,6 +30,9 @@ from hisock.framing import Decoder, Frame
 LINGER_SECONDS = 1.0
 #: Bytes of plain text in a TLS record at most.
 _RECORD = 16384
+#: Frames and bytes at most that are taken off the system before they are handled.
+AHEAD_FRAMES = 1024
+AHEAD_BYTES = 4 * 1024 * 1024
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -256,6 +261,8 @@ class BlockingSession(Session):
     """One connection over a blocking socket.
 
     :ivar pending: the frames that have come and are not handled yet.
+    :ivar earlier: how many of those had come before something was sent, with the number that they
+        have for waiters; several times that, oldest first.
     """
 
     owner: BlockingOwner
@@ -266,6 +273,8 @@ class BlockingSession(Session):
         super().__init__(owner, identity)
         self.link = link
         self.pending: Iterator[Frame] = iter(())
+        self.earlier: deque[tuple[int, int]] = deque()
+        self._ahead = 0
         #: Set when the handler of ``reconnect`` has ended, or the session.
         self.handled = threading.Event()
         #: Set when what was kept has been sent on it, or that has failed.
@@ -339,6 +348,27 @@ class BlockingSession(Session):
         elif verdict is Verdict.LOST:
             raise vigil.lost()
         return frames
+
+    def read_ahead(self) -> int:
+        """Take what has come off the system, to be handled later, and within a bound.
+
+        :returns: how many frames wait to be handled, beside those in ``earlier``.
+        """
+        waiting = operator.length_hint(self.pending)
+        if not waiting:
+            self.earlier.clear()
+            self._ahead = 0
+        frames: list[Frame] = []
+        with contextlib.suppress(ConnectionLost):  # found again when the frames have been handled
+            while waiting + len(frames) < AHEAD_FRAMES and self._ahead < AHEAD_BYTES:
+                before = self.link.received
+                frames += self.receive(0)
+                self._ahead += self.link.received - before
+                if self.link.received == before:
+                    break
+        if frames:
+            self.hold([*self.pending, *frames])
+        return operator.length_hint(self.pending) - sum(count for count, _ in self.earlier)
 
     def receive_rest(self) -> list[Frame]:
         """What has come on a connection that is broken; nothing follows."""

@@ -43,6 +43,9 @@ class BlockingReader(ClientBase):
         self._turn = threading.Condition()
         self._reader: int | None = None
         self._started = False
+        #: Whether the program calls ``recv``, as far as is known.
+        self._receives = True
+        self._has_received = False
         # Guards which session is the current one, the offline buffer, and the end.
         self._changing = threading.Lock()
         self._back_or_closed = threading.Event()
@@ -138,9 +141,50 @@ class BlockingReader(ClientBase):
         before = operator.length_hint(session.pending)
         if not before:
             return 0
-        frames = session.pending if most is None else itertools.islice(session.pending, most)
-        self.events.dispatch(session, frames)
+        left = before if most is None else min(most, before)
+        while left > 0 and session.earlier:
+            done = self._dispatch_earlier(session, left)
+            if not done:
+                break
+            left -= done
+        if left > 0:
+            frames = session.pending if most is None else itertools.islice(session.pending, left)
+            self.events.dispatch(session, frames)
         return before - operator.length_hint(session.pending)
+
+    def _dispatch_earlier(self, session: BlockingSession, most: int) -> int:
+        """Handle frames that had come before something was sent; returns how many."""
+        count, number = session.earlier[0]
+        before = operator.length_hint(session.pending)
+        self.waiting.number = number
+        try:
+            self.events.dispatch(session, itertools.islice(session.pending, min(count, most)))
+        finally:
+            self.waiting.number = 0
+        done = before - operator.length_hint(session.pending)
+        session.earlier.popleft()
+        if done < count:
+            session.earlier.appendleft((count - done, number))
+        return done
+
+    def note_sent(self) -> None:
+        """Something is about to be sent: what has come by now does not answer it.
+
+        Where no thread reads, that may still lie in the system. A program that calls ``update``
+        and never ``recv`` is spared the look.
+        """
+        sender = threading.current_thread()
+        if self._started or not self._receives or not self._take_turn(timeout=0):
+            self.waiting.sent(sender)
+            return
+        try:
+            session = self.session
+            unread = 0 if session.ended else session.read_ahead()
+            number = self.waiting.sent(sender, unread > 0)
+            if unread > 0:
+                session.earlier.append((unread, number))
+        finally:
+            self._end_turn()
 
     def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
         """Wait for a frame: from the thread that reads, or by reading where no other does."""
@@ -265,6 +309,7 @@ class BlockingReader(ClientBase):
         reason = self._reason_to_tell()
         if reason is not None:
             raise reason
+        self._receives = self._receives and self._has_received
         if self.closed or not self._take_turn(timeout=0):
             return 0
         handled = 0

@@ -51,9 +51,9 @@ class BlockingSender(BlockingReader):
         :raises ConnectionLost: there is no connection, and the frame cannot be kept.
         :raises ClientDisconnected: the client is closed.
         """
-        self.waiting.sent(threading.current_thread())
         if self._batches and self._gathered(frame):
             return
+        self.note_sent()
         self._send(frame)
 
     def _send(self, frame: bytes) -> None:
@@ -66,7 +66,7 @@ class BlockingSender(BlockingReader):
     def send_acknowledged(self, command: str, message: bytes | None) -> None:
         """Send a message that is kept until the server confirms it."""
         self.send_gathered()
-        self.waiting.sent(threading.current_thread())
+        self.note_sent()
         session = self.session
         if session.features is None and not session.ended:
             self._greeted(self.options.timeout)
@@ -121,7 +121,7 @@ class BlockingSender(BlockingReader):
         :raises ConnectionLost: there is no connection, and they cannot be kept.
         :raises ClientDisconnected: the client is closed.
         """
-        self.waiting.sent(threading.current_thread())
+        self.note_sent()
         self.send_gathered()
         session = self.session
         sent = 0

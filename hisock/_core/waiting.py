@@ -79,7 +79,8 @@ class Waiting:
         self._most_frames = frames
         self._most_bytes = most_bytes
         self._seconds = seconds
-        self._waiters: dict[Wanted, deque[Waiter]] = {}
+        # Each with what had been sent when it began to wait; see `sent`.
+        self._waiters: dict[Wanted, deque[tuple[Waiter, int]]] = {}
         self._unclaimed: deque[_Unclaimed] = deque()
         self._unclaimed_bytes = 0
         self._forgotten: list[str] = []
@@ -88,14 +89,20 @@ class Waiting:
         # Kept for each thread or task, so that it is not affected by what another one sends.
         self._sent_by: WeakKeyDictionary[object, int] = WeakKeyDictionary()
         self._closed: BaseException | None = None
+        #: The number of the frames that are offered or kept now; 0 for a new one each.
+        self.number = 0
 
-    def sent(self, sender: object) -> None:
+    def sent(self, sender: object, before: bool = False) -> int:
         """Note that a frame was sent: unclaimed frames that arrived earlier cannot answer it.
 
         :param sender: the thread or task that sent it.
+        :param before: whether frames have arrived that were not offered yet.
+        :returns: the number of those, for when they are; see ``number``.
         """
         with self._lock:
+            self._arrived += before
             self._sent_at = self._sent_by[sender] = self._arrived
+            return self._arrived
 
     def add(self, wanted: Wanted, waiter: Waiter, sender: object = None) -> None:
         """Wait for a frame.
@@ -107,20 +114,22 @@ class Waiting:
         """
         with self._lock:
             own = None if sender is None else self._sent_by.get(sender)
-            kept = self._take_unclaimed(wanted, self._sent_at if own is None else own)
+            sent_at = self._sent_at if own is None else own
+            kept = self._take_unclaimed(wanted, sent_at)
             if kept is not None and waiter.deliver(kept):
                 return
             if self._closed is not None:
                 waiter.fail(self._closed)
             else:
-                self._waiters.setdefault(wanted, deque()).append(waiter)
+                self._waiters.setdefault(wanted, deque()).append((waiter, sent_at))
 
     def remove(self, wanted: Wanted, waiter: Waiter) -> None:
         """Stop waiting; does nothing for a waiter that has got its frame."""
         with self._lock:
             waiters = self._waiters.get(wanted)
-            if waiters is not None and waiter in waiters:
-                waiters.remove(waiter)
+            entry = next((each for each in waiters or () if each[0] is waiter), None)
+            if waiters is not None and entry is not None:
+                waiters.remove(entry)
                 if not waiters:
                     del self._waiters[wanted]
 
@@ -145,8 +154,7 @@ class Waiting:
     def _offer(self, frame: ReceivedFrame) -> bool:
         command, source = frame.command, frame.source
         if not frame.number:
-            self._arrived += 1
-            frame = frame._replace(number=self._arrived)
+            frame = frame._replace(number=self.number or self._next_number())
         wanted: list[Wanted] = [(command, None)]
         if command is not None:
             wanted.append((None, None))
@@ -154,10 +162,18 @@ class Waiting:
             wanted = [pair for name, _ in wanted for pair in ((name, source), (name, None))]
         return any(self._offer_to(pair, frame) for pair in wanted)
 
+    def _next_number(self) -> int:
+        self._arrived += 1
+        return self._arrived
+
     def _offer_to(self, wanted: Wanted, frame: ReceivedFrame) -> bool:
         waiters = self._waiters.get(wanted)
-        while waiters:
-            waiter = waiters.popleft()
+        for entry in list(waiters or ()):
+            waiter, sent_at = entry
+            if frame.number <= sent_at:
+                continue  # it had arrived before what this one waits for an answer to
+            assert waiters is not None
+            waiters.remove(entry)
             if not waiters:
                 del self._waiters[wanted]
             if waiter.deliver(frame):
@@ -175,10 +191,9 @@ class Waiting:
             # A waiter may have been added since the frame was offered.
             if self._waiters and self._offer(frame):
                 return
-            if not frame.number:
-                self._arrived += 1
+            number = frame.number or self.number or self._next_number()
             # Without the origin, so that it does not keep an ended connection alive.
-            kept = frame._replace(number=frame.number or self._arrived, origin=None)
+            kept = frame._replace(number=number, origin=None)
             place = len(self._unclaimed)
             while place and self._unclaimed[place - 1].frame.number > kept.number:
                 place -= 1  # a waiter put it back, and others have arrived after it
@@ -239,7 +254,7 @@ class Waiting:
             return
         with self._lock:
             keys = [wanted for wanted in self._waiters if wanted[1] == source]
-            gone = [waiter for wanted in keys for waiter in self._waiters.pop(wanted)]
+            gone = [waiter for wanted in keys for waiter, _ in self._waiters.pop(wanted)]
         for waiter in gone:
             waiter.fail(exc)
 
@@ -247,7 +262,7 @@ class Waiting:
         """Fail all waiters, and those that are added later."""
         with self._lock:
             self._closed = exc
-            waiting = [w for waiters in self._waiters.values() for w in waiters]
+            waiting = [w for waiters in self._waiters.values() for w, _ in waiters]
             self._waiters.clear()
         for waiter in waiting:
             waiter.fail(exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -322,3 +323,37 @@ def test_the_end_of_the_connection_ends_waiting() -> None:
         with pytest.raises((ServerNotRunning, ClientDisconnected)):
             client.recv("never", timeout=PATIENCE)
         client.close()
+
+
+@pytest.mark.parametrize("recv_on", ["answer", None])
+def test_a_frame_that_lay_unread_before_the_send_answers_no_recv(
+    echo_server: hisock.ThreadedHiSockServer, recv_on: str | None
+) -> None:
+    """The client is not started: nobody has read it off the system before the send."""
+    with hisock.connect(echo_server.addr, "Ada") as client:
+        client.send("ask", "first")
+        assert client.recv("answer", str, timeout=PATIENCE) == "first"
+        seen: list[bytes] = []
+        client.on("seen")(lambda message: seen.append(message))
+        for text in ("old", "older"):
+            echo_server.send_all_clients("answer", text)
+            echo_server.send_all_clients("seen", text)
+        readable = select.select([client.fileno()], [], [], PATIENCE)[0]
+        assert readable
+        _wait_until_written(echo_server)
+        client.send("ask", "second")
+        assert client.recv(recv_on, str, timeout=PATIENCE) == "second"
+        assert seen == [b"old", b"older"], "what has a handler is handled, in order"
+        client.send("ask", "third")
+        client.send("ask", "fourth")
+        # The answer to the third may have come before the fourth was sent, or after.
+        assert client.recv(recv_on, str, timeout=PATIENCE) in ("third", "fourth")
+
+
+def _wait_until_written(server: hisock.ThreadedHiSockServer) -> None:
+    """Wait until the system has all that was sent, which on loopback means that it has come."""
+    for _ in range(100):
+        server._hub.thread.run(lambda: None)
+        if not server.stats().queued_bytes:
+            return
+    pytest.fail("the server writes nothing")
