@@ -110,6 +110,8 @@ class HiSockServer(
     :param workers: how many processes :meth:`start` runs the server in, each of them the program
         anew; see :meth:`run_workers`. ``None`` runs it in this process.
     :param cluster: the servers that this one acts as one with: a :class:`Cluster`, or its URL.
+    :param admin_token: a secret of 16 characters or more; a program that has it, as ``hisock top``,
+        may see figures and clients, and disconnect them. ``None`` lets nobody.
     :raises OSError: the address is in use, or is not one of this machine.
     :raises ValueError: an option is out of its range.
     :raises ImportError: ``websocket`` or ``loop`` needs a package that is not installed.
@@ -150,6 +152,7 @@ class HiSockServer(
         restart_after: float | None = 1.0,
         workers: int | None = None,
         cluster: Cluster | str | None = None,
+        admin_token: str | None = None,
     ) -> None:
         options = ServerOptions(
             header_len=header_len,
@@ -176,6 +179,7 @@ class HiSockServer(
             session=session,
             websocket=websocket_option(websocket),
             restart_after=restart_after,
+            admin_token=admin_token,
         )
         self.header_len = header_len
         self._codec = find_codec(codec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import sys
@@ -68,6 +69,8 @@ def finish(command: str, work: Callable[[], int | None]) -> NoReturn:
 
 def status_of(command: str, work: Callable[[], int | None]) -> int:
     """The exit status of a command; its errors are printed."""
+    # What ends a client is said here, in one line, and not a second time by its logger.
+    logging.getLogger("hisock.client").setLevel(logging.CRITICAL)
     try:
         return work() or 0
     except Unusable as exc:

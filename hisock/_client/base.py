@@ -158,7 +158,9 @@ class ClientBase:
         name, group = session.identity
         options = self.options
         return protocol.build_hello(
-            name, group, options.header_len, options.codec, options.token, self._resume
+            *(name, group, options.header_len, options.codec, options.token),
+            self._resume,
+            options.admin,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hisock._client.reconnect import Reconnect
 from hisock._core.checks import require
@@ -31,6 +31,8 @@ class ClientOptions:
     offline_buffer: int
     error_handler: ErrorHandler | None = None
     strict: bool = False
+    #: The server's ``admin_token``, to administer it instead of joining.
+    admin: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("name", "group"):
@@ -43,4 +45,4 @@ class ClientOptions:
     @property
     def wants_answer(self) -> bool:
         """Whether the client is made only when the server has let it in."""
-        return self.token is not None or self.codec != "json"
+        return self.token is not None or self.admin is not None or self.codec != "json"

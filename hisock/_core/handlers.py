@@ -76,6 +76,8 @@ class HandlerTable:
         self._overridden: set[str] = set()
         #: What runs around every handler, outermost first.
         self._layers: list[Layer] = []
+        #: What measures them all, around everything else; mostly nothing does.
+        self._watch: tuple[Layer, ...] = ()
         self._registered: dict[str, list[Registration]] = {}
         #: Where the handler of each name is written.
         self._places: dict[str, str] = {}
@@ -175,6 +177,13 @@ class HandlerTable:
             self._publish(name, finished)
         self._changed()
 
+    def watch(self, layer: Layer | None) -> None:
+        """Run a layer around everything else, for as long as somebody looks; ``None`` ends that."""
+        self._watch = () if layer is None else (layer,)
+        for name, handlers in self._registered.items():
+            self._publish(name, self._ready(name, handlers, self._layers))
+        self._changed()
+
     def _require_loop(self, what: str) -> None:
         if not self._has_loop:
             raise TypeError(
@@ -227,7 +236,7 @@ class HandlerTable:
         self, name: str, registration: Registration, outer: list[Layer]
     ) -> CommandHandler:
         (full, empty), mode, own = registration
-        layers = [*outer, *own]
+        layers = [*self._watch, *outer, *own]
         if not layers:
             return CommandHandler(full, empty, mode)
         is_async = mode in (Mode.ORDERED, Mode.CONCURRENT)

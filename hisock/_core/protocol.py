@@ -6,6 +6,7 @@ builders return whole frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -89,6 +90,7 @@ class _SentHello(msgspec.Struct, frozen=True):
     features: msgspec.Raw = msgspec.Raw()
     codec: msgspec.Raw = msgspec.Raw()
     token: msgspec.Raw = msgspec.Raw()
+    admin: msgspec.Raw = msgspec.Raw()
     resume: msgspec.Raw = msgspec.Raw()
 
 
@@ -99,6 +101,8 @@ class Hello(NamedTuple):
     :ivar codec: the name of its codec.
     :ivar token: the token for ``authenticate``.
     :ivar resume: the secret by which a reconnecting client is recognised.
+    :ivar admin: the server's ``admin_token``, of a connection that is to administer it; ``None``
+        for a client.
     """
 
     name: str | None = None
@@ -107,6 +111,7 @@ class Hello(NamedTuple):
     codec: str | None = "json"
     token: str | None = None
     resume: str | None = None
+    admin: str | None = None
 
 
 class ServerHello(msgspec.Struct, frozen=True):
@@ -208,11 +213,13 @@ def build_hello(
     codec: str = "json",
     token: str | None = None,
     resume: str | None = None,
+    admin: str | None = None,
 ) -> bytes:
     """Build a client's hello.
 
     :param resume: a secret of the client, the same on each of its connections: the server ends
         earlier connections with the same secret.
+    :param admin: the server's ``admin_token``: not to join, but to administer it.
     :raises ValueError: the name or the group is longer than a name may be.
     """
     encode_name(name)
@@ -224,15 +231,20 @@ def build_hello(
         hello["token"] = token
     if resume is not None:
         hello["resume"] = resume
+    if admin is not None:
+        hello["admin"] = admin
     return build_reserved(HELLO, _encode_json(hello), header_len)
 
 
-def build_server_hello(codec: str, header_len: int, keepalive: float | None = None) -> bytes:
+def build_server_hello(
+    codec: str, header_len: int, keepalive: float | None = None, more: Sequence[str] = ()
+) -> bytes:
     """Build a server's hello.
 
     :param keepalive: seconds between its keepalives; ``None`` if it sends none.
+    :param more: features for this peer alone.
     """
-    hello: dict[str, Any] = {"features": FEATURES, "codec": codec}
+    hello: dict[str, Any] = {"features": [*FEATURES, *more], "codec": codec}
     if keepalive is not None:
         hello["keepalive"] = keepalive
     return build_reserved(SERVER_HELLO, _encode_json(hello), header_len)
@@ -273,6 +285,7 @@ def parse_hello(payload: bytes) -> Hello:
         _text(sent.codec) if sent.codec else "json",
         _text(sent.token),
         resume if resume and len(resume) <= _LONGEST_SECRET else None,
+        (_text(sent.admin) or "") if sent.admin else None,
     )
 
 

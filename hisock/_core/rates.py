@@ -118,10 +118,14 @@ class AddressRates:
         limit.allowance(now)
         return limit.spend(1)
 
+    def exhausted(self, address: str, now: float) -> bool:
+        """Whether one more is not within the rate; counts nothing."""
+        limit = self._limits.get(address)
+        return limit is not None and not limit.allowance(now)
+
     def permits(self, address: str, now: float) -> bool:
         """Whether one more is within the rate; counts it if so."""
-        limit = self._limits.get(address)
-        if limit is not None and not limit.allowance(now):
+        if self.exhausted(address, now):
             return False
         self.spend(address, now)
         return True

@@ -13,6 +13,7 @@ from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
 from hisock._core.http import NO_WEBSOCKET
 from hisock._core.reporting import withhold
+from hisock._server.admin import Admin
 from hisock._server.authentication import Accept, Authenticate, JoinRequest, require_yes
 from hisock._server.limits import ConnectionCount
 from hisock.exceptions import Reject
@@ -45,6 +46,8 @@ class Admission:
             options.max_connections_per_ip,
             (options.websocket or NO_WEBSOCKET).trusts,
         )
+        token = options.admin_token
+        self._admin = None if token is None else Admin(hub, token)
         #: TLS handshakes under way, each with the address that it is counted for.
         self._handshakes: dict[Connection, str] = {}
         #: TLS handshakes over the limit, which go on only so that a ``$REJECT$`` can be sent.
@@ -60,6 +63,8 @@ class Admission:
             self._timer.cancel()
         for connection in list(self._awaiting_hello):
             connection.abort()
+        if self._admin is not None:
+            self._admin.close()
         self._hub.decisions.close()
 
     def handshake_started(self, connection: Connection, ip: str) -> str | None:
@@ -149,6 +154,10 @@ class Admission:
         """Admit a client whose hello has come, or tell it why not."""
         del self._awaiting_hello[connection]
         refusal = self._refusals.pop(connection, None)
+        if hello.admin is not None:
+            # Even if the server is full of clients: then an administrator is needed most.
+            self._let_in_admin(connection, hello.admin)
+            return
         codec = self._hub.events.codec.name
         if refusal is not None:
             self.reject(connection, refusal, "full")
@@ -161,6 +170,12 @@ class Admission:
                 hello.name, hello.group, connection.info.addr, hello.token, connection.http_request
             )
             self._ask(self.authenticate, connection, request)
+
+    def _let_in_admin(self, connection: Connection, token: str) -> None:
+        if self._admin is None:
+            self.reject(connection, "this server was made without admin_token")
+        else:
+            self._admin.hello_received(connection, token)
 
     def _ask(
         self, authenticate: Authenticate, connection: Connection, request: JoinRequest

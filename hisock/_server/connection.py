@@ -366,10 +366,14 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once; what is not written is lost."""
+        self.discard().abort()
+
+    def discard(self) -> asyncio.Transport:
+        """End it, and leave the transport to the caller; what is not written is lost."""
         self._ended = True
         self.writer.drop()
         self._drop_what_waits()
-        self._transport.abort()
+        return self._transport
 
     def _drop_what_waits(self) -> None:
         self._batch.clear()

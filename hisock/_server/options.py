@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from hisock._core.checks import require
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 Announce = Literal["all", "group", "none"]
+#: Characters of an ``admin_token`` at least: as long as ``secrets.token_urlsafe(12)``.
+SHORTEST_TOKEN = 16
 OnFlood = Literal["disconnect", "pause"]
 #: The policy for a client whose backlog is full: disconnect it, or drop the newest frames; or a
 #: function of the client and its backlog in bytes that decides each time.
@@ -55,6 +57,7 @@ class ServerOptions:
     session: Callable[[], Any]
     websocket: WebSocket | None
     restart_after: float | None
+    admin_token: str | None = field(repr=False)
 
     def __post_init__(self) -> None:
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
@@ -68,6 +71,8 @@ class ServerOptions:
             require(getattr(self, name) > 0, name, getattr(self, name))
         seconds = self.restart_after
         require(seconds is None or 0 <= seconds <= LONGEST_ABSENCE, "restart_after", seconds)
+        if self.admin_token is not None and len(self.admin_token) < SHORTEST_TOKEN:
+            raise ValueError(f"admin_token has {SHORTEST_TOKEN} characters at least")
         for name in ("max_message_size", "max_buffered", "send_buffer"):
             require(getattr(self, name) > 0, name, getattr(self, name))
         for name in ("max_connections", "max_connections_per_ip", "latest_ahead"):

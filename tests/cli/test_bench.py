@@ -12,8 +12,8 @@ import pytest
 from support.process import environment
 
 import hisock
-from hisock._cli.bench.latencies import Latencies
 from hisock._cli.bench.load import LoadConnection, pace
+from hisock._core.latencies import Latencies
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -97,12 +97,11 @@ class Stalling:
 def test_what_a_stall_delays_keeps_the_moments_at_which_it_was_due() -> None:
     connection = Stalling()
     fake = cast(LoadConnection, connection)
-    asyncio.run(pace([fake], 1000.0, lambda: len(connection.sent) >= 50))
+    asyncio.run(pace([fake], 1000.0, 50, lambda: False))
     assert connection.rounds >= 20
-    gaps = [
-        later - earlier
-        for earlier, later in zip(connection.sent, connection.sent[1:], strict=False)
-    ]
+    sent = connection.sent
+    assert len(sent) == 50
+    gaps = [later - earlier for earlier, later in zip(sent, sent[1:], strict=False)]
     assert gaps == pytest.approx([0.001] * len(gaps))
 
 

@@ -2,6 +2,5 @@
 
 - :mod:`.kinds` says what is sent, and what counts as the answer;
 - :mod:`.load` opens the connections and sends, at a rate or as fast as answers come;
-- :mod:`.latencies` counts how long the answers took;
 - :mod:`.report` shows it; :mod:`.command` is the command.
 """

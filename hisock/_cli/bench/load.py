@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from hisock._cli.bench.kinds import LoadKind, Refused
-from hisock._cli.bench.latencies import Latencies
 from hisock._cli.usage import Failed
 from hisock._client.connector import ServerConnector
 from hisock._client.endings import read_goodbye
 from hisock._core import protocol
+from hisock._core.latencies import Latencies
 from hisock._core.reporting import one_line
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock.exceptions import ProtocolError
@@ -261,21 +261,29 @@ async def open_connection(
     return connection
 
 
-async def pace(connections: list[LoadConnection], rate: float, until: Callable[[], bool]) -> None:
-    """Send at a rate, all connections in turn, whatever the answers do.
+async def pace(
+    connections: list[LoadConnection], rate: float, count: int, give_up: Callable[[], bool]
+) -> None:
+    """Send so many messages at a rate, all connections in turn, whatever the answers do.
 
     A message is due at a moment that the rate decides, and its latency counts from there: what a
     slow server keeps from being sent counts as waiting too.
+
+    :param give_up: whether the rest is to be left unsent.
     """
     begun = _perf()
     done = 0
-    while not until():
-        due = int((_perf() - begun) * rate)
+    while not give_up():
+        due = min(int((_perf() - begun) * rate) + 1, count)
         for number in range(done, due):
             connections[number % len(connections)].owed.append(begun + number / rate)
-        done = max(done, due)
+        done = due
+        waits = False
         for connection in connections:
             if connection.owed and not connection.full:
                 owed, connection.owed = connection.owed, []
                 connection.send(owed)
+            waits = waits or bool(connection.owed)
+        if done == count and not waits:
+            return
         await asyncio.sleep(TURN)

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hisock._cli.bench.latencies import Latencies
 from hisock._cli.bench.run import Outcome
+from hisock._core.latencies import Latencies
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 _WIDTH = 40

@@ -140,9 +140,9 @@ async def _load(
 ) -> None:
     begun = time.perf_counter()
 
-    def over() -> bool:
-        enough = time.perf_counter() - begun >= plan.seconds
-        return enough or not any(connection.open for connection in connections)
+    def give_up() -> bool:
+        late = time.perf_counter() - begun >= plan.seconds + PATIENCE
+        return late or not any(connection.open for connection in connections)
 
     async def keep_watching() -> None:
         while True:
@@ -152,7 +152,7 @@ async def _load(
     watching = asyncio.ensure_future(keep_watching())
     try:
         if plan.rate is not None:
-            await pace(connections, plan.rate, over)
+            await pace(connections, plan.rate, max(1, int(plan.seconds * plan.rate)), give_up)
         else:
             for connection in connections:
                 connection.refill = True

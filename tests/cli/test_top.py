@@ -1,0 +1,108 @@
+"""``hisock top``: a real server, a real terminal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.events import Events
+from support.process import environment
+from support.terminal import Terminal
+
+import hisock
+
+pytestmark = pytest.mark.timeout(60)
+TOKEN = "a long enough secret"
+
+
+@pytest.fixture
+def busy() -> Iterator[tuple[hisock.ThreadedHiSockServer, Events]]:
+    """A server with an administrator's token, a tick, and events of those who left."""
+    events = Events()
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0), admin_token=TOKEN) as server:
+        server.on("leave")(lambda client: events.add("leave", client.name))
+
+        @server.on("add")
+        def add(client: hisock.ClientInfo, numbers: list[int]) -> int:
+            return sum(numbers)
+
+        @server.every(0.05)
+        def step() -> None:
+            pass
+
+        server.start()
+        yield server, events
+
+
+def top(server: hisock.HiSockServer, *arguments: str, token: str = TOKEN) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "hisock", "top", f":{server.addr[1]}", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(HISOCK_ADMIN_TOKEN=token, COLUMNS="120"),
+        timeout=50,
+    )
+
+
+def test_one_page_one_object_and_one_kick(
+    busy: tuple[hisock.ThreadedHiSockServer, Events],
+) -> None:
+    server, events = busy
+    with hisock.connect(server.addr, name="Ada", group="lobby") as ada:
+        ada.call("add", [1], int)
+        done = top(server, "--once", "--interval", "0.1")
+        assert done.returncode == 0, done.stderr
+        assert "clients 1" in done.stdout
+        assert "Ada" in done.stdout
+        assert "step" in done.stdout
+        done = top(server, "--once", "--json", "--interval", "0.1")
+        found = json.loads(done.stdout)
+        assert found["clients"][0]["name"] == "Ada"
+        assert found["stats"]["ticks"]
+        assert set(found["rates"]) >= {"messages_in", "bytes_out"}
+        done = top(server, "--kick", "Ada")
+        assert done.stdout.startswith("Disconnected Ada at 127.0.0.1:")
+        events.wait_for("leave")
+        done = top(server, "--kick", "Ada")
+        assert done.returncode == 1
+        assert "no client is called 'Ada'" in done.stderr
+
+
+def test_who_has_no_right_token_is_told_in_one_line(
+    busy: tuple[hisock.ThreadedHiSockServer, Events],
+) -> None:
+    server, _ = busy
+    for token, status, said in [("", 2, "missing"), ("not the secret", 1, "is wrong")]:
+        done = top(server, "--once", token=token)
+        assert done.returncode == status
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_at_a_terminal_a_client_is_chosen_and_kicked(
+    busy: tuple[hisock.ThreadedHiSockServer, Events],
+) -> None:
+    server, events = busy
+    command = [sys.executable, "-m", "hisock", "top", f":{server.addr[1]}"]
+    with (
+        hisock.connect(server.addr, name="Ada"),
+        Terminal([*command, "--admin-token", TOKEN, "--interval", "0.1"]) as terminal,
+    ):
+        terminal.wait_for("Ada")
+        terminal.wait_for("k: kick it")
+        terminal.press("k")
+        terminal.wait_for("Kick 127.0.0.1:")
+        terminal.press("n")
+        terminal.wait_for("k: kick it")
+        assert events.named("leave") == []
+        terminal.press("k")
+        terminal.wait_for("? y / n")
+        terminal.press("y")
+        events.wait_for("leave")
+        terminal.wait_for("clients 0")
+        terminal.press("q")
+        assert terminal.status() == 0
