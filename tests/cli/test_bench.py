@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_what_a_stall_delays_keeps_the_moments_at_which_it_was_due() -> None:
     assert connection.rounds >= 20
     sent = connection.sent
     assert len(sent) == 50
-    gaps = [later - earlier for earlier, later in zip(sent, sent[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sent)]
     assert gaps == pytest.approx([0.001] * len(gaps))
 
 
