@@ -91,8 +91,8 @@ class Lifecycle:
         if addr is None:
             return []
         if self.closed or self.listens:
-            where = "is closed" if self.closed else "listens already"
-            raise RuntimeError(f"the server {where}; it cannot listen at {addr!r}")
+            state = "is closed" if self.closed else f"listens at {self._first_addr} already"
+            raise RuntimeError(f"the server {state}; it cannot listen at {addr!r}")
         if self.workers is None:
             self._listening = sockets.listen(addr)
             return [one.addr for one in self._listening]
@@ -216,6 +216,10 @@ class Lifecycle:
     def listens(self) -> bool:
         """Whether it has an address."""
         return bool(self._listening) or self._crew is not None
+
+    @property
+    def _first_addr(self) -> Any:
+        return self._listening[0].addr if self._crew is None else self._crew.addrs[0]
 
     @property
     def sockets(self) -> list[socket.socket]:
