@@ -12,6 +12,7 @@ from hisock import utils
 from hisock._cluster.config import Cluster
 from hisock._cluster.crew import make_crew
 from hisock._cluster.face import Clustered
+from hisock._cluster.several import Several, cluster_of_workers
 from hisock._cluster.view import ClusterView
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
@@ -34,7 +35,6 @@ from hisock._server.registering import Registering
 from hisock._server.runner import HandlerRunner
 from hisock._server.sending import Sending
 from hisock._server.sessions import Session
-from hisock._server.several import Several
 from hisock._server.state import ServerState
 from hisock._server.stats import ServerStats
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE
@@ -110,6 +110,7 @@ class HiSockServer(
     :param workers: how many processes :meth:`start` runs the server in, each of them the program
         anew; see :meth:`run_workers`. ``None`` runs it in this process.
     :param cluster: the servers that this one acts as one with: a :class:`Cluster`, or its URL.
+        ``None`` with ``workers`` are the workers alone.
     :param admin_token: a secret of 16 characters or more; a program that has it, as ``hisock top``,
         may see figures and clients, and disconnect them. ``None`` lets nobody.
     :raises OSError: the address is in use, or is not one of this machine.
@@ -197,10 +198,8 @@ class HiSockServer(
         self._broadcast = self._hub.broadcast
         self._directory: Directory = OwnDirectory(self._hub)
         self._cluster: ClusterView | None = None
-        if cluster is not None:
-            from hisock._cluster.joining import join
-
-            self._cluster = join(self, cluster)
+        if cluster is not None or workers is not None:
+            self._join(cluster or cluster_of_workers())
         self._life = Lifecycle(self._hub, self._waiting, loop, workers, make_crew)
         self._listen(addr)
 

@@ -30,6 +30,10 @@ def add_to(app: typer.Typer) -> None:
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes that serve the same address.")
         ] = None,
+        cluster: Annotated[
+            str | None,
+            typer.Option(envvar="HISOCK_CLUSTER", help="The cluster that it is a part of: a URL."),
+        ] = None,
         reload: Annotated[
             bool, typer.Option("--reload", help="Start again when a Python file changes.")
         ] = False,
@@ -45,11 +49,11 @@ def add_to(app: typer.Typer) -> None:
         HiSockServer(None), and --workers needs one of these. Ctrl-C and SIGTERM close it in
         order; SIGHUP replaces the workers one by one.
         """
-        if reload and workers is not None:
-            raise typer.BadParameter("--reload runs one process; leave out --workers")
+        if reload and (workers is not None or cluster is not None):
+            raise typer.BadParameter("--reload runs one process; leave out --workers and --cluster")
         if reload:
             raise typer.Exit(serve_reloading(target, bind, reload_dir or [Path.cwd()]))
-        raise typer.Exit(serve(target, bind, workers))
+        raise typer.Exit(serve(target, bind, workers, cluster))
 
 
 def load(target: str) -> HiSockServer:
@@ -81,10 +85,13 @@ def load(target: str) -> HiSockServer:
     return found
 
 
-def serve(target: str, bind: str | None, workers: int | None = None) -> int:
+def serve(
+    target: str, bind: str | None, workers: int | None = None, cluster: str | None = None
+) -> int:
     """Run a server until Ctrl-C or SIGTERM; returns the exit status.
 
     :param workers: how many processes; ``None`` leaves that to the server.
+    :param cluster: the URL of its cluster; likewise.
     """
     try:
         server = load(target)
@@ -96,8 +103,12 @@ def serve(target: str, bind: str | None, workers: int | None = None) -> int:
                 f"{target} listens at {address_text(server.addr)} already; "
                 "make it with HiSockServer(None), or leave out --bind"
             )
+        if cluster is not None:
+            if server._cluster is not None:
+                raise Unusable(f"{target} is in a cluster already; leave out --cluster")
+            _join(server, cluster)
         if workers is not None:
-            server._life.set_workers(workers)
+            server._use_workers(workers)
         if address is not None:
             server._listen(address)
     except (Unusable, OSError, RuntimeError) as exc:
@@ -112,6 +123,13 @@ def serve(target: str, bind: str | None, workers: int | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _join(server: HiSockServer, cluster: str) -> None:
+    try:
+        server._join(cluster)
+    except (ValueError, ImportError) as exc:
+        raise Unusable(one_line(exc)) from None
 
 
 def _refuse(exc: Exception) -> int:

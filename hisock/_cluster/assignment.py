@@ -20,16 +20,16 @@ class Assignment:
 
     :ivar number: 0 to ``count`` - 1; a worker that replaces another has its number.
     :ivar count: how many workers there are.
-    :ivar parent: the parent's process id.
     :ivar control: the descriptor of the connection to the parent.
+    :ivar inode: that of this connection, by which a worker knows that it is one.
     :ivar listeners: the descriptors of the listening sockets.
     :ivar folder: the directory, open to this user only, of the sockets between workers.
     """
 
     number: int
     count: int
-    parent: int
     control: int
+    inode: int
     listeners: tuple[int, ...]
     folder: str
 
@@ -61,8 +61,8 @@ def _copy(descriptor: int) -> socket.socket:
 def assignment() -> Assignment | None:
     """What this process is to do as a worker; ``None`` unless it is one.
 
-    A program that a worker starts inherits the environment, but is no worker: it has another
-    parent.
+    A program that a worker starts may inherit the environment, but not the descriptors, and is no
+    worker. Who the parent process is tells nothing, since that may be killed while a worker starts.
     """
     text = os.environ.pop(_VARIABLE, None)
     if text is None:
@@ -70,7 +70,11 @@ def assignment() -> Assignment | None:
     given = json.loads(text)
     given["listeners"] = tuple(given["listeners"])
     found = Assignment(**given)
-    if found.parent != os.getppid():
+    try:
+        is_ours = os.fstat(found.control).st_ino == found.inode
+    except OSError:
+        is_ours = False
+    if not is_ours:
         return None
     for descriptor in found.descriptors:
         os.set_inheritable(descriptor, False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hisock.cluster")
 
 #: Seconds that a client which comes back waits for its name, and between two tries.
-_PATIENCE: Final = 1.0
+_PATIENCE: Final = 3.0
 _PAUSE: Final = 0.05
 #: Names that are cleaned up, or claimed again, at the same time.
 _AT_ONCE: Final = 64

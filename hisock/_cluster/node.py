@@ -150,7 +150,7 @@ class Node:
         self.streams.up = True
         self.state, self.since = "joining", self.now
         for node in self.others.values():
-            node.heard = self.now
+            node.heard = self.since
         self._introduce(None)
         self._membership.link_up()
         self._thread.later(_SETTLING, self._settle)
@@ -192,7 +192,7 @@ class Node:
             return
         if not self.link.broadcasts:
             self.leave(other, reason)
-        elif self.now - self.since < self._cluster.dead_after:
+        elif other.heard <= self.since and self.now - self.since < self._cluster.dead_after:
             pass  # after an outage it may not be back yet, and silence will tell
         elif other.suspect:
             self.leave(other, reason)

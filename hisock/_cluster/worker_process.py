@@ -52,8 +52,8 @@ class WorkerProcess:
         try:
             part = Assignment(
                 number=self.number,
-                parent=os.getpid(),
                 control=theirs.fileno(),
+                inode=os.fstat(theirs.fileno()).st_ino,
                 listeners=tuple(listeners),
                 **rest,
             )

@@ -183,6 +183,29 @@ def test_no_worker_outlives_a_parent_that_is_killed(workers: Workers) -> None:
     wait_gone(before)
 
 
+def test_a_worker_that_starts_while_its_parent_is_killed_ends_too(folder: Path) -> None:
+    """It does not take itself for a parent, and a program that it starts not for a worker."""
+    waiting = folder / "waiting"
+    (folder / "game.py").write_text(
+        "import os, pathlib, subprocess, sys, time, hisock\n"
+        "server = hisock.HiSockServer(None)\n"
+        "if 'HISOCK_WORKER' in os.environ:\n"
+        "    code = 'from hisock._cluster.assignment import assignment; print(assignment())'\n"
+        "    assert subprocess.check_output([sys.executable, '-c', code]) == b'None\\n'\n"
+        "    pathlib.Path('waiting').write_text(str(os.getpid()))\n"
+        "    while not os.path.exists('go'): time.sleep(0.01)\n",
+        "utf-8",
+    )
+    with serve(folder, "game:server", "--workers", "2", "--bind", "127.0.0.1:0") as program:
+        pause = threading.Event()
+        while not (waiting.exists() and waiting.read_text()):
+            pause.wait(0.01)
+        program.kill_alone()
+        (folder / "go").touch()
+        wait_gone(frozenset({int(waiting.read_text())}))
+        assert "Serving" not in "".join(program.lines)
+
+
 def test_a_program_that_closes_its_server_ends_all(workers: Workers) -> None:
     before = workers.pids()
     with hisock.connect(workers.addr) as client:
