@@ -19,6 +19,13 @@ TIMES = {
     "build": 5000,
     "dispatch": 2000,
     "relay": 1000,
+    "typed": 2000,
+    "plain": 2000,
+    "async": 1000,
+    "sleeping": 1000,
+    "threaded": 1000,
+    "call": 1000,
+    "wrapped": 1000,
 }
 """How often each piece of work is done in its first run; as in work.py."""
 
@@ -28,6 +35,13 @@ MEANING = {
     "build": "build one 64 B frame",
     "dispatch": "one 64 B message in, through a handler, and back; asyncio, without the kernel",
     "relay": "one 64 B message in and out to a room of 20; asyncio, without the kernel",
+    "typed": "80 B of JSON into a Struct, through a handler, and back as JSON",
+    "plain": "the same, as a dict",
+    "async": "as dispatch, with an async handler that awaits nothing",
+    "sleeping": "as dispatch, with an async handler that awaits asyncio.sleep(0)",
+    "threaded": "as dispatch, with a threaded handler",
+    "call": "64 B called and returned",
+    "wrapped": "as dispatch, with a middleware around the handler",
 }
 
 _LIMIT = 600

@@ -6,19 +6,27 @@ of one: what surrounds the work drops out.
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
+
+import msgspec
 
 from hisock import ClientInfo, HiSockServer, framing
+from hisock._core import call_frames
 from hisock._runtime import watchdog
+from hisock.routing import Context
 
 from .marks import Marks
 
 SIZE = 64
 BATCH = 100
 ROOM = 20
+HELLO = b"$CLTHELLO$" + json.dumps({"name": None, "group": "room", "features": ["call"]}).encode()
 
 
 def parse(n: int) -> None:
@@ -46,6 +54,59 @@ def build(n: int) -> None:
         build_command("move", message)
 
 
+class Move(msgspec.Struct):
+    """What a player sends, 80 bytes of JSON."""
+
+    player: str
+    x: float
+    y: float
+    speed: float
+    turning: bool
+
+
+def register(server: HiSockServer, name: str) -> None:
+    """The handler that is counted."""
+
+    @server.on("dispatch")
+    def dispatch(client: ClientInfo, message: bytes) -> None:
+        server.send_client(client, "echo", message)
+
+    @server.on("relay")
+    def relay(client: ClientInfo, message: bytes) -> None:
+        server.send_group(client, "move", message)
+
+    @server.on("typed")
+    def typed(client: ClientInfo, move: Move) -> None:
+        server.send_client(client, "typed", move)
+
+    @server.on("plain")
+    def plain(client: ClientInfo, move: dict[str, Any]) -> None:
+        server.send_client(client, "plain", move)
+
+    @server.on("async")
+    async def at_once(client: ClientInfo, message: bytes) -> None:
+        server.send_client(client, "async", message)
+
+    @server.on("sleeping")
+    async def sleeping(client: ClientInfo, message: bytes) -> None:
+        await asyncio.sleep(0)
+        server.send_client(client, "sleeping", message)
+
+    @server.on("call")
+    def call(client: ClientInfo, message: bytes) -> bytes:
+        return message
+
+    @server.on("wrapped")
+    def wrapped(client: ClientInfo, message: bytes) -> None:
+        server.send_client(client, "wrapped", message)
+
+    if name == "wrapped":
+
+        @server.middleware
+        def around(context: Context) -> Generator[None, None, None]:
+            yield
+
+
 class Dispatch:
     """A server and its clients in one thread, so that nothing depends on who runs when.
 
@@ -53,14 +114,23 @@ class Dispatch:
     back so far and sends the next batch.
     """
 
-    def __init__(self, marks: Marks, name: str, command: str, clients: int, n: int) -> None:
+    def __init__(
+        self, marks: Marks, name: str, clients: int, n: int, message: bytes = b"x" * SIZE
+    ) -> None:
         self.marks = marks
         self.name = name
         self.server = HiSockServer(
             ("127.0.0.1", 0), keepalive=False, announce="none", loop="asyncio"
         )
-        self.batch = framing.build_command(command, b"x" * SIZE) * BATCH
-        self.batch += framing.build_command("done")
+        if name == "call":
+            call = call_frames.Call(1, name, message)
+            self.batch = call_frames.build_call(call, self.server.header_len) * BATCH
+        else:
+            self.batch = framing.build_command(name, message) * BATCH
+        # What runs in threads has ended when the last has; all else is handled in order.
+        self.ended = 0
+        if name != "threaded":
+            self.batch += framing.build_command("done")
         self.rounds = n // BATCH
         self.plan = [3, self.rounds, 2 * self.rounds]  # warm-up, n, 2n
         self.left = 0
@@ -71,13 +141,16 @@ class Dispatch:
     def run(self) -> None:
         server = self.server
 
-        @server.on("echo")
-        def echo(client: ClientInfo, message: bytes) -> None:
-            server.send_client(client, "echo", message)
+        register(server, self.name)
 
-        @server.on("move")
-        def move(client: ClientInfo, message: bytes) -> None:
-            server.send_group(client, "move", message)
+        if self.name == "threaded":
+
+            @server.on("threaded", threaded=True)
+            def threaded(client: ClientInfo, message: bytes) -> None:
+                server.send_client(client, "threaded", message)
+                self.ended += 1
+                if self.ended % BATCH == 0:
+                    self.next_batch()
 
         @server.on("done")
         def done(client: ClientInfo) -> None:
@@ -92,7 +165,7 @@ class Dispatch:
         for _ in range(self.members):
             client = socket.create_connection(server.addr)
             client.setblocking(False)
-            client.sendall(framing.build_raw(b'$CLTHELLO${"name": null, "group": "room"}'))
+            client.sendall(framing.build_raw(HELLO))
             self.clients.append(client)
         server.start()
         for client in self.clients:
@@ -140,8 +213,13 @@ def main(library: str) -> None:
         for times in (1, 2):
             with marks.counted(f"{work.__name__} {times}"):
                 work(n * times)
-    Dispatch(marks, "dispatch", "echo", 1, 2000).run()
-    Dispatch(marks, "relay", "move", ROOM, 1000).run()
+    Dispatch(marks, "dispatch", 1, 2000).run()
+    Dispatch(marks, "relay", ROOM, 1000).run()
+    move = msgspec.json.encode(Move("Ada", 12.25, 17.5, 3.75, True))
+    for name in ("typed", "plain"):
+        Dispatch(marks, name, 1, 2000, move).run()
+    for name in ("async", "sleeping", "threaded", "call", "wrapped"):
+        Dispatch(marks, name, 1, 1000).run()
 
 
 if __name__ == "__main__":
