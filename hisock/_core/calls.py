@@ -132,6 +132,12 @@ class RunningCalls:
         self._running[number] = None
         return True
 
+    def knows(self, number: bytes) -> bool:
+        """Whether a call with that number is running, or was cancelled."""
+        if not self._running and not self._cancelled:
+            return False
+        return int(number) in self._running or int(number) in self._cancelled
+
     def runs(self, number: int, cancel: Callable[[], Any]) -> None:
         """Note how the running handler of a call can be cancelled."""
         self._running[number] = cancel

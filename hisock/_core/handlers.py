@@ -253,7 +253,7 @@ class HandlerTable:
             mode,
         )
 
-    def direct(self) -> dict[str | None, Callable[..., Any]]:
+    def direct(self) -> dict[str, Callable[..., Any]]:
         """What is called on the loop for a message that is not empty, by command."""
         return {
             name: handler.full

@@ -20,11 +20,12 @@ from hisock._core.pausing import Pauses
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
 from hisock._runtime.draining import close_when_written
+from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
-from hisock._server.reserved import take_hello, take_reserved
+from hisock._server.reserved import take_hello, take_raw
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
-from hisock.exceptions import ConnectionLost, FramingError, ProtocolError
+from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder, Frame
 
 if TYPE_CHECKING:
@@ -304,14 +305,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""
-        try:
-            reserved = protocol.split_reserved(payload)
-            if reserved is None:
-                self.hub.events.handle(self, None, payload)
-            else:
-                take_reserved(self, *reserved)
-        except ProtocolError as exc:
-            self.fail("protocol", exc)
+        if not (payload.startswith(protocol.CALL) and answer_at_once(self, payload)):
+            take_raw(self, payload)
 
     def knows(self, feature: str) -> bool:
         """Whether the client's hello lists a protocol feature."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import parse_sent
-from hisock._core.calls import build_answer
 from hisock._core.client_info import ClientInfo
-from hisock._server.streaming import answer_streamed, answer_whole
+from hisock._server.answering import answer
 from hisock.exceptions import ProtocolError
 from hisock.framing import build_raw
 
@@ -46,6 +44,18 @@ def take_hello(connection: Connection, command: str | None, payload: bytes | Non
     return True
 
 
+def take_raw(connection: Connection, payload: bytes) -> None:
+    """Take a frame without a command."""
+    try:
+        reserved = protocol.split_reserved(payload)
+        if reserved is None:
+            connection.hub.events.handle(connection, None, payload)
+        else:
+            take_reserved(connection, *reserved)
+    except ProtocolError as exc:
+        connection.fail("protocol", exc)
+
+
 def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
     """Handle a reserved frame.
 
@@ -68,9 +78,9 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
         new = protocol.parse_text(name, data) or connection.original[1]
         hub.renaming.change_group(connection, new)
     elif name == protocol.CALL and connection.knows("call"):
-        _answer_call(connection, call_frames.parse_call(data), streams=False)
+        answer(connection, call_frames.parse_call(data), streams=False)
     elif name == protocol.STREAM and connection.knows("stream"):
-        _answer_call(connection, call_frames.parse_call(data), streams=True)
+        answer(connection, call_frames.parse_call(data), streams=True)
     elif name == protocol.MORE and connection.knows("stream"):
         connection.answering.more(call_frames.parse_more(data))
     elif name == protocol.SEND and connection.knows("ack"):
@@ -90,19 +100,3 @@ def _answer_get_client(connection: Connection, who: str | None) -> None:
         connection.writer.write_control(client_answers.build_no_such_client(hub.header_len))
     else:
         connection.writer.write_control(build_raw(found, hub.header_len))
-
-
-def _answer_call(connection: Connection, call: call_frames.Call, streams: bool) -> None:
-    hub, answering = connection.hub, connection.answering
-    if not answering.begin(call.number):
-        return
-
-    def done(result: Any, exc: BaseException | None) -> None:
-        if answering.end(call.number):
-            info, rich = connection.info, connection.knows("errors")
-            frame = build_answer(call, result, exc, hub.events, info, hub.header_len, rich)
-            connection.writer.write_control(frame)
-
-    runs = partial(answering.runs, call.number)
-    told = answer_streamed(connection, call, done) if streams else answer_whole(call.command, done)
-    hub.events.call(connection, call.command, call.message, told, runs)

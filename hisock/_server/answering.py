@@ -1,0 +1,95 @@
+"""Answering calls: at once where the handler is plain, otherwise when it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hisock._core import call_frames
+from hisock._core.calls import build_answer
+from hisock._core.jobs import ENDS_PROGRAM, as_error
+from hisock._core.parts import is_stream
+from hisock._core.protocol import CALL
+from hisock._server.streaming import answer_streamed, answer_whole
+from hisock.framing import build_raw
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+
+# What follows the number of a call, and its command.
+_CMD = b"$CMD$"
+_MSG = b"$MSG$"
+_BEGIN = len(CALL)
+#: How far the number may reach that is looked at here.
+_END = _BEGIN + 18 + len(_CMD)
+
+
+def answer_at_once(connection: Connection, payload: bytes) -> bool:
+    """Answer a well-formed call of a plain handler; ``False`` for all others.
+
+    This is :func:`answer` for the common case: the handler ends before anything else can happen,
+    so that nobody has to find the call again, to cancel it for example.
+    """
+    end = payload.find(_CMD, _BEGIN, _END)
+    at = payload.find(_MSG, end)
+    if end < 0 or at < 0:
+        return False
+    number, message = payload[_BEGIN:end], payload[at + len(_MSG) :]
+    hub = connection.hub
+    handler = hub.events.plain.get(payload[end + len(_CMD) : at])
+    if handler is None or not message or not number.isdigit() or number[0] == ord("0"):
+        return False
+    if not connection.knows("call") or connection.answering.knows(number):
+        return False
+    try:
+        result = handler(connection.info, message)
+    except BaseException as exc:
+        _fail(connection, call_frames.parse_call(payload[_BEGIN:]), exc)
+        return True
+    if type(result) is not bytes and not is_stream(result):
+        with contextlib.suppress(Exception):  # what follows reports it
+            result = hub.events.codec.encode_exactly(result)
+    if type(result) is bytes:
+        try:
+            frame = build_raw(b"$REPLY$%b$MSG$%b" % (number, result), hub.header_len)
+        except ValueError:  # the header has not enough digits
+            pass
+        else:
+            connection.writer.write_control(frame)
+            return True
+    call = call_frames.parse_call(payload[_BEGIN:])
+    answer_whole(call.command, partial(_write, connection, call))(result, None)
+    return True
+
+
+def _fail(connection: Connection, call: call_frames.Call, exc: BaseException) -> None:
+    """Report what a handler raised, and tell the caller."""
+    if not isinstance(exc, ENDS_PROGRAM):
+        connection.hub.runner.report(as_error(exc), call.command, connection.info)
+    _write(connection, call, None, exc)
+    if isinstance(exc, ENDS_PROGRAM):
+        raise exc
+
+
+def _write(
+    connection: Connection, call: call_frames.Call, result: Any, exc: BaseException | None
+) -> None:
+    hub, rich = connection.hub, connection.knows("errors")
+    frame = build_answer(call, result, exc, hub.events, connection.info, hub.header_len, rich)
+    connection.writer.write_control(frame)
+
+
+def answer(connection: Connection, call: call_frames.Call, streams: bool) -> None:
+    """Run the handler of a call, and answer when it has ended."""
+    hub, answering = connection.hub, connection.answering
+    if not answering.begin(call.number):
+        return
+
+    def done(result: Any, exc: BaseException | None) -> None:
+        if answering.end(call.number):
+            _write(connection, call, result, exc)
+
+    runs = partial(answering.runs, call.number)
+    told = answer_streamed(connection, call, done) if streams else answer_whole(call.command, done)
+    hub.events.call(connection, call.command, call.message, told, runs)
