@@ -16,6 +16,7 @@ COVERAGE_CORE ?= 95
 COVERAGE_ALL ?= 85
 SOAK_SECONDS ?= 600
 ATTACK_SECONDS ?= 120
+MODEL_MINUTES ?= 20
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -56,7 +57,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	$(abspath $(PY)) -m
 
 .PHONY: rebuild help demo test test-dev test-js test-web coverage coverage-core coverage-run coverage-report \
-	lint format bench bench-full fuzz asan soak attacks crowd docs \
+	lint format bench bench-full fuzz asan soak attacks model crowd docs \
 	dist lint-release venv clean
 .DEFAULT_GOAL := help
 
@@ -150,6 +151,9 @@ asan: $(READY)  ## the extension under AddressSanitizer and UBSan (gcc, Linux)
 soak: $(READY)  ## clients come, talk, die for SOAK_SECONDS; nothing is lost, nothing leaks
 	$(PY) -m soak --seconds $(SOAK_SECONDS) $(ARGS)
 	$(PY) -m soak.slow
+
+model: $(READY)  ## the model of the server against the real one, for MODEL_MINUTES
+	$(PY) -m soak.model --minutes $(MODEL_MINUTES) $(ARGS)
 
 attacks: $(READY)  ## all attacks beside a hundred good clients, for ATTACK_SECONDS
 	$(PY) -m soak.attacks --seconds $(ATTACK_SECONDS) $(ARGS)

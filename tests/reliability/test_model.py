@@ -24,6 +24,7 @@ from hisock._runtime.loops import fast_loop_module
 
 NAMES = st.sampled_from([None, "ann", "bob", "carla", "größe"])
 GROUPS = st.sampled_from([None, "red", "blue"])
+ROOMS = st.sampled_from(["hall", "attic"])
 MOST_CLIENTS = 6
 LOOPS = ["asyncio"] if fast_loop_module() is None else ["asyncio", "uvloop"]
 
@@ -129,6 +130,22 @@ class LiveServer(RuleBasedStateMachine):
             if client.group is not None:
                 server.send_group(client, "whisper", message)
 
+        @server.on("enter")
+        def enter(client: hisock.ClientInfo, message: str) -> None:
+            log.add(client.ip, "enter", message)
+            server.join_room(client, message)
+
+        @server.on("go")
+        def go(client: hisock.ClientInfo, message: str) -> None:
+            log.add(client.ip, "go", message)
+            server.leave_room(client, message)
+
+        @server.on("call")
+        def call(client: hisock.ClientInfo, message: str) -> None:
+            room, number = message.split()
+            log.add(client.ip, "call", room, number)
+            server.send_room(room, "call", number)
+
         @server.on("mark")
         def mark(client: hisock.ClientInfo, message: str) -> None:
             server.send_client(client, "mark", message)
@@ -192,6 +209,14 @@ class LiveServer(RuleBasedStateMachine):
             else:
                 client.want(kind, client.group, number)
         client.peer.write(packet)
+
+    @precondition(lambda self: self._active())
+    @rule(data=st.data(), act=st.sampled_from(["enter", "go", "call", "call"]), room=ROOMS)
+    def use_a_room(self, data: st.DataObject, act: str, room: str) -> None:
+        client = self._pick(data)
+        told = (room, self._next()) if act == "call" else (room,)
+        client.peer.send(act, " ".join(told))
+        client.want(act, *told)
 
     @precondition(lambda self: self._active())
     @rule(data=st.data(), name=NAMES)
@@ -338,6 +363,7 @@ class LiveServer(RuleBasedStateMachine):
         told: list[tuple[Any, ...]] = []
         certain = 0
         groups: dict[str, str | None] = {}
+        rooms: set[str] = set()  # those that it is in itself
         for ip, event, *rest in self.log.seen:
             if event == "join" or event == "group":
                 groups[ip] = rest[1]
@@ -345,6 +371,10 @@ class LiveServer(RuleBasedStateMachine):
                 del groups[ip]
                 if ip == client.ip:
                     break
+            elif ip == client.ip and event == "enter":
+                rooms.add(rest[0])
+            elif ip == client.ip and event == "go":
+                rooms.discard(rest[0])
             if client.ip not in groups:
                 continue
             if event in ("join", "leave"):
@@ -355,6 +385,7 @@ class LiveServer(RuleBasedStateMachine):
             elif (
                 (event == "echo" and ip == client.ip)
                 or event == "shout"
+                or (event == "call" and rest[0] in rooms)
                 or (event == "whisper" and rest[0] is not None and groups[client.ip] == rest[0])
             ):
                 told.append((event, rest[-1]))
