@@ -379,3 +379,68 @@ async def test_a_client_has_joined_when_it_is_there() -> None:
             async with hisock.async_connect(server.addr, f"client {number}") as client:
                 server.send_client(f"client {number}", "hello", number)
                 assert await client.recv("hello", int, timeout=PATIENCE) == number
+
+
+@on_loops
+async def test_what_is_dropped_with_a_connection_is_in_no_account_of_the_next() -> None:
+    """Calls that waited for a handler go with their connection; their bytes made it deaf later."""
+    seen, go_on = Seen(), asyncio.Event()
+    async with (
+        hisock.HiSockServer(LOOPBACK) as server,
+        hisock.async_connect(
+            server.addr, "Ada", reconnect=hisock.Reconnect(initial=0, maximum=0.01)
+        ) as client,
+    ):
+        client.on("reconnect")(lambda: seen.add("back"))
+        client.on("big")(lambda message: None)
+        client.on("tiny")(lambda message: seen.add("tiny", int(message)))
+
+        @client.on("slow")
+        async def slow() -> None:
+            seen.add("slow")
+            await go_on.wait()
+
+        for _ in range(3):
+            seen.seen.clear()
+            server.send_client("Ada", "slow")
+            await seen.until_named("slow")
+            call = asyncio.ensure_future(server.call("Ada", "big", bytes(3_000_000)))
+            assert isinstance(await client.get_client("Ada", timeout=PATIENCE), hisock.ClientInfo)
+            server.disconnect_client("Ada", force=True)
+            with pytest.raises(hisock.ConnectionLost):
+                await within(call)
+            go_on.set()
+            await seen.until_named("back")
+            await eventually(lambda: len(server) == 1)
+            go_on.clear()
+        server.send_client("Ada", "slow")
+        for number in range(1500):
+            server.send_client("Ada", "tiny", number)
+        go_on.set()
+        await eventually(lambda: ("tiny", 1499) in seen.seen)
+
+
+def test_a_loss_that_another_thread_notices_while_recv_waits_is_a_loss(
+    by_hand: HandServer,
+) -> None:
+    """The thread in recv found a closed socket, and raised a ValueError."""
+    for _ in range(20):
+        client = hisock.connect(by_hand.addr, "Ada", reconnect=True)
+        peer = by_hand.accept()
+        outcome: list[BaseException] = []
+        waiting = threading.Thread(target=_receive, args=(client, outcome))
+        waiting.start()
+        peer.reset()
+        with contextlib.suppress(hisock.HiSockError):
+            for _ in range(50):
+                client.send("x")
+        client.close()
+        waiting.join(PATIENCE)
+        assert [type(exc) for exc in outcome] == [hisock.ClientDisconnected]
+
+
+def _receive(client: hisock.HiSockClient, outcome: list[BaseException]) -> None:
+    try:
+        client.recv("never", timeout=PATIENCE)
+    except BaseException as exc:
+        outcome.append(exc)
