@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.process import Program, environment, free_port
@@ -154,6 +155,93 @@ def test_a_renewed_certificate_is_taken_without_a_restart(tmp_path: Path) -> Non
             server.wait_line("A new certificate")
             assert shown() == second
             assert client.call("hello", None, str) == "over TLS"
+
+
+def test_a_client_by_hand_is_answered(tmp_path: Path) -> None:
+    source = programs(ROOT / "docs/howto/debugging.md")["by_hand.py"]
+    (tmp_path / "by_hand.py").write_text(source, "utf-8")
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0)) as server:
+        server.start()
+        script = tmp_path / "by_hand.py"
+        with Program([sys.executable, script, str(server.addr[1])]) as program:
+            assert '"name":"probe"' in program.finish(30)[0]
+
+
+def test_a_window_of_tk_shows_what_has_come() -> None:
+    tk = pytest.importorskip("tkinter")
+    source = programs(ROOT / "docs/howto/tk.md")["counter.py"]
+    count = 0
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0)) as server:
+
+        @server.on("add")
+        def add(client: hisock.ClientInfo, number: int) -> None:
+            nonlocal count
+            count += number
+            server.send_all_clients("count", count)
+
+        server.start()
+        names: dict[str, Any] = {"__name__": "counter"}
+        exec(compile(source, "counter.py", "exec"), names)
+        try:
+            window = names["Window"](server.addr[1])
+        except tk.TclError:
+            pytest.skip("needs a screen, as of xvfb-run")
+        with window.client:
+            window.client.send("add", 2)
+            while window.label["text"] != 2:
+                window.root.update()
+            window.root.destroy()
+
+
+# What Django and manage.py would make of the pages' files, in one program.
+DJANGO = """
+import sys, types
+import django
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="secret",
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "game.sqlite"}},
+)
+django.setup()
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.test import RequestFactory
+
+call_command("migrate", verbosity=0)
+user = get_user_model().objects.create_user("Ada", "ada@example.org", "secret")
+import json, threading, hisock, rungame, views
+
+request = RequestFactory().get("/token")
+request.user = user
+token = json.loads(views.game_token(request).content)["token"]
+server = rungame.make_server()
+threading.Thread(target=server.start, args=[("127.0.0.1", 5000)]).start()
+while True:
+    try:
+        client = hisock.connect(("127.0.0.1", 5000), token=token)
+        break
+    except hisock.ServerNotRunning:
+        pass
+with client:
+    print(client.call("email", None, str), client.name)
+try:
+    hisock.connect(("127.0.0.1", 5000), token=token + "x")
+except hisock.ConnectionRejected as refused:
+    print("refused")
+server.close()
+"""
+
+
+def test_django_lets_its_users_in(tmp_path: Path) -> None:
+    pytest.importorskip("django")
+    pytest.importorskip("picows")
+    text = (ROOT / "docs/howto/django.md").read_text("utf-8")
+    for name, block in re.findall(r"```python\n# (?:[\w/]+/)?(\w+\.py)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(block, "utf-8")
+    with run(tmp_path, "program.py", DJANGO, free_port()) as program:
+        assert program.finish(30) == ["ada@example.org Ada", "refused"]
 
 
 # Ends the game after so many frames, as closing its window does.
