@@ -18,7 +18,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object number, void* overflow) except? -1
 
 
-cdef object USUAL = DEFAULT_HEADER_LEN  # mostly this very object, recognised without a call
+cdef object USUAL = DEFAULT_HEADER_LEN  # usually this very object: no call is needed
 cdef Py_ssize_t USUAL_LEN = DEFAULT_HEADER_LEN
 
 
@@ -45,7 +45,7 @@ def build_header(length, header_len=DEFAULT_HEADER_LEN):
     cdef Py_ssize_t head = header_length(header_len)
     cdef Py_ssize_t n = PyNumber_AsSsize_t(length, NULL)
     cdef char* end
-    if not 0 <= n < 10**18:  # wrong, or so long that it may have been clipped
+    if not 0 <= n < 10**18:  # wrong, or so large that the conversion may have clipped it
         return any_header(length, head)
     return begun(n, 0, head, &end)
 

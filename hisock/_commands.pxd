@@ -24,7 +24,7 @@ cdef struct Slot:
 
 cdef struct Commands:  # starts as zeros
     Slot slots[SLOTS]
-    Slot* last  # of the last frame, if that had a message; NULL: unknown
+    Slot* last  # slot of the last frame, if it had a message; NULL if unknown
 
 
 cdef inline void drop_commands(Commands* table) noexcept:
@@ -71,7 +71,7 @@ cdef inline str read_command(Commands* table, const char* p, Py_ssize_t n, Py_ss
         and same_bytes(slot.utf8, p, slot.length)
         and is_message(p + slot.length)
     ):
-        # The same as last time, so nothing need be searched. (A command that came without a
+        # The same command as last time, so no search is needed. (A command that came without a
         # message may end with $MSG; with one, that would be its end.)
         length[0] = slot.length
         return <str>slot.text

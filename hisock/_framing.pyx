@@ -132,16 +132,16 @@ cdef class Decoder:
     """
 
     cdef Scratch _scratch
-    cdef bytearray _block  # the payload under way, as far as it came
+    cdef bytearray _block  # the part of an incomplete payload that has arrived
     cdef readonly object error
     cdef readonly long long position
-    cdef readonly long long frames  # how many have come, for statistics
+    cdef readonly long long frames  # number of frames received, for statistics
     cdef Py_ssize_t _limit
-    cdef Py_ssize_t _first_limit  # for the frame at position 0
-    cdef Py_ssize_t _need  # length of the payload under way; -1: its header is not complete
-    cdef Py_ssize_t _have  # bytes of it in _block
-    cdef Py_ssize_t _handed  # length of the buffer handed out; -1: none
-    cdef bint _direct  # that buffer is part of _block
+    cdef Py_ssize_t _first_limit  # size limit of the first frame of the stream
+    cdef Py_ssize_t _need  # length of the incomplete payload; -1 without a complete header
+    cdef Py_ssize_t _have  # bytes of it that are in _block
+    cdef Py_ssize_t _handed  # length of the buffer handed out last; -1 for none
+    cdef bint _direct  # whether that buffer is part of _block
     cdef unsigned char _header_len
     cdef unsigned char _head_have  # bytes of the incomplete header in _head
     cdef char _head[MAX_HEADER]
@@ -197,7 +197,7 @@ cdef class Decoder:
         if not self._direct:
             self._handed = scratch.size
             return scratch.writable()
-        # As much again as has come, so that memory follows what was received.
+        # Doubling ties memory to the bytes received, not to the length that is claimed.
         end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)
         spare = scratch.spare(end, self._need)
         if spare is not None:
@@ -329,7 +329,7 @@ cdef class Decoder:
             self._need = n
         n = min(self._need - self._have, size)
         if n == self._need:
-            payload = p  # all of it is in the input
+            payload = p  # the whole payload is in the input
         else:
             self.store(p, n)
             if self._have < self._need:
@@ -363,7 +363,7 @@ cdef class Decoder:
         cdef Py_ssize_t length
         cdef long long base
 
-        # The first frame goes this way as well, since its limit may be another.
+        # The first frame takes the slow path too, because its size limit may differ.
         if self._head_have or self._need >= 0 or self.position == 0:
             length = self.resume(data, size, frames)
             if length < 0:

@@ -41,11 +41,11 @@ cdef enum:
     BY_REFERENCE = 32768  # as in _framing_common
     LEAST_TAIL = 512
     MOST_TAIL = 98304  # MOST_JOINED in _framing_common
-    REFUSED = 0  # what became of a frame that was put into an outbox
+    REFUSED = 0  # results of queueing a frame
     QUEUED = 1
-    DUE = 2  # schedule() is to be called
-    FULL = 4  # full() is to be called
-    CLOSED = 1  # why an outbox does not just take a frame
+    DUE = 2  # the caller must call schedule()
+    FULL = 4  # the caller must call full()
+    CLOSED = 1  # bits of the state that take an outbox off its fast path
     REFUSING = 2
     HOLDING = 4
 
@@ -80,22 +80,22 @@ cdef class Outbox:
     cdef public object sender
     cdef object _schedule
     cdef object _full
-    # What comes before the tail. It is there from the start, since making a list may run the
-    # collector, which may run anything.
+    # The chunks before the tail. Allocated with the outbox, because allocating a list later may
+    # run the garbage collector, and with it arbitrary code.
     cdef list _chunks
     cdef PyObject* _tail  # bytes, the first _used of which are written; owned
     cdef Py_ssize_t _used
-    cdef Py_ssize_t _room  # how many more bytes may be written into the tail
-    cdef Py_ssize_t _hint  # what was copied before the last take, as a guess of what is to come
-    cdef Py_ssize_t _kept  # bytes in _chunks that were not copied
+    cdef Py_ssize_t _room  # bytes of the tail that are still free
+    cdef Py_ssize_t _hint  # bytes copied before the last take: the size of the next tail
+    cdef Py_ssize_t _kept  # bytes in _chunks that are held by reference
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t frames
     cdef readonly Py_ssize_t refused
-    cdef Py_ssize_t _frames_before  # what was taken already, for statistics
+    cdef Py_ssize_t _frames_before  # counts of what was taken, for statistics
     cdef Py_ssize_t _bytes_before
     cdef public Py_ssize_t limit
     cdef Gathered _held
-    cdef Py_ssize_t _since  # how many frames of _held it has got already
+    cdef Py_ssize_t _since  # number of the frames of _held that are queued already
     cdef int _state
     cdef bint _dirty
     cdef unsigned char _header_len
@@ -174,11 +174,11 @@ cdef class Outbox:
         Large messages are elements of their own. The rest is cut somewhere, into at most 96 KiB.
         """
         cdef list chunks
-        cdef list fresh = []  # before anything is looked at, see _chunks
+        cdef list fresh = []  # allocated before any state is read; see _chunks
         with cython.critical_section(self):
             if self._state & HOLDING:
                 self.queue_held()
-            # What is kept by reference takes no room here, and says nothing of what will.
+            # Chunks held by reference need no room in a tail, so the hint leaves them out.
             if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
                 self._kept += self._used
             self._hint = min(self.size - self._kept, MOST_TAIL)
@@ -260,7 +260,7 @@ cdef class Outbox:
                 self.seal()
                 tail = NULL
             if tail is NULL:
-                room = max(n, self._hint)  # the hint is 0 until something was taken
+                room = max(n, self._hint)  # the hint is 0 before the first take
             else:
                 room = max(LEAST_TAIL, self._hint, min(2 * (self._used + n), MOST_TAIL))
             fresh = PyBytes_FromStringAndSize(NULL, room)
@@ -317,7 +317,7 @@ cdef class Outbox:
         if by_reference(frame):
             self.keep(frame)
         elif self._tail is NULL and PyBytes_CheckExact(frame):
-            # Shared until a second one comes, which does not fit and makes a copy.
+            # The tail is the shared frame itself until a second one forces a copy.
             Py_INCREF(frame)
             self._tail = <PyObject*>frame
             self._used = n

@@ -34,7 +34,7 @@ from hisock.exceptions import (
 )
 from hisock.framing import build_command
 
-#: Turns of the loop until the task that awaits a client, be it through others, goes on with it.
+#: Iterations of the loop until the task that awaits a client resumes, even through other tasks.
 _TURNS_TO_REGISTER = 4
 
 logger = logging.getLogger("hisock.client")

@@ -21,9 +21,9 @@ from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder, Frame, Outbox
 
-#: Seconds that the server gets to take what was sent last, when the client closes.
+#: Seconds to flush the last frames when the client closes.
 LINGER_SECONDS = 1.0
-#: What no handler waits for: what the protocol says, and what the client is called.
+#: Frames that no running handler delays: control frames, and changes of the client's name or group.
 _URGENT = (*protocol.URGENT, *protocol.CHANGES)
 
 
@@ -51,7 +51,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._decoder = Decoder(options.header_len, options.max_message_size)
-        # As in Connection: the loop asks the decoder itself.
+        # The loop calls the decoder without a method of ours in between, as in Connection.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.writable = asyncio.Event()
         self.writable.set()

@@ -28,11 +28,11 @@ from hisock.framing import Frame
 #: Unclaimed frames that are kept for ``recv``; the oldest are dropped.
 UNCLAIMED_FRAMES = 1024
 UNCLAIMED_BYTES = 16 * 1024 * 1024
-#: Seconds for which what ``async for`` left is kept whole for the next reader, and reading paused
-#: where it is much. Then the client takes it that there is none.
+#: Seconds for which frames left by an ``async for`` are all kept for the next reader, while their
+#: bound pauses reading. After that, the client assumes that there will be no other reader.
 UNREAD_SECONDS = 5.0
 
-#: The client in a handler of which the code that runs is.
+#: The client whose handler the running code belongs to.
 _HANDLING: ContextVar[object] = ContextVar("hisock_handling", default=None)
 
 
@@ -51,10 +51,10 @@ class AsyncioReader(ClientBase):
         self._tasks = Tasks()
         self._concurrent = ConcurrentTasks(self._hold_up, self._let_go_on, self._loop.call_soon)
         self.session = AsyncioSession(self, self.identity)
-        # The connections whose frames are being handled, oldest first: all but the last have ended.
+        # The connections with frames in handlers, oldest first; all but the last one have ended.
         self._line = deque([self.session])
         self._dispatching = False
-        # Until the program has its client, and can have registered its handlers.
+        # True until the program has its client and has had a chance to register handlers.
         self._holding = True
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()

@@ -85,17 +85,17 @@ class ClientBase:
         self._resume = None if options.reconnect is None else secrets.token_urlsafe(16)
         self._offline = OfflineBuffer(options.offline_buffer)
         self.unconfirmed = Unconfirmed(options.offline_buffer, threading.Lock())
-        # Held while they are written, so that this happens in order.
+        # Held while unconfirmed messages are written, to keep them in order.
         self._posting = threading.Lock()
-        #: What the server knew that the client was connected to last; ``None`` before its hello.
+        #: Features of the last server; ``None`` before its hello.
         self._known: frozenset[str] | None = None
-        #: The name and the group that the server let the client in with last.
+        #: The name and group that the server confirmed last.
         self._accepted = (options.name, options.group)
         #: Whether the server says hello; 2.0.2 does not.
         self._server_greets = False
         forget_in_children(self)
 
-    # -- what a driver adds
+    # -- what each driver implements
 
     def write(self, frame: bytes) -> None:
         """Send a whole frame now.
@@ -120,7 +120,7 @@ class ClientBase:
         if self.session.features is None:
             self.await_greeting()
         features = self.session.features
-        # Without a connection, what the last server was is the best guess.
+        # Without a connection, assume the next server to be like the last one.
         return message.suiting(self._server_greets if features is None else bool(features))
 
     # -- running handlers: see hisock._core.jobs.Runner
@@ -144,7 +144,7 @@ class ClientBase:
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
-        # With the context, by which what a handler of "reconnect" sends is known.
+        # The context marks what a handler of "reconnect" sends.
         self.workers.submit(contextvars.copy_context().run, job.run, func)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
@@ -174,7 +174,7 @@ class ClientBase:
         try:
             self._write_reserved(protocol.CHANGE_NAME, protocol.encode_name(name))
         except BaseException:
-            if self._accepted[0] != name:  # unless it has come back by the new name meanwhile
+            if self._accepted[0] != name:  # unless it has reconnected with the new name meanwhile
                 self.name = before
             raise
 
@@ -363,7 +363,7 @@ class ClientBase:
         """Seconds to wait before each attempt to come back."""
         assert self._reconnect is not None
         if isinstance(lost, ServerStops):
-            # Not before the server is back, and not all clients at once.
+            # Wait for the server to restart, and spread the clients that reconnect.
             yield lost.seconds * (1 + random.random())
         yield from self._reconnect.delays()
 

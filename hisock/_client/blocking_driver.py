@@ -36,9 +36,9 @@ class BlockingDriver(BlockingSender):
 
     def __init__(self, connector: Connector, options: ClientOptions) -> None:
         super().__init__(connector, options)
-        #: The connection that the client is about to come back with.
+        #: The connection that is being established while reconnecting.
         self._attempting: BlockingSession | None = None
-        #: Held while what was kept is sent, by one connection after the other.
+        #: Held while the offline buffer is sent, so that connections do so one after the other.
         self._sending_kept = threading.Lock()
         if options.wants_answer:
             try:
@@ -131,7 +131,7 @@ class BlockingDriver(BlockingSender):
                 self.events.fire("force_disconnect")
             return
         logger.warning("%s; reconnecting", one_line(session.reason))
-        # In this order: a thread that sees no connection fires the news before it waits.
+        # The order matters: a thread that finds no connection fires pending events before it waits.
         self._news.append(partial(self.events.fire, "disconnect", str(session.reason)))
         self._back_or_closed.clear()
         session.handled.set()
@@ -145,7 +145,7 @@ class BlockingDriver(BlockingSender):
 
     def _come_back(self, lost: Exception) -> None:
         for delay in self.waits(lost):
-            # Set early only by close().
+            # Nothing but close() sets it during the delay.
             if self._back_or_closed.wait(delay):
                 return
             if self._attempt():
@@ -277,7 +277,7 @@ class BlockingDriver(BlockingSender):
             last_frame,
         )
         if self._handling:
-            return  # it is called by a handler; the socket is closed when that returns
+            return  # close() was called by a handler; the socket is closed when the handler returns
         with self._turn:
             self._turn.wait_for(lambda: self._reader is None, LINGER_SECONDS)
             reading = self._reader is not None

@@ -26,11 +26,11 @@ from hisock._runtime.tls import TLSSocket
 from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder, Frame
 
-#: Seconds that the server gets to take what was sent last, when the client closes.
+#: Seconds to flush the last frames when the client closes.
 LINGER_SECONDS = 1.0
 #: Bytes of plain text in a TLS record at most.
 _RECORD = 16384
-#: Frames and bytes at most that are taken off the system before they are handled.
+#: Bounds for frames and bytes that are read ahead of their handlers.
 AHEAD_FRAMES = 1024
 AHEAD_BYTES = 4 * 1024 * 1024
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -77,7 +77,7 @@ class Link:
             if self._shut:
                 return 0
             sent = 0
-            # Over TLS at most one record at a time, which the server gets whole or not at all.
+            # Over TLS, write one record at a time: a record arrives whole or not at all.
             most = _RECORD if isinstance(self.socket, TLSSocket) else sys.maxsize
             try:
                 for data in _joined(frames, most):
@@ -125,7 +125,7 @@ class Link:
         if timeout is not None:
             if (timeout > 0 or not _DONT_WAIT) and not self._readable(timeout):
                 return []
-            # Even where something can be read: over TLS it may be half a record.
+            # Never block, even if the socket is readable: over TLS it may have half a record.
             flags = _DONT_WAIT
         try:
             count = self.socket.recv_into(buffer, 0, flags)
@@ -172,7 +172,7 @@ class Link:
             self._shut = True
             with contextlib.suppress(OSError):
                 if last_frame is not None:
-                    # A server that takes nothing must not keep us from closing.
+                    # A server that does not read must not delay closing.
                     self.socket.send(last_frame, _DONT_WAIT)
                 self.socket.shutdown(socket.SHUT_WR)
         finally:
@@ -275,9 +275,9 @@ class BlockingSession(Session):
         self.pending: Iterator[Frame] = iter(())
         self.earlier: deque[tuple[int, int]] = deque()
         self._ahead = 0
-        #: Set when the handler of ``reconnect`` has ended, or the session.
+        #: Set when the handler of ``reconnect`` or the session has ended.
         self.handled = threading.Event()
-        #: Set when what was kept has been sent on it, or that has failed.
+        #: Set when the offline buffer has been sent, or sending it has failed.
         self.settled = threading.Event()
         self._vigil: Vigil | None = None
 
@@ -292,7 +292,7 @@ class BlockingSession(Session):
         except ConnectionLost:
             if self.ended:
                 raise self.error() from None
-            # The thread that reads is to notice: there may be a goodbye among what is unread.
+            # Wake the reading thread: a goodbye may be among the unread bytes.
             self.link.abort()
             self.owner.write_failed(self)
             raise
@@ -359,7 +359,7 @@ class BlockingSession(Session):
             self.earlier.clear()
             self._ahead = 0
         frames: list[Frame] = []
-        with contextlib.suppress(ConnectionLost):  # found again when the frames have been handled
+        with contextlib.suppress(ConnectionLost):  # the loss is found again after these frames
             while waiting + len(frames) < AHEAD_FRAMES and self._ahead < AHEAD_BYTES:
                 before = self.link.received
                 frames += self.receive(0)

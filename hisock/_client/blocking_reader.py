@@ -28,7 +28,7 @@ from hisock.exceptions import ConnectionLost, ConnectionRejected
 
 T = TypeVar("T")
 
-#: How often an update reads at most, so that a busy server cannot keep it.
+#: Reads per update() at most, so that a busy server cannot hold the caller.
 _READS_PER_UPDATE = 16
 
 
@@ -39,7 +39,7 @@ class BlockingReader(ClientBase):
 
     def __init__(self, connector: Connector, options: ClientOptions) -> None:
         super().__init__(connector, options, Waiting(threading.Lock(), time.monotonic))
-        # Whose turn it is to read; others wait for that to change, or for a frame of theirs.
+        # One thread reads at a time; others wait for their turn, or for their frame.
         self._turn = threading.Condition()
         self._reader: int | None = None
         self._started = False
@@ -49,7 +49,7 @@ class BlockingReader(ClientBase):
         # Guards which session is the current one, the offline buffer, and the end.
         self._changing = threading.Lock()
         self._back_or_closed = threading.Event()
-        #: Events that the thread which reads has yet to fire.
+        #: Events that the reading thread has yet to fire.
         self._news: deque[Callable[[], None]] = deque()
         self._attempting: BlockingSession | None = None
         self._was_told = False
@@ -67,7 +67,7 @@ class BlockingReader(ClientBase):
         session.state = State.GREETING
         return session
 
-    # -- what the other half adds
+    # -- what the other half implements
 
     def _fire_news(self) -> None:
         """Fire the events that wait for a thread that reads."""
@@ -116,7 +116,7 @@ class BlockingReader(ClientBase):
         """Receive once; whether frames came. All that came before must have been handled."""
         session = self.session
         if session.ended:
-            # Before waiting too: the loss may be one that a thread which sends has just noticed.
+            # Fire before waiting as well: a sending thread may just have noticed the loss.
             self._fire_news()
             self._back_or_closed.wait(timeout)
             self._fire_news()
@@ -126,7 +126,7 @@ class BlockingReader(ClientBase):
             frames = session.receive(timeout)
         except ConnectionLost as exc:
             session.end(End.LOST, exc)
-            # Now: those that this thread reads for have been failed, and it may be the last one.
+            # Fire now: the waiters have failed, and no other thread may read after this one.
             self._fire_news()
             return False
         session.hold(frames)
@@ -197,7 +197,7 @@ class BlockingReader(ClientBase):
                 break
             if self._take_turn(waiter, left):
                 self._read_for(waiter, left)
-        # Whoever closes the client tells the waiters right after it is closed.
+        # close() fails the waiters right after it has set `closed`.
         return waiter.wait(LINGER_SECONDS if self.closed else 0)
 
     def _read_for(self, waiter: ThreadWaiter[Any], timeout: float | None) -> None:
@@ -288,7 +288,7 @@ class BlockingReader(ClientBase):
                 if not self.closed:
                     self._fetch(None)
         except KeyboardInterrupt:
-            # The program may still send, receive, or start again; it closes when it is done.
+            # The client stays open: the program may still send, receive or start again.
             self._started = False
             raise
         except SystemExit:

@@ -16,9 +16,9 @@ from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.waiters import ThreadWaiter
 from hisock.exceptions import ConnectionLost, HiSockError
 
-#: Seconds that a server gets to say what it is, where that decides how something is sent.
+#: Seconds to wait for the server's hello where its features decide how something is sent.
 GREETING_SECONDS = 1.0
-#: Bytes that a batch gathers at most before they are sent.
+#: Bytes that a batch gathers before it is flushed.
 _MOST_GATHERED = 65536
 
 
@@ -134,7 +134,7 @@ class BlockingSender(BlockingReader):
     def batch(self) -> Iterator[None]:
         """Gather what this thread sends; see :meth:`hisock.HiSockClient.batch`."""
         me = threading.get_ident()
-        if me in self._batches:  # what is around it sends it too
+        if me in self._batches:  # the outer batch flushes it
             yield
             return
         self._batches[me] = _Batch()

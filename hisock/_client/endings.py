@@ -29,7 +29,7 @@ class End(enum.Enum):
     REJECTED = "rejected"
     #: The client closed it.
     LEFT = "left"
-    #: The client closed it without a word.
+    #: The client closed it without a goodbye.
     CLOSED = "closed"
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: Seconds that a server which says no hello gets to hang up, before a connection to it counts.
+#: Seconds after which a connection to a server without a hello counts as established.
 GRACE_SECONDS = 1.0
 
 

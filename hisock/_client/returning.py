@@ -14,10 +14,10 @@ from typing import Any
 from hisock._client.session import Session
 from hisock._core.client_events import ClientEvents
 
-#: Seconds that the handler may take; then what was kept is sent all the same.
+#: Seconds that the handler may take before the offline buffer is sent anyway.
 HANDLER_SECONDS = 5.0
 
-#: The session for which the code that runs is the handler of ``reconnect``, or part of it.
+#: The session that the running handler of ``reconnect`` was called for.
 _HANDLED: ContextVar[object] = ContextVar("hisock_returning", default=None)
 
 

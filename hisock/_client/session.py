@@ -42,7 +42,7 @@ class State(enum.Enum):
     """How far a connection has come."""
 
     CONNECTING = "connecting"
-    #: The hello has been said, and the server has said nothing yet.
+    #: The hello has been sent; the server has not answered yet.
     GREETING = "greeting"
     ONLINE = "online"
     ENDED = "ended"
@@ -91,18 +91,18 @@ class Session:
         self.features: frozenset[str] | None = None
         self.calls = CallTable(owner.events.codec)
         self.answering = RunningCalls()
-        #: The frames that came last; cleared to have no more of them handled.
+        #: The batch being dispatched; cleared to stop its dispatch.
         self.batch: list[Frame] = []
         self._keepalive: float | None = None
         self._header_len = owner.options.header_len
         self._changing = threading.Lock()
-        # Held while a question is queued and sent, so that both happen in one order.
+        # Held while a request is queued and written, so that both have the same order.
         self._asking = threading.Lock()
-        # Waiters for answers to $GETCLT$, in the order of the requests, which the answers keep.
+        # Waiters for answers to $GETCLT$, which arrive in the order of the requests.
         self._asked_for_clients: deque[Waiter] = deque()
         self._awaiting_greeting: deque[Waiter] = deque()
 
-    # -- what a driver adds
+    # -- what each driver implements
 
     def write(self, frame: bytes) -> None:
         """Send a whole frame.
@@ -247,7 +247,7 @@ class Session:
             try:
                 self.write(question)
             except BaseException:
-                # A question that never left gets no answer; the next answer is another's.
+                # A request that was not written gets no answer, so the next one is not its answer.
                 with self._changing:
                     if waiter in self._asked_for_clients:
                         self._asked_for_clients.remove(waiter)
@@ -328,7 +328,7 @@ class Session:
             logger.debug("the connection ended before %s was sent", name.decode())
 
     def _answer(self, call: call_frames.Call) -> None:
-        # On the connection that the call came by: on another, the number may be another call's.
+        # Reply on the call's own connection: elsewhere its number may mean another call.
         events = self.owner.events
         if not self.answering.begin(call.number):
             return

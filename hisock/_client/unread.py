@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from hisock._core.account import frame_size
 from hisock._core.waiting import ReceivedFrame
 
-#: Frames that ``async for`` may lag behind by, before reading pauses; and bytes of their messages.
+#: Frames, and bytes of messages, that may wait for ``async for`` before reading pauses.
 MOST_FRAMES = 1024
 MOST_BYTES = 4 * 1024 * 1024
 

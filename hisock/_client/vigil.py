@@ -10,9 +10,9 @@ import enum
 
 from hisock.exceptions import ConnectionLost
 
-#: Intervals of silence after which the client asks.
+#: Silent keepalive intervals after which the client asks for a sign of life.
 _ASK_AFTER = 2
-#: Seconds between the last moment and the verdict: what has come meanwhile is read first.
+#: Seconds of grace after the deadline, in which bytes that have arrived are read first.
 SECOND_LOOK = 0.1
 
 
