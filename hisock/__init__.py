@@ -15,8 +15,10 @@ from hisock import (
     utils,
 )
 from hisock._client.reconnect import Reconnect
+from hisock._cluster.blocking_publisher import Publisher
 from hisock._cluster.config import Cluster
 from hisock._cluster.face import LocalServer
+from hisock._cluster.publisher import AsyncPublisher
 from hisock._cluster.view import ClusterView, NodeInfo
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import ErrorContext
@@ -57,6 +59,7 @@ from hisock.utils import (
 __all__ = [
     "Accept",
     "AsyncHiSockClient",
+    "AsyncPublisher",
     "ChangeRequest",
     "ClientDisconnected",
     "ClientException",
@@ -81,6 +84,7 @@ __all__ = [
     "NotLocal",
     "NotSupported",
     "ProtocolError",
+    "Publisher",
     "Reconnect",
     "Reject",
     "RemoteError",

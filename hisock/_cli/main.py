@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 _NEEDED = ("typer", "rich", "prompt_toolkit")
 #: The modules of the commands, in the order of the help text. Each has an ``add_to(app)``.
-COMMANDS = ("serve", "top.command", "connect", "trace", "bench.command", "demo.command", "info")
+COMMANDS = (
+    "serve",
+    "top.command",
+    "connect",
+    "publish",
+    "trace",
+    "bench.command",
+    "demo.command",
+    "info",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
