@@ -12,8 +12,7 @@ from hisock import utils
 from hisock._cluster.config import Cluster
 from hisock._cluster.crew import make_crew
 from hisock._cluster.face import Clustered
-from hisock._cluster.several import Several, cluster_of_workers
-from hisock._cluster.view import ClusterView
+from hisock._cluster.several import Several
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.http import WebSocket, websocket_option
@@ -197,9 +196,7 @@ class HiSockServer(
         self._registry = self._hub.registry
         self._broadcast = self._hub.broadcast
         self._directory: Directory = OwnDirectory(self._hub)
-        self._cluster: ClusterView | None = None
-        if cluster is not None or workers is not None:
-            self._join(cluster or cluster_of_workers())
+        self._join(cluster, workers)
         self._life = Lifecycle(self._hub, self._waiting, loop, workers, make_crew)
         self._listen(addr)
 

@@ -104,7 +104,7 @@ def serve(
                 "make it with HiSockServer(None), or leave out --bind"
             )
         if cluster is not None:
-            if server._cluster is not None:
+            if server._hub.broadcast.backplane is not None:
                 raise Unusable(f"{target} is in a cluster already; leave out --cluster")
             _join(server, cluster)
         if workers is not None:
@@ -127,7 +127,7 @@ def serve(
 
 def _join(server: HiSockServer, cluster: str) -> None:
     try:
-        server._join(cluster)
+        server._join_cluster(cluster)
     except (ValueError, ImportError) as exc:
         raise Unusable(one_line(exc)) from None
 

@@ -167,10 +167,6 @@ class Questions:
             data = None
         return Answer(number, kind, None, text, exc.code, data)
 
-    def as_asked(self, exc: BaseException) -> BaseException:
-        """An exception of a handler, as a node that asked gets it."""
-        return exc if isinstance(exc, tuple(_KINDS.values())) else RemoteError(error_text(exc))
-
     def take_cancel(self, node: OtherNode, cancel: Cancel) -> None:
         """The node that asked has stopped waiting."""
         end = self._open.get(node.hello.node, {}).pop(cancel.number, None)
@@ -197,6 +193,11 @@ class Questions:
         waiter = self._calls.take(number)
         if waiter is not None:
             waiter.fail(ConnectionLost(text))
+
+
+def as_asked(exc: BaseException) -> BaseException:
+    """An exception of a handler, as a node that asked gets it."""
+    return exc if isinstance(exc, tuple(_KINDS.values())) else RemoteError(error_text(exc))
 
 
 async def gather(

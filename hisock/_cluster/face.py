@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from hisock._cluster.alone import Alone, cluster_of_workers, new_hello
+from hisock._cluster.assignment import assignment
+from hisock._cluster.config import Cluster
 from hisock._cluster.view import ClusterView
+from hisock._core.binding import CLUSTER_EVENTS
 from hisock._core.codec import Codec
+from hisock._core.server_events import ServerEvents
 from hisock._server.audience import Audience, Broadcast
 from hisock._server.connection import Connection
 from hisock._server.directory import Directory, OwnDirectory
@@ -13,6 +18,7 @@ from hisock._server.hub import Hub
 from hisock._server.membership import Membership
 from hisock._server.registry import Registry
 from hisock._server.sending import Sending
+from hisock._server.stats import ServerStats
 
 
 class LocalBroadcast(Broadcast):
@@ -54,17 +60,37 @@ class Clustered:
 
     _hub: Hub
     _codec: Codec
-    _cluster: ClusterView | None
+    _view: ClusterView | None
+
+    def stats(self) -> ServerStats:
+        raise NotImplementedError
+
+    def _join(self, cluster: Cluster | str | None, workers: int | None) -> None:
+        """Become a part of a cluster, if one is given or there are workers."""
+        self._view = None
+        if cluster is None and workers is not None:
+            cluster = cluster_of_workers()
+        if cluster is not None or assignment() is not None:
+            self._hub.events.reserve(CLUSTER_EVENTS)
+        if cluster is not None:
+            self._join_cluster(cluster)
+
+    def _join_cluster(self, cluster: Cluster | str) -> None:
+        from hisock._cluster.joining import join
+
+        join(self, cluster)
 
     @property
     def cluster(self) -> ClusterView:
-        """The cluster that the server is part of.
-
-        :raises RuntimeError: it was made without ``cluster=``.
-        """
-        if self._cluster is None:
-            raise RuntimeError("the server is in no cluster; make it with cluster=")
-        return self._cluster
+        """The cluster that the server is part of; without ``cluster=`` and ``workers=`` it is
+        alone in it, so that one program may run either way."""
+        if self._view is None:
+            hub = self._hub
+            # The commands of other nodes have a table of their own: clients cannot send them.
+            events = ServerEvents(hub.events.waiting, hub.runner, self._codec, hub.header_len, -1)
+            me = Alone(new_hello("default", hub.header_len, self._codec))
+            self._view = ClusterView(events, self.stats, me)
+        return self._view
 
     @property
     def local(self) -> LocalServer:

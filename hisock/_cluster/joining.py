@@ -12,17 +12,14 @@ from hisock._cluster.delivery import Outgoing
 from hisock._cluster.plane import Plane
 from hisock._cluster.records import KNOWS_CALLS, Question
 from hisock._cluster.roster import Remote
-from hisock._cluster.view import ClusterView
 from hisock._core import call_frames
-from hisock._core.binding import CLUSTER_EVENTS
 from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast
-from hisock._core.server_events import ServerEvents
 from hisock._server.directory import OwnDirectory
 from hisock.exceptions import ConnectionLost, NotSupported
 
 
-def join(server: Any, cluster: Cluster | str) -> ClusterView:
+def join(server: Any, cluster: Cluster | str) -> None:
     """Make a server a part of a cluster. Nothing connects before it runs.
 
     :param server: a :class:`hisock.server.HiSockServer`, before it runs.
@@ -32,16 +29,13 @@ def join(server: Any, cluster: Cluster | str) -> ClusterView:
     hub = server._hub
     own = OwnDirectory(hub)
     plane = Plane(as_cluster(cluster), hub, own)
-    hub.events.reserve(CLUSTER_EVENTS)
     hub.broadcast.backplane = plane
     plane.asking.client = lambda node, question, answer: _ask_client(plane, question, answer)
     server._directory = plane.directory
     reaching = Reaching(server, plane)
     server._send_otherwise = reaching.send
     server._calling = reaching.calling
-    # The commands of other nodes have a table of their own: clients cannot send them.
-    events = ServerEvents(hub.events.waiting, hub.runner, server._codec, hub.header_len, -1)
-    return ClusterView(plane, events, server.stats)
+    server.cluster.attach(plane.node, plane.asking)
 
 
 class Reaching:

@@ -86,6 +86,7 @@ class Receiver(Protocol):
         """The link can send, and hears the others from now on.
 
         Called once after :meth:`NodeLink.start` when that is so, and again after each :meth:`down`.
+        :meth:`appeared` follows for each node that can be reached, where the link knows them.
         """
 
     def down(self, reason: str) -> None:

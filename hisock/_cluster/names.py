@@ -47,6 +47,8 @@ class Names:
         #: What each client holds: its names with their holders. It has two while it changes them.
         self._held: dict[Connection, dict[str, str]] = {}
         self._owners: dict[str, Connection] = {}
+        #: Names that could not be released because the link was down.
+        self._left_over: set[tuple[str, str]] = set()
 
     def holds(self, connection: Connection, name: str | None) -> bool:
         """Whether a client holds a name already, or needs none."""
@@ -112,7 +114,7 @@ class Names:
         try:
             await self._claims.release(name, holder)
         except LinkDown:
-            pass  # whoever wants it finds that its holder is nobody
+            self._left_over.add((name, holder))
 
     async def let_go(self, connection: Connection, keep: str | None) -> None:
         """Release what a client holds, but for the name that it has now.
@@ -129,11 +131,16 @@ class Names:
         for name, holder in gone.items():
             await self._release(name, holder)
 
-    async def claim_again(self, lost: Callable[[Connection, str], None]) -> None:
+    async def claim_again(
+        self, lost: Callable[[Connection, str], None], pause: float = 0.0
+    ) -> None:
         """Claim all names again: the store may have lost them, or given them to others.
 
         :param lost: called with a client whose name another one has now.
+        :param pause: seconds between two portions of names, where it is only to make sure.
         """
+        left_over, self._left_over = self._left_over, set()
+        await _in_portions(self._release(*each) for each in left_over)
         todo = [
             (connection, name, holder)
             for connection, held in self._held.items()
@@ -141,10 +148,11 @@ class Names:
         ]
 
         async def again(connection: Connection, name: str, holder: str) -> None:
-            if not await self._try(connection, name, holder, lambda: False):
+            held = self._held.get(connection, {}).get(name) == holder
+            if held and not await self._try(connection, name, holder, lambda: False):
                 lost(connection, name)
 
-        await _in_portions(again(*each) for each in todo)
+        await _in_portions((again(*each) for each in todo), pause)
 
     async def clean_up(self, names: Iterable[str]) -> None:
         """Free the names of clients whose node is gone."""
@@ -160,7 +168,7 @@ class Names:
         await _in_portions(free(name) for name in names)
 
 
-async def _in_portions(todo: Iterable[object]) -> None:
+async def _in_portions(todo: Iterable[object], pause: float = 0.0) -> None:
     work = iter(todo)
     while some := list(itertools.islice(work, _AT_ONCE)):
         for result in await asyncio.gather(*some, return_exceptions=True):  # type: ignore[call-overload] # coroutines
@@ -168,3 +176,5 @@ async def _in_portions(todo: Iterable[object]) -> None:
                 return
             if isinstance(result, Exception):
                 logger.error("names could not be settled: %s", one_line(str(result)))
+        if pause and len(some) == _AT_ONCE:
+            await asyncio.sleep(pause)

@@ -95,7 +95,7 @@ class Node:
         )
         self.handlers: dict[type, Callable[[OtherNode, Any], None]] = {
             Goodbye: lambda node, record: self.leave(node, "it said goodbye"),
-            GivenUp: lambda node, record: self._given_up(record),
+            GivenUp: lambda node, record: self._given_up(node.hello.node, record),
             Missing: lambda node, record: self._missing(record),
             WhoAreYou: lambda node, record: self._introduce(node.hello.node),
             NodeHello: lambda node, record: None,
@@ -112,6 +112,8 @@ class Node:
         self._membership = membership
         self._departed = Departed()
         self._strangers: dict[str, float] = {}
+        #: Nodes that the link has a connection to, but which are not known (any more).
+        self._unmet: set[str] = set()
         self._incoming = Incoming(self.sealer, self.me, self.counts)
 
     @property
@@ -184,14 +186,17 @@ class Node:
                 self.leave(node, "the link to it is down")
 
     def appeared(self, node: str) -> None:
+        if node not in self.others:
+            self._unmet.add(node)
         self._introduce(node)
 
     def gone(self, node: str, reason: str) -> None:
         other = self.others.get(node)
         if other is None or self.closing:
-            return
-        if not self.link.broadcasts:
+            self._unmet.discard(node)
+        elif not self.link.broadcasts:
             self.leave(other, reason)
+            self._unmet.discard(node)
         elif other.heard <= self.since and self.now - self.since < self._cluster.dead_after:
             pass  # after an outage it may not be back yet, and silence will tell
         elif other.suspect:
@@ -221,12 +226,21 @@ class Node:
         if self.closing:
             return
         self.streams.put(None, entry_of(self.beat()))
+        self._call_out()
         deadline = self.now - self._cluster.dead_after
         if self.state != "down" and self.since < deadline:
             for node in list(self.others.values()):
                 if node.heard < deadline:
                     self.leave(node, f"it was silent for {self._cluster.dead_after:g} seconds")
         self._thread.later(BEAT, self._beat)
+
+    def _call_out(self) -> None:
+        """Look for nodes that may be there again, and took this one for dead likewise."""
+        if not self.link.broadcasts:
+            for name in self._unmet:
+                self._introduce(name)
+        elif not self.others:
+            self._introduce(None)
 
     def _probe(self) -> None:
         if self.closing:
@@ -249,10 +263,12 @@ class Node:
         del self.others[name]
         self._departed.add(name, node.hello.incarnation)
         self.streams.close_lane(name)
+        if not self.link.broadcasts:
+            self._unmet.add(name)
         logger.info("the node %s has left the cluster: %s", name, one_line(reason))
         self._membership.node_left(node, reason)
 
-    def _given_up(self, record: GivenUp) -> None:
+    def _given_up(self, by: str, record: GivenUp) -> None:
         if record.incarnation != self.hello.incarnation:
             return
         logger.warning("the other nodes took this one for dead; it begins anew")
@@ -260,6 +276,8 @@ class Node:
         self.hello = again
         self.streams.incarnation = again.incarnation
         self._introduce(None)
+        if by not in self.others:
+            self._introduce(by)
         self._membership.given_up()
 
     def _fits(self, hello: NodeHello) -> bool:
@@ -343,16 +361,16 @@ class Node:
         if self.sealer.keyed and abs(time.time() - head.sent / 1000) > MOST_SKEW:
             self.counts["refused"] += 1
             return None
+        for each in records:
+            if type(each) is GivenUp:
+                self._given_up(name, each)
+            elif type(each) is WhoAreYou:
+                self._introduce(name)
         if head.incarnation <= self._departed.incarnation(name):
             # A goodbye may be followed by what was on its way; only a living node goes on.
             if self._is_time(name) and not any(type(each) is Goodbye for each in records):
                 self.streams.tell(name, entry_of(GivenUp(head.incarnation)))
             return None
-        for each in records:
-            if type(each) is GivenUp:
-                self._given_up(each)
-            elif type(each) is WhoAreYou:
-                self._introduce(name)
         hello = next((each for each in records if type(each) is NodeHello), None)
         if hello is None:
             if self._is_time(name):
@@ -363,6 +381,7 @@ class Node:
         return self._welcome(hello)
 
     def _welcome(self, hello: NodeHello) -> OtherNode:
+        self._unmet.discard(hello.node)
         node = self.others.get(hello.node)
         if node is None:
             node = self.others[hello.node] = OtherNode(hello, self.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,6 +13,10 @@ from hisock._cluster.roster import Remote
 if TYPE_CHECKING:
     from hisock._cluster.plane import Plane
     from hisock._server.connection import Connection
+
+
+#: Seconds in which the node of a client confirms that it is in a room.
+_CONFIRMED: Final = 2.0
 
 
 class Orders:
@@ -34,6 +38,18 @@ class Orders:
         self.give(client, order)
         if self._plane.roster.get(client.node, client.number) is client:
             self._plane.roster.move(client, Moved(client.number, room, inside))
+            guess = (client.node, client.number, room)
+            self._plane.replica.guesses.add(guess)
+            self._plane.hub.thread.later(_CONFIRMED, lambda: self._check(guess))
+
+    def _check(self, guess: tuple[str, int, str]) -> None:
+        """Make up for an order that got lost: its node does not confirm what was guessed."""
+        replica = self._plane.replica
+        node = self._plane.node.others.get(guess[0])
+        if guess in replica.guesses:
+            replica.guesses.discard(guess)
+            if node is not None:
+                replica.ask(node)
 
     def take(self, node: OtherNode, order: Order) -> None:
         """Another node wants something done to a client of this one."""

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
-import socket
-import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from hisock._cluster.alone import new_hello
 from hisock._cluster.asking import Questions
 from hisock._cluster.config import Cluster
 from hisock._cluster.delivery import Delivery, Outgoing
 from hisock._cluster.directory import ClusterDirectory
-from hisock._cluster.link import NodeHello
 from hisock._cluster.links import make_link
 from hisock._cluster.names import Names
 from hisock._cluster.node import Node
@@ -52,6 +48,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a server waits at its start for the others to introduce themselves.
 _PATIENCE: Final = 2.0
+#: Seconds between portions of names that are looked after, to leave the store to those in need.
+_PAUSE: Final = 0.25
 #: Bits of a client's number that are its node's own; the rest tell nodes apart. JavaScript's
 #: numbers have 53 bits.
 _NUMBER_BITS: Final = 32
@@ -72,18 +70,14 @@ class Plane:
         self.cluster = cluster
         self.hub = hub
         self.roster = ClusterRoster()
-        me = secrets.token_hex(8)
-        hello = NodeHello(
-            node=me,
-            app=cluster.app,
-            header_len=hub.header_len,
-            codec=hub.events.codec.name,
+        hello = new_hello(
+            cluster.app,
+            hub.header_len,
+            hub.events.codec,
             address=cluster.address,
-            host=socket.gethostname()[:255],
-            pid=os.getpid(),
-            started=time.time(),
             unique=hub.options.unique_names,
         )
+        me = hello.node
         link = make_link(cluster.url)
         self.node = Node(cluster, link, hello, hub.thread, self)
         streams = self.node.streams
@@ -302,11 +296,18 @@ class Plane:
             return
         for client in clients:
             self.client_left(client)
-        if self.hub.options.unique_names and self.leads():
-            names = [client.name for client in clients if client.name is not None]
-            self.begin(self.names.clean_up(names))
+        if self.hub.options.unique_names:
+            self._settle_names_of(clients)
         info = NodeInfo.of(node.hello)
         self.hub.events.fire_event("node_leave", info, [client.info for client in clients])
+
+    def _settle_names_of(self, gone: list[Remote]) -> None:
+        if self.leads():
+            names = [client.name for client in gone if client.name is not None]
+            self.begin(self.names.clean_up(names))
+        # That node may have taken this one for dead, and given its names to others, before it went
+        # away itself; then nobody is left to say so.
+        self.begin(self.names.claim_again(self._lost_name, pause=_PAUSE))
 
     def client_joined(self, client: Remote) -> None:
         self._announce(protocol.CLIENT_JOINED, client)

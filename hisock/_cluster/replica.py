@@ -49,6 +49,8 @@ class Replica:
     ) -> None:
         self.roster = roster
         self.resyncs = 0
+        #: Rooms that clients were ordered into or out of, until their nodes confirm that.
+        self.guesses: set[tuple[str, int, str]] = set()
         self._streams = streams
         self._watcher = watcher
         self._now = now
@@ -116,6 +118,7 @@ class Replica:
             elif isinstance(change, Changed):
                 self.roster.change(client, change)
             elif isinstance(change, Moved):
+                self.guesses.discard((node.hello.node, change.number, change.room))
                 self.roster.move(client, change)
 
     def _apply(self, node: OtherNode, row: Row) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from hisock._cluster.assignment import assignment
+from hisock._cluster.alone import cluster_of_workers
 from hisock._cluster.config import Cluster
-from hisock._cluster.view import ClusterView
 from hisock._runtime.sockets import Address
+from hisock._server.hub import Hub
 from hisock._server.lifecycle import Lifecycle
 
 
 class Several:
     """Runs a server in several processes."""
 
+    _hub: Hub
     _life: Lifecycle
-    _cluster: ClusterView | None
 
     def _listen(self, addr: Address | list[Address] | None) -> None:
+        raise NotImplementedError
+
+    def _join_cluster(self, cluster: Cluster | str) -> None:
         raise NotImplementedError
 
     def start(self) -> Any:
@@ -45,18 +48,5 @@ class Several:
     def _use_workers(self, workers: int) -> None:
         """Have so many processes run the server, as one."""
         self._life.set_workers(workers)
-        if self._cluster is None:
-            self._join(cluster_of_workers())
-
-    def _join(self, cluster: Cluster | str) -> None:
-        """Make it a part of a cluster."""
-        from hisock._cluster.joining import join
-
-        self._cluster = join(self, cluster)
-
-
-def cluster_of_workers() -> str:
-    """The cluster that the workers of one parent are, where the program names no other."""
-    part = assignment()
-    # The parent serves no clients, so that it connects to nothing.
-    return f"local:{'/hisock' if part is None else part.folder}"
+        if self._hub.broadcast.backplane is None:
+            self._join_cluster(cluster_of_workers())

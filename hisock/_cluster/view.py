@@ -7,21 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from hisock._cluster.asking import Answering, gather
+from hisock._cluster.alone import Alone
+from hisock._cluster.asking import Answering, Questions, as_asked, gather
 from hisock._cluster.link import NodeHello
+from hisock._cluster.node import Node
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Question
 from hisock._core.binding import cast_message
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.waiters import LoopWaiter, call_timed_out
 from hisock._server.stats import ServerStats
-
-if TYPE_CHECKING:
-    from hisock._cluster.plane import Plane
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: The question that asks a node for its figures. A program's command cannot have this name.
@@ -69,38 +68,43 @@ class _Origin:
 
 
 class ClusterView:
-    """The cluster that a server is part of: ``server.cluster``.
+    """The cluster that a server is part of: ``server.cluster``. Without one it is alone there.
 
     Everything but :meth:`call` and :meth:`stats` may be used from any thread.
     """
 
-    def __init__(
-        self, plane: Plane, events: ServerEvents, stats: Callable[[], ServerStats]
-    ) -> None:
-        self._plane = plane
+    def __init__(self, events: ServerEvents, stats: Callable[[], ServerStats], me: Alone) -> None:
         self._events = events
         self._stats = stats
-        plane.asking.node = self._answer
+        self._node: Node | Alone = me
+        self._asking: Questions | Alone = me
+
+    def attach(self, node: Node, asking: Questions) -> None:
+        """Show a cluster from now on."""
+        self._node, self._asking = node, asking
+        asking.node = self._answer
 
     def __repr__(self) -> str:
-        return f"<the cluster of {self._plane.cluster!r}: {len(self.nodes)} nodes>"
+        return (
+            f"<the cluster of node {self._node.hello.node}: {self.state}, {len(self.nodes)} nodes>"
+        )
 
     @property
     def state(self) -> str:
         """``"up"``; ``"joining"`` until the others have introduced themselves, ``"down"`` while
         the link to them is, ``"closed"``."""
-        return self._plane.node.state
+        return self._node.state
 
     @property
     def me(self) -> NodeInfo:
         """This server."""
-        return NodeInfo.of(self._plane.node.hello)
+        return NodeInfo.of(self._node.hello)
 
     @property
     def nodes(self) -> list[NodeInfo]:
         """All servers that have joined, this one included, the oldest first."""
-        hellos = [other.hello for other in list(self._plane.node.others.values()) if other.here]
-        found = map(NodeInfo.of, [self._plane.node.hello, *hellos])
+        hellos = [other.hello for other in list(self._node.others.values()) if other.here]
+        found = map(NodeInfo.of, [self._node.hello, *hellos])
         return sorted(found, key=lambda info: (info.started, info.node))
 
     @property
@@ -163,10 +167,10 @@ class ClusterView:
         self, node: str, command: str, message: bytes | None, timeout: float | None
     ) -> bytes | None:
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
-        if node == self._plane.node.me:
+        if node == self._node.hello.node:
             end = self._answer_here(Question(0, 0, command, message), waiter)
         else:
-            asking = self._plane.asking
+            asking = self._asking
             number = asking.ask(node, 0, command, message, timeout, waiter)
             end = partial(asking.forget, number, True)
         try:
@@ -181,7 +185,7 @@ class ClusterView:
             if exc is None:
                 waiter.deliver(value)
             else:
-                waiter.fail(self._plane.asking.as_asked(exc))
+                waiter.fail(as_asked(exc))
 
         return self._answer_for(self.me, question, Answering(done))
 

@@ -64,8 +64,9 @@ async def game(
 
 def plane(server: hisock.HiSockServer) -> Plane:
     """The part of a server that is its cluster's."""
-    assert server._cluster is not None
-    return server._cluster._plane
+    found = server._hub.broadcast.backplane
+    assert isinstance(found, Plane)
+    return found
 
 
 def link(server: hisock.HiSockServer) -> SimulatedLink:

@@ -92,13 +92,16 @@ class SimulatedLink:
         if not self.broadcasts:
             for other in others:
                 other.tell("appeared", self.node)
-                self.tell("appeared", other.node)
 
     def bring_up(self) -> None:
         """The broker is back."""
         if not self.is_up:
             self.is_up = True
             self.tell("up")
+            if not self.broadcasts:
+                for other in self.network.links:
+                    if other != self.node:
+                        self.tell("appeared", other)
 
     def take_down(self, reason: str = "the broker is away") -> None:
         """The broker is away: what is held is discarded."""

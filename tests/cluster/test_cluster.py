@@ -256,9 +256,17 @@ def test_clients_hear_of_those_who_join_and_leave_on_all_servers_once() -> None:
     on_virtual_loop(main())
 
 
-def test_a_server_without_a_cluster_says_so() -> None:
-    with hisock.HiSockServer(("127.0.0.1", 0)) as server:
-        with pytest.raises(RuntimeError, match="cluster="):
-            server.cluster.nodes  # noqa: B018
-        assert len(server.local) == 0
-        assert server.stats().cluster is None
+def test_a_server_without_a_cluster_is_alone_in_one() -> None:
+    async def main() -> None:
+        async with hisock.HiSockServer(("127.0.0.1", 0), announce="none") as server:
+            server.cluster.on("double")(lambda node, number: 2 * int(number))
+            alone = server.cluster
+            assert alone.nodes == [alone.me] == [alone.leader] == [alone.node_for("room")]
+            assert await alone.call(alone.me, "double", 4, type=int) == 8
+            with pytest.raises(hisock.ConnectionLost):
+                await alone.call("0" * 16, "double", 4)
+            assert (len(server.local), server.stats().cluster) == (0, None)
+            figures, missing = await alone.stats()
+            assert (figures[alone.me.node].clients, missing) == (0, [])
+
+    on_virtual_loop(main())

@@ -1,0 +1,243 @@
+"""The guarantees of docs/guide/cluster.md, one by one, on a simulated network."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from support.memory import MemoryPeer, on_virtual_loop
+
+import hisock
+from cluster.servers import Game, game, join, link, me, rosters
+
+
+async def all_hear(made: Game, count: int) -> list[MemoryPeer]:
+    """A client on each server, all of them in one group and one room."""
+    peers = []
+    for number, server in enumerate(made.servers[:count]):
+        peer = await join(server, f"p{number}", group="all")
+        server.join_room(peer.addr, "room")
+        peers.append(peer)
+    await asyncio.sleep(0.1)
+    return peers
+
+
+def numbers(peer: MemoryPeer, command: str = "n") -> list[int]:
+    return [int(message or b"") for message in peer.named(command)]
+
+
+@pytest.mark.parametrize("broadcasts", [True, False])
+def test_one_server_reaches_one_client_in_order_whatever_way_it_sends(broadcasts: bool) -> None:
+    async def main() -> None:
+        async with game(3, broadcasts) as made:
+            peers = await all_hear(made, 3)
+            one, rng = made.servers[0], random.Random(1)
+            ways: list[Any] = [
+                lambda n: one.send_all_clients("n", n),
+                lambda n: one.send_group("all", "n", n),
+                lambda n: one.send_room("room", "n", n),
+                lambda n: one.send_client("p1", "n", n),
+                lambda n: one.send_many(["p1", "p2"], "n", n),
+                lambda n: one.send_room("room", "n", n, exclude="p2"),
+                lambda n: one.send_all_clients("n", n, volatile=True),
+            ]
+            for number in range(1, 500):
+                rng.choice(ways)(number)
+                if rng.random() < 0.1:
+                    await asyncio.sleep(rng.random() / 200)
+            await asyncio.sleep(1)
+            for peer in peers:
+                assert numbers(peer) == sorted(set(numbers(peer)))
+            assert len(numbers(peers[1])) == 499
+            assert one.stats().cluster.lost == 0  # type: ignore[union-attr] # it has a cluster
+
+    on_virtual_loop(main())
+
+
+def test_a_message_for_many_travels_once_and_only_to_servers_with_somebody_to_reach() -> None:
+    async def main() -> None:
+        async with game(4) as made:
+            one, two = made.servers[:2]
+            await join(two, "b", group="red")
+            before = made.network.batches
+            one.send_group("red", "x")
+            await asyncio.sleep(0.01)
+            assert made.network.batches - before == 1
+            before = made.network.batches
+            for _ in range(50):
+                one.send_group("red", "x")
+            await asyncio.sleep(0.01)
+            # The first one at once, the others with the next batch.
+            assert made.network.batches - before <= 2
+
+    on_virtual_loop(main())
+
+
+def test_what_others_miss_is_never_waited_for_here() -> None:
+    async def main() -> None:
+        async with game(2) as made:
+            here, there = await all_hear(made, 2)
+            link(made.servers[0]).stall()
+            made.servers[0].send_all_clients("n", 1)
+            await asyncio.sleep(0.001)
+            assert (numbers(here), numbers(there)) == ([1], [])
+
+    on_virtual_loop(main())
+
+
+def test_an_outage_loses_and_counts_what_was_sent_in_it_and_delivers_nothing_late() -> None:
+    async def main() -> None:
+        async with game(2) as made:
+            peers = await all_hear(made, 2)
+            one, two = made.servers
+            one.send_all_clients("n", 1)
+            await asyncio.sleep(0.1)
+            for server in made.servers:
+                link(server).take_down()
+            await asyncio.sleep(1)
+            assert one.cluster.state == "down"
+            assert one.send_all_clients("n", 2) == 2  # as far as the roster knows
+            gone = await join(two, "gone")
+            with pytest.raises(hisock.ConnectionLost):
+                await one.call("p1", "x")
+            for server in made.servers:
+                link(server).bring_up()
+            await asyncio.sleep(2)
+            one.send_all_clients("n", 3)
+            await asyncio.sleep(0.1)
+            assert (numbers(peers[0]), numbers(peers[1])) == ([1, 2, 3], [1, 3])
+            assert one.stats().cluster.lost >= 1  # type: ignore[union-attr] # it has a cluster
+            assert not gone.ended
+            assert len(one) == len(two) == 3
+            assert one.cluster.state == "up"
+
+    on_virtual_loop(main())
+
+
+def test_the_others_stay_known_for_the_grace_while_the_link_is_down() -> None:
+    async def main() -> None:
+        async with game(2, cluster={"grace": 10}) as made:
+            await all_hear(made, 2)
+            one = made.servers[0]
+            link(one).take_down()
+            await asyncio.sleep(9)
+            assert len(one) == 2
+            await asyncio.sleep(2)
+            assert len(one) == 1
+            with pytest.raises(hisock.ClientNotFound):
+                one.send_client("p1", "n", 1)
+            link(one).bring_up()
+            await asyncio.sleep(3)
+            assert len(one) == 2
+
+    on_virtual_loop(main())
+
+
+@pytest.mark.parametrize(("broadcasts", "seconds"), [(True, 1.5), (False, 0.1)])
+def test_ghosts_of_a_killed_server_are_gone_soon(broadcasts: bool, seconds: float) -> None:
+    async def main() -> None:
+        async with game(4, broadcasts) as made:
+            await all_hear(made, 4)
+            await asyncio.sleep(6)
+            made.network.kill(me(made.servers[1]))
+            await asyncio.sleep(seconds)
+            for server in (made.servers[0], made.servers[2], made.servers[3]):
+                assert len(server) == 3
+                assert len(server.cluster.nodes) == 3
+
+    on_virtual_loop(main())
+
+
+def test_a_server_that_hangs_is_given_up_and_comes_back_anew() -> None:
+    async def main() -> None:
+        async with game(3, announce="all") as made:
+            peers = await all_hear(made, 3)
+            one, two, three = made.servers
+            for other in (one, three):
+                made.network.cut(me(two), me(other))
+            await asyncio.sleep(7)
+            assert [len(server) for server in made.servers] == [2, 1, 2]
+            made.network.heal()
+            await asyncio.sleep(5)
+            assert [len(server) for server in made.servers] == [3, 3, 3]
+            assert rosters(made.servers)[0] == rosters(made.servers)[1]
+            assert one.send_all_clients("n", 1) == 3
+            await asyncio.sleep(0.1)
+            assert [numbers(peer) for peer in peers] == [[1], [1], [1]]
+            about = Counter(
+                (payload or b"").partition(b"{")[0]
+                for _, payload in peers[0].frames
+                if b'"p1"' in (payload or b"")
+            )
+            assert about == {b"$CLTCONN$": 2, b"$CLTDISCONN$": 1}
+
+    on_virtual_loop(main())
+
+
+def test_lost_changes_are_noticed_and_made_up_for() -> None:
+    async def main() -> None:
+        async with game(2) as made:
+            one, two = made.servers
+            await all_hear(made, 2)
+            made.network.lose = lambda sender, receiver: sender == me(two)
+            await join(two, "missed", group="all")
+            await asyncio.sleep(0.5)
+            made.network.lose = lambda sender, receiver: False
+            await asyncio.sleep(1.2)
+            assert one.get_client("missed").group == "all"
+            stats = one.stats().cluster
+            assert stats is not None
+            assert (stats.missed, stats.resyncs) >= (1, 1)
+            assert rosters(made.servers)[0] == rosters(made.servers)[1]
+
+    on_virtual_loop(main())
+
+
+def test_a_server_that_does_not_read_costs_what_waits_for_it_and_nothing_more() -> None:
+    async def main() -> None:
+        async with game(3, False, {"max_waiting": 1024 * 1024}) as made:
+            peers = await all_hear(made, 3)
+            one, two, three = made.servers
+            stalled = link(one)
+            stalled.stall(me(two))
+            state, news = bytes(10_000), bytes(10_000)
+            for _ in range(300):
+                one.send_all_clients("state", state, volatile=True)
+                one.send_all_clients("news", news)
+                await asyncio.sleep(0.003)
+            stats = one.stats().cluster
+            assert stats is not None
+            assert stats.waiting_bytes <= 1024 * 1024 + 30_000
+            assert stats.lost > 100
+            assert stats.behind >= 1
+            assert (len(peers[2].named("state")), len(peers[2].named("news"))) == (300, 300)
+            stalled.unstall(me(two))
+            await join(one, "late")
+            await asyncio.sleep(3)
+            assert rosters([one])[0] == rosters([two])[0] == rosters([three])[0]
+            one.send_all_clients("n", 7)
+            await asyncio.sleep(0.1)
+            assert numbers(peers[1]) == [7]
+
+    on_virtual_loop(main())
+
+
+def test_a_client_that_comes_back_to_another_server_ends_its_ghost_and_keeps_its_name() -> None:
+    async def main() -> None:
+        async with game(2, unique_names=True) as made:
+            one, two = made.servers
+            ghost = await join(one, "Ada", resume="secret" * 6)
+            again = await join(two, "Ada", resume="secret" * 6)
+            await asyncio.sleep(1.5)
+            assert ghost.ended
+            assert not again.ended
+            assert one.get_client("Ada").node == me(two)
+            assert len(one) == len(two) == 1
+            thief = await join(one, "Ada")
+            await asyncio.sleep(0.5)
+            assert thief.ended
+
+    on_virtual_loop(main())
