@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from hisock._cluster.batch import ENTRY_DIGITS, BadBatch, Head, Sealer, open_entries
-from hisock._cluster.records import DECODERS
+from hisock._cluster.peers import OtherNode
+from hisock._cluster.records import DECODERS, Piece
 from hisock._core.reporting import LogLimit, one_line
 from hisock.framing import Decoder, Frame
 
@@ -52,12 +53,13 @@ class Incoming:
             self._refuse(len(batch), exc, now)
             return None
 
-    def unpack(self, entry: bytes, now: float) -> list[Any]:
-        """The record of an entry that came in pieces; none if it is refused."""
+    def unpack(self, node: OtherNode, piece: Piece, now: float) -> list[Any]:
+        """The record of an entry that is complete with this piece; none if it is refused."""
         try:
-            return self._records(_one_entry(entry))
+            entry = node.piece(piece)
+            return [] if entry is None else self._records(_one_entry(entry))
         except (BadBatch, msgspec.DecodeError) as exc:
-            self._refuse(len(entry), exc, now)
+            self._refuse(len(piece.data), exc, now)
             return []
 
     def _refuse(self, size: int, exc: Exception, now: float) -> None:

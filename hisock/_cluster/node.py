@@ -349,8 +349,7 @@ class Node:
         if type(record) is tuple:
             self.message(*record)
         elif type(record) is Piece:
-            entry = node.piece(record)
-            for each in () if entry is None else self._incoming.unpack(entry, self.now):
+            for each in self._incoming.unpack(node, record, self.now):
                 self._take(node, each)
         else:
             self.handlers[type(record)](node, record)

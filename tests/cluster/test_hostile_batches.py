@@ -76,6 +76,7 @@ def test_a_batch_is_opened_with_its_own_key_only_and_as_it_was_made() -> None:
         batch(record_entry(b"O", b"\x93\xa4kick\x01\x01")),
         batch(record_entry(b"D", b"\x92\x01\xdd\xff\xff\xff\xff")),
     ],
+    ids=["empty", "noise", "cut", "no frame", "no record", "wrong type", "claimed length"],
 )
 def test_a_bad_batch_is_dropped_as_a_whole_and_the_next_is_heard(bad: bytes) -> None:
     async def main() -> None:
