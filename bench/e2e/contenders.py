@@ -9,9 +9,10 @@ from typing import Literal
 from .places import ROOT
 
 Kind = Literal["ours", "peer", "floor"]
-Role = Literal["echo", "all", "move", "announced"]
-"""What a server is asked to do: send back, to everybody, to the sender's room; send back, and tell
-everybody of each new client."""
+Role = str
+"""What a server is asked to do: "echo" sends back, "all" to everybody, "move" to the sender's room;
+"announced" sends back and tells everybody of each new client; others are kinds of handlers, see
+servers/handlers.py."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,21 @@ RELAY_FLOOR = Contender(
     writes="one send per peer and loop iteration; no commands, no events",
 )
 
-BY_NAME = {contender.name: contender for contender in (*CONTENDERS, RELAY_FLOOR)}
+CODERS = tuple(
+    Contender(
+        name=f"websockets-{library}",
+        title=f"websockets + {library}, uvloop",
+        kind="peer",
+        wire="ws",
+        server="serve_websockets.py",
+        environment="websockets",
+        arguments=("{role}", library),
+        writes="one transport.write per message; uvloop joins those of an iteration",
+    )
+    for library in ("json", "msgspec", "orjson")
+)
+
+BY_NAME = {contender.name: contender for contender in (*CONTENDERS, RELAY_FLOOR, *CODERS)}
 OURS = tuple(c.name for c in CONTENDERS if c.kind == "ours")
 MODERN_PEERS = ("picows", "websockets", "socketio")
 PEERS = (*MODERN_PEERS, "hisock202")

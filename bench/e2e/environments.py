@@ -14,8 +14,8 @@ from .places import CACHE, BenchError
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "aiofastnet": ("aiofastnet", "uvloop", "msgspec"),
     "hisock202": ("hisock==2.0.2",),
-    "picows": ("picows>=2", "uvloop"),
-    "websockets": ("websockets>=15", "uvloop"),
+    "picows": ("picows>=2", "uvloop", "msgspec"),
+    "websockets": ("websockets>=15", "uvloop", "msgspec", "orjson"),
     "socketio": ("python-socketio>=5", "uvicorn[standard]", "uvloop"),
     "floors": ("uvloop",),
     "charts": ("matplotlib",),

@@ -134,7 +134,8 @@ static void greet(struct crowd *crowd, struct conn *conn, bool proof, int rooms)
         if (rooms)
             n = snprintf(hello, sizeof hello, "$CLTHELLO${\"name\": null, \"group\": \"room%d\"}", conn->id / rooms);
         else
-            n = snprintf(hello, sizeof hello, "$CLTHELLO${\"name\": null, \"group\": null}");
+            n = snprintf(hello, sizeof hello, "$CLTHELLO${\"name\": null, \"group\": null%s}",
+                         crowd->options->call ? ", \"features\": [\"call\"]" : "");
         n = snprintf(text, sizeof text, "%-16d%s", n, hello);
         break;
     case WIRE_WS:

@@ -48,18 +48,22 @@ static void batch(const struct stream *stream) {
 int main(int argc, char **argv) {
     struct options options = options_read(argc, argv);
     struct crowd crowd = crowd_make(&options, 1);
-    crowd_join(&crowd, 0, 1, true, 0);
+    crowd_join(&crowd, 0, 1, !options.text, 0); /* the proof is no JSON */
 
     size_t room = options.size + WIRE_OVERHEAD;
-    uint8_t *message = must_alloc(options.size);
-    memset(message, 'x', options.size);
+    uint8_t *message = options_message(&options);
     struct stream stream = {.fd = crowd.conns[0].fd, .chunk = must_alloc(CHUNK)};
     stream.request = must_alloc(room * (size_t)options.batch);
     stream.reply = must_alloc(room * (size_t)options.batch);
     for (int i = 0; i < options.batch; i++) {
-        stream.request_size +=
-            wire_request(options.wire, stream.request + stream.request_size, "echo", message, options.size);
-        stream.reply_size += wire_reply(options.wire, stream.reply + stream.reply_size, "echo", message, options.size);
+        uint8_t *request = stream.request + stream.request_size, *reply = stream.reply + stream.reply_size;
+        if (options.call) {
+            stream.request_size += wire_call(request, i + 1, "echo", message, options.size);
+            stream.reply_size += wire_returned(reply, i + 1, message, options.size);
+        } else {
+            stream.request_size += wire_request(options.wire, request, "echo", message, options.size);
+            stream.reply_size += wire_reply(options.wire, reply, "echo", message, options.size);
+        }
     }
 
     int64_t end = now_ns() + (int64_t)(options.warmup * 1e9);

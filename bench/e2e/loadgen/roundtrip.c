@@ -10,15 +10,20 @@
 int main(int argc, char **argv) {
     struct options options = options_read(argc, argv);
     struct crowd crowd = crowd_make(&options, 1);
-    crowd_join(&crowd, 0, 1, true, 0);
+    crowd_join(&crowd, 0, 1, !options.text, 0); /* the proof is no JSON */
     int fd = crowd.conns[0].fd;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 
     size_t room = options.size + WIRE_OVERHEAD;
-    uint8_t *message = must_alloc(options.size), *request = must_alloc(room), *reply = must_alloc(room), *in = must_alloc(room);
-    memset(message, 'x', options.size);
-    size_t request_size = wire_request(options.wire, request, "echo", message, options.size);
-    size_t reply_size = wire_reply(options.wire, reply, "echo", message, options.size);
+    uint8_t *message = options_message(&options), *request = must_alloc(room), *reply = must_alloc(room), *in = must_alloc(room);
+    size_t request_size, reply_size;
+    if (options.call) {
+        request_size = wire_call(request, 1, "echo", message, options.size);
+        reply_size = wire_returned(reply, 1, message, options.size);
+    } else {
+        request_size = wire_request(options.wire, request, "echo", message, options.size);
+        reply_size = wire_reply(options.wire, reply, "echo", message, options.size);
+    }
 
     struct samples samples = {0};
     struct window window = {0};

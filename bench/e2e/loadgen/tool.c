@@ -32,6 +32,15 @@ void *must_alloc(size_t size) {
     return memory;
 }
 
+uint8_t *options_message(const struct options *options) {
+    uint8_t *message = must_alloc(options->size);
+    if (options->text)
+        memcpy(message, options->text, options->size);
+    else
+        memset(message, 'x', options->size);
+    return message;
+}
+
 static void on_limit(int signal) {
     (void)signal;
     static const char text[] = "{\"error\": \"time limit reached\"}\n";
@@ -44,7 +53,7 @@ static const struct option OPTIONS[] = {
     {"wire", 1, 0, 'w'},   {"port", 1, 0, 'p'},        {"server-pid", 1, 0, 'P'}, {"seconds", 1, 0, 's'},
     {"warmup", 1, 0, 'u'}, {"limit", 1, 0, 'l'},       {"size", 1, 0, 'z'},       {"batch", 1, 0, 'b'},
     {"conns", 1, 0, 'c'},  {"inflight", 1, 0, 'i'},    {"outstanding", 1, 0, 'o'}, {"rate", 1, 0, 'r'},
-    {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {0, 0, 0, 0},
+    {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"call", 0, 0, 'C'},       {0, 0, 0, 0},
 };
 
 struct options options_read(int argc, char **argv) {
@@ -71,6 +80,11 @@ struct options options_read(int argc, char **argv) {
         case 'R': options.room_size = atoi(optarg); break;
         case 'f': options.flood = true; break;
         case 'h': options.hold = true; break;
+        case 't':
+            options.text = optarg;
+            options.size = strlen(optarg);
+            break;
+        case 'C': options.call = true; break;
         default: fail("unknown option");
         }
     }

@@ -16,6 +16,8 @@ struct options {
     double warmup;        /* same work before it, not counted */
     double limit;         /* the whole program, seconds; over it: exit 3 */
     size_t size;          /* bytes of a message, as the application sees it */
+    const char *text;     /* the message itself; otherwise it is made up */
+    bool call;            /* hisock: each message is a call, to be answered with itself */
     int batch;            /* messages sent before the first reply is awaited */
     int conns;
     int inflight;         /* joins under way at once */
@@ -33,6 +35,9 @@ struct options options_read(int argc, char **argv);
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
 
 void *must_alloc(size_t size);
+
+/* The message that the options ask for, options->size bytes of it. */
+uint8_t *options_message(const struct options *options);
 
 int64_t now_ns(void);
 int64_t own_cpu_ns(void);

@@ -55,6 +55,14 @@ static size_t build(enum wire wire, uint8_t *out, const char *command, const uin
     }
     case WIRE_WS: n = ws_header(out, 2, size, masked); break;
     case WIRE_SIO:
+        if (size && (message[0] == '{' || message[0] == '[')) { /* JSON, which is no text but a part of the event */
+            n = ws_header(out, 1, 4 + name + 2 + size + 1, masked);
+            n += put(out + n, "42[\"", 4);
+            n += put(out + n, command, name);
+            n += put(out + n, "\",", 2);
+            n += put(out + n, message, size);
+            return n + put(out + n, "]", 1);
+        }
         n = ws_header(out, 1, 4 + name + 3 + size + 2, masked);
         n += put(out + n, "42[\"", 4);
         n += put(out + n, command, name);
@@ -71,6 +79,27 @@ size_t wire_request(enum wire wire, uint8_t *out, const char *command, const uin
 
 size_t wire_reply(enum wire wire, uint8_t *out, const char *command, const uint8_t *message, size_t size) {
     return build(wire, out, command, message, size, false);
+}
+
+static size_t hisock_frame(uint8_t *out, const char *head, const uint8_t *message, size_t size) {
+    char header[17];
+    size_t n = strlen(head);
+    snprintf(header, sizeof header, "%-16zu", n + size);
+    put(out, header, 16);
+    put(out + 16, head, n);
+    return 16 + n + put(out + 16 + n, message, size);
+}
+
+size_t wire_call(uint8_t *out, int number, const char *command, const uint8_t *message, size_t size) {
+    char head[64];
+    snprintf(head, sizeof head, "$CALL$%d$CMD$%s$MSG$", number, command);
+    return hisock_frame(out, head, message, size);
+}
+
+size_t wire_returned(uint8_t *out, int number, const uint8_t *message, size_t size) {
+    char head[64];
+    snprintf(head, sizeof head, "$REPLY$%d$MSG$", number);
+    return hisock_frame(out, head, message, size);
 }
 
 size_t wire_text(uint8_t *out, const char *text) {

@@ -31,6 +31,10 @@ bool wire_by_name(const char *name, enum wire *wire);
 size_t wire_request(enum wire wire, uint8_t *out, const char *command, const uint8_t *message, size_t size);
 size_t wire_reply(enum wire wire, uint8_t *out, const char *command, const uint8_t *message, size_t size);
 
+/* hisock: a call, and the reply that returns its message. */
+size_t wire_call(uint8_t *out, int number, const char *command, const uint8_t *message, size_t size);
+size_t wire_returned(uint8_t *out, int number, const uint8_t *message, size_t size);
+
 /* Where the message starts in a request, so that it can be changed in place. */
 size_t wire_body_offset(enum wire wire, const char *command, size_t size);
 

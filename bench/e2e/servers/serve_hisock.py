@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found"
 """hisock (this repository), on its public API only.
 
-Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python echo|all|move|announced
+Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python ROLE
 
 The second word is what the framing core must turn out to be; anything else stops the run, so that
 a missing extension is never measured by accident.
@@ -11,6 +11,8 @@ import json
 import sys
 from importlib.metadata import version
 from typing import Any, Literal
+
+import handlers
 
 import hisock
 from hisock import ClientInfo, HiSockServer, framing
@@ -25,12 +27,11 @@ if loop == "uvloop":
     versions["uvloop"] = version("uvloop")
 
 announce: Literal["all", "none"] = "all" if sys.argv[3] == "announced" else "none"
-server = HiSockServer(("127.0.0.1", 0), keepalive=False, announce=announce, loop=loop)
+codec = "msgpack" if sys.argv[3].endswith("-msgpack") else "json"
+server = HiSockServer(("127.0.0.1", 0), keepalive=False, announce=announce, loop=loop, codec=codec)
 
 
-@server.on("echo")
-def echo(client: ClientInfo, message: bytes) -> None:
-    server.send_client(client, "echo", message)
+handlers.KINDS.get(sys.argv[3], handlers.plain)(server)
 
 
 @server.on("all")

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found", disallow-subclassing-any=False
 """picows, its core API (the fast one), on uvloop, with its defaults.
 
-Usage: serve_picows.py echo|all|move|announced
+Usage: serve_picows.py echo|all|move|announced|struct|dict|floats
 
 One role a process: its clients need no command in their messages, which spares it the routing that
 hisock does.
@@ -10,7 +10,10 @@ hisock does.
 import json
 import sys
 from importlib.metadata import version
+from typing import Any
 
+import messages
+import msgspec
 import picows
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
@@ -23,6 +26,19 @@ rooms: dict[bytes, set[WSTransport]] = {}
 class Echo(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         transport.send(frame.msg_type, frame.get_payload_as_bytes())
+
+
+class Typed(WSListener):
+    """Decodes each message with msgspec, as hisock does, and sends the value back."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.decode = msgspec.json.Decoder(kind).decode
+        self.encode = msgspec.json.Encoder().encode
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        value = self.decode(frame.get_payload_as_bytes())
+        transport.send(frame.msg_type, self.encode(value))
 
 
 class Relay(WSListener):
@@ -61,6 +77,8 @@ class Announced(Echo):
 def listener(request: WSUpgradeRequest) -> WSListener:
     if role == "echo":
         return Echo()
+    if role in messages.KINDS:
+        return Typed(messages.KINDS[role])
     if role == "announced":
         return Announced()
     return Relay(everybody if role == "all" else rooms.setdefault(request.path, set()))

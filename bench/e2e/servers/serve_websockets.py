@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-not-found"
 """websockets, its asyncio server, on uvloop; no compression, no pings (as everywhere here).
 
-Usage: serve_websockets.py echo|all|move|announced
+Usage: serve_websockets.py echo|all|move|announced|struct|dict|floats [json|msgspec|orjson]
 
 One role a process: its clients need no command in their messages, which spares it the routing that
 hisock does.
@@ -10,8 +10,13 @@ Fan-out is its own `broadcast`, which builds a frame for each connection but awa
 
 import json
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
+import messages
+import msgspec
+import orjson
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
@@ -37,6 +42,21 @@ async def announced(connection: ServerConnection) -> None:
         everybody.discard(connection)
 
 
+def coder() -> tuple[Callable[[str | bytes], Any], Callable[[Any], bytes]]:
+    """What decodes and encodes messages, with the library that the last argument names."""
+    if sys.argv[2] == "json":
+        return json.loads, lambda value: json.dumps(value, separators=(",", ":")).encode()
+    if sys.argv[2] == "orjson":
+        return orjson.loads, orjson.dumps
+    return msgspec.json.Decoder(messages.KINDS[role]).decode, msgspec.json.Encoder().encode
+
+
+async def typed(connection: ServerConnection) -> None:
+    decode, encode = coder()
+    async for message in connection:
+        await connection.send(encode(decode(message)))
+
+
 async def relay(connection: ServerConnection) -> None:
     assert connection.request is not None
     peers = everybody if role == "all" else rooms.setdefault(connection.request.path, set())
@@ -50,6 +70,8 @@ async def relay(connection: ServerConnection) -> None:
 
 async def main() -> None:
     handler = {"echo": echo, "announced": announced}.get(role, relay)
+    if role in messages.KINDS:
+        handler = typed
     async with serve(
         handler,
         "127.0.0.1",

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from . import arrivals, broadcast, echo, fairness, joins, memory, players, roundtrip, scale
+from . import (
+    arrivals,
+    broadcast,
+    echo,
+    fairness,
+    handlers,
+    joins,
+    memory,
+    players,
+    roundtrip,
+    scale,
+    typed,
+)
 from .base import Workload
 
 WORKLOADS: tuple[Workload, ...] = (
     echo.PIPELINED,
     roundtrip.ONE_CORE,
     roundtrip.TWO_CORES,
+    typed.TYPED,
+    typed.TYPED_ROUNDTRIP,
+    handlers.HANDLERS,
     broadcast.BROADCAST,
     players.PLAYERS,
     echo.LARGE,
