@@ -56,7 +56,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(abspath $(PY)) -m
 
-.PHONY: rebuild help demo test test-dev test-js test-web coverage coverage-core coverage-run coverage-report \
+.PHONY: rebuild help demo test test-once test-dev test-js test-web coverage coverage-core coverage-run coverage-report \
 	lint format bench bench-full fuzz asan soak attacks model crowd docs \
 	dist lint-release venv clean
 .DEFAULT_GOAL := help
@@ -69,6 +69,9 @@ demo: $(READY)  ## a game server and its players on this machine, for ten second
 
 test: $(READY)  ## the test suite
 	$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
+
+test-once: $(READY)  ## what is the same on every Python: distributions, types, 2.0.2 with itself
+	$(PY) -m pytest -n 3 --dist loadfile -m once $(ARGS)
 
 test-dev: $(READY)  ## the test suite in Python's development mode, where leaks are errors
 	PYTHONMALLOC=debug $(PY) -X dev -W error::ResourceWarning -m pytest \

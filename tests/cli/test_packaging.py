@@ -65,11 +65,13 @@ def pure_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 def test_a_wheel_without_the_extension_fits_every_platform(pure_wheel: Path) -> None:
     assert pure_wheel.name.endswith("-py3-none-any.whl")
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 def test_the_wheel_holds_the_package_and_nothing_else(pure_wheel: Path) -> None:
     with zipfile.ZipFile(pure_wheel) as wheel:

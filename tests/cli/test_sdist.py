@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("build", "setuptools", "wheel", "Cython")
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.timeout(240),
     pytest.mark.skipif(
         not all(find_spec(tool) for tool in TOOLS), reason=f"needs {', '.join(TOOLS)}"

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("build", "setuptools", "wheel", "Cython")
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.timeout(180),
     pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="the source tree is not here"),
     pytest.mark.skipif(

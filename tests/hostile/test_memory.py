@@ -47,7 +47,7 @@ class Victim:
     def join(self, closing: contextlib.ExitStack, name: str = "guest") -> Peer:
         peer = closing.enter_context(Peer(self.addr))
         peer.hello(name)
-        peer.sock.settimeout(1.0)
+        peer.sock.settimeout(0.4)
         self.seen += 1
         return peer
 

@@ -1,9 +1,13 @@
-"""Servers on each engine for WebSockets, and each loop."""
+"""Servers on each engine for WebSockets, and each loop.
+
+Most tests run on two pairs of them. Those of a module with ``EVERY_PAIR = True`` run on all.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +22,18 @@ LOOPS = ["asyncio"] + ["uvloop"] * (importlib.util.find_spec("uvloop") is not No
 MakeWebServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
-@pytest.fixture(params=ENGINES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames and "loop_name" in metafunc.fixturenames:
+        pairs = list(itertools.product(ENGINES, LOOPS))
+        if not getattr(metafunc.module, "EVERY_PAIR", False):
+            pairs = [(ENGINES[0], LOOPS[-1]), (ENGINES[1], LOOPS[0])]
+        ids = ["-".join(pair) for pair in pairs]
+        metafunc.parametrize(("engine", "loop_name"), pairs, ids=ids, indirect=True)
+    elif "loop_name" in metafunc.fixturenames:
+        metafunc.parametrize("loop_name", LOOPS, indirect=True)
+
+
+@pytest.fixture
 def engine(request: pytest.FixtureRequest) -> str:
     """Which engine serves."""
     if importlib.util.find_spec(str(request.param)) is None:
@@ -26,7 +41,7 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=LOOPS)
+@pytest.fixture
 def loop_name(request: pytest.FixtureRequest) -> str:
     """Which loop it runs on."""
     return str(request.param)

@@ -168,9 +168,9 @@ def test_what_is_wrong_is_answered_and_ends(
     ],
     ids=["POST", "HEAD", "GOT", "100 KB of headers", "an endless path", "a TLS hello"],
 )
-def test_other_beginnings_are_not_answered(
-    server: hisock.ThreadedHiSockServer, data: bytes
-) -> None:
+def test_other_beginnings_are_not_answered(make_web_server: MakeWebServer, data: bytes) -> None:
+    server = make_web_server(hello_timeout=1.0)
+    server.start()
     assert ask(server, data) is None
     assert ask(server, request()) == 101
 

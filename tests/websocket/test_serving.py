@@ -20,6 +20,7 @@ from .conftest import MakeWebServer
 from .web_peer import CLOSE, CONTINUATION, PING, PONG, WebPeer, message, request
 
 Join = Callable[..., WebPeer]
+EVERY_PAIR = True
 HELLO = b'$CLTHELLO${"name":"Ada","group":null}'
 
 

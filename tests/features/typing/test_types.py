@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGE = Path(hisock.__file__).parents[1]
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(120)]
 
 
 def check_with_mypy(path: Path) -> dict[int, str]:
