@@ -462,7 +462,7 @@ def test_a_server_without_an_address_cannot_start_without_one() -> None:
 def test_a_server_that_listens_is_given_no_other_address() -> None:
     with (
         hisock.HiSockServer(("127.0.0.1", 0)) as server,
-        pytest.raises(RuntimeError, match="listens already"),
+        pytest.raises(RuntimeError, match="listens at"),
     ):
         server.start(("127.0.0.1", 0))
 
