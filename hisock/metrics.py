@@ -15,52 +15,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hisock._runtime.sockets import address_text
-from hisock._server.stats import ServerStats, TickStats
+from hisock._server.figures import COUNTERS, GAUGES, TICK_GAUGES
+from hisock._server.stats import ServerStats
 from hisock.server import HiSockServer
 
 __all__ = [
     "ServerCollector",
     "serve_metrics",
 ]
-
-Value = int | float
-
-_GAUGES: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
-    "clients": ("Clients that have joined and are connected.", lambda s: s.clients),
-    "connections": ("Connections, those that have not joined included.", lambda s: s.connections),
-    "queued_bytes": ("Bytes that wait for clients to take them.", lambda s: s.queued_bytes),
-    "buffered_bytes": ("Bytes held of what has come and is not done.", lambda s: s.buffered_bytes),
-    "loop_lag_seconds": ("How late the event loop was last.", lambda s: s.loop_lag),
-}
-_COUNTERS: Mapping[str, tuple[str, Callable[[ServerStats], Value]]] = {
-    "joins": ("Clients that have joined.", lambda s: s.joins),
-    "received_messages": ("Frames received.", lambda s: s.messages_in),
-    "sent_messages": ("Frames sent.", lambda s: s.messages_out),
-    "received_bytes": ("Bytes received.", lambda s: s.bytes_in),
-    "sent_bytes": ("Bytes sent.", lambda s: s.bytes_out),
-    "dropped_messages": ("Frames that slow clients were not sent.", lambda s: s.dropped),
-    "unhandled_messages": (
-        "Frames of commands without a handler.",
-        lambda s: sum(s.unhandled.values()),
-    ),
-    "handler_errors": ("Exceptions that handlers raised.", lambda s: s.handler_errors),
-    "slow_handlers": (
-        "Handlers that held the event loop for more than 100 ms.",
-        lambda s: sum(s.slow.values()),
-    ),
-}
-_TICK_GAUGES: Mapping[str, tuple[str, Callable[[TickStats], Value]]] = {
-    "tick_interval_seconds": ("Seconds between two ticks.", lambda tick: tick.interval),
-    "tick_late_seconds": ("How late the last tick was.", lambda tick: tick.late),
-    "tick_latest_seconds": ("How late the latest tick was.", lambda tick: tick.latest),
-}
 
 
 class ServerCollector(Collector):
@@ -88,12 +57,12 @@ class ServerCollector(Collector):
 
 
 def _metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
-    for key, (text, figure) in _GAUGES.items():
+    for key, (text, figure) in GAUGES.items():
         gauge = GaugeMetricFamily(f"hisock_{key}", text, labels=["server"])
         for name, each in stats.items():
             gauge.add_metric([name], figure(each))
         yield gauge
-    for key, (text, figure) in _COUNTERS.items():
+    for key, (text, figure) in COUNTERS.items():
         counter = CounterMetricFamily(f"hisock_{key}", text, labels=["server"])
         for name, each in stats.items():
             counter.add_metric([name], figure(each))
@@ -109,7 +78,7 @@ def _metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
 
 
 def _tick_metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
-    for key, (text, figure) in _TICK_GAUGES.items():
+    for key, (text, figure) in TICK_GAUGES.items():
         gauge = GaugeMetricFamily(f"hisock_{key}", text, labels=["server", "tick"])
         for name, each in stats.items():
             for tick, figures in each.ticks.items():

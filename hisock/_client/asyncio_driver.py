@@ -21,6 +21,7 @@ from hisock._core import call_frames, protocol
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.parts import Ended
 from hisock._core.reporting import one_line
+from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.sockets import address_text
 from hisock._runtime.tasks import Tasks
@@ -286,7 +287,8 @@ class AsyncioDriver(AsyncioReader):
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         number = session.calls.add(waiter)
         try:
-            call = call_frames.Call(number, command, message)
+            trace = outgoing(session.features)
+            call = call_frames.Call(number, command, message, trace)
             session.write(call_frames.build_call(call, self.options.header_len))
             left = None if timeout is None else began + timeout - self._loop.time()
             return await waiter.wait(left)

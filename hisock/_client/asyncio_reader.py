@@ -17,6 +17,7 @@ from hisock._client.connector import Connector
 from hisock._client.endings import End
 from hisock._client.options import ClientOptions
 from hisock._client.unread import Unread
+from hisock._core import tracing
 from hisock._core.binding import cast_message
 from hisock._core.jobs import Job
 from hisock._core.waiting import Waiting
@@ -85,6 +86,7 @@ class AsyncioReader(ClientBase):
 
         def ended() -> None:
             session.busy -= 1
+            tracing.forget()
             self._go_on()
 
         return begun, ended
@@ -96,6 +98,7 @@ class AsyncioReader(ClientBase):
     def _let_go_on(self) -> None:
         """Handle frames again, as far as this reason goes: it is still the turn of the same one."""
         self._line[0].busy -= 1
+        tracing.forget()
         self._go_on()
 
     # -- frames

@@ -30,6 +30,7 @@ from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_er
 from hisock._core.jobs import Job
 from hisock._core.parts import Parts
 from hisock._core.reporting import loggable, one_line
+from hisock._core.tracing import outgoing
 from hisock._core.waiting import Waiting
 from hisock._runtime.forks import forget_in_children
 from hisock._runtime.threads import Threads
@@ -283,7 +284,7 @@ class ClientBase:
             )
         parts = Parts(lambda: session.write_quietly(protocol.MORE, b"%d" % number))
         number = session.calls.add(parts)
-        call = call_frames.Call(number, command, message)
+        call = call_frames.Call(number, command, message, outgoing(session.features))
         session.write(call_frames.build_call(call, self.options.header_len, streams=True))
         return number, parts
 

@@ -19,6 +19,7 @@ from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.reporting import one_line
+from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.waiters import ThreadWaiter, call_timed_out, frame_timed_out, return_frame
 from hisock.exceptions import ClientDisconnected, ConnectionLost, HiSockError
@@ -84,7 +85,8 @@ class BlockingDriver(BlockingSender):
         waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
         number = session.calls.add(waiter)
         try:
-            call = call_frames.Call(number, command, message)
+            trace = outgoing(session.features)
+            call = call_frames.Call(number, command, message, trace)
             session.write(call_frames.build_call(call, self.options.header_len))
             left = None if timeout is None else max(0, began + timeout - time.monotonic())
             return self._wait(waiter, left)

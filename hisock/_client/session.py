@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from hisock._client.endings import End, read_goodbye
 from hisock._client.options import ClientOptions
-from hisock._core import call_frames, client_answers, protocol
+from hisock._core import call_frames, client_answers, protocol, tracing
 from hisock._core.acks import Unconfirmed, parse_acknowledgement
 from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_events import ClientEvents
@@ -344,7 +344,8 @@ class Session:
                 logger.debug("the connection ended before call %d was answered", call.number)
 
         runs = partial(self.answering.runs, call.number)
-        events.call(self, call.command, call.message, done, runs)
+        begin = partial(events.call, self, call.command, call.message, done, runs)
+        tracing.handle(call.trace, begin)
 
 
 class _Nobody:

@@ -17,16 +17,21 @@ from hisock._core.protocol import (
     build_reserved,
 )
 from hisock._core.reporting import one_line
+from hisock._core.tracing import LENGTH, is_traceparent
 from hisock.exceptions import ProtocolError
 from hisock.framing import check_command
 
 
 class Call(NamedTuple):
-    """A command that expects a reply; the sender chose ``number`` to match the reply by."""
+    """A command that expects a reply; the sender chose ``number`` to match the reply by.
+
+    :ivar trace: the trace that it belongs to, see :mod:`hisock._core.tracing`.
+    """
 
     number: int
     command: str
     message: bytes | None
+    trace: str | None = None
 
 
 class Reply(NamedTuple):
@@ -60,6 +65,7 @@ PARTS_PER_MORE: Final = 8
 
 _MSG: Final = b"$MSG$"
 _CMD: Final = b"$CMD$"
+_TRC: Final = b"$TRC$"
 _ERR: Final = b"$ERR$"
 _EXC: Final = b"$EXC$"
 #: Digits of a call's number at most; the sender is free to choose any number within that.
@@ -69,13 +75,14 @@ REPLY_OVERHEAD: Final = len(REPLY) + _NUMBER_DIGITS + len(_ERR)
 
 
 def build_call(call: Call, header_len: int, streams: bool = False) -> bytes:
-    """``$CALL$`` number ``$CMD$`` command [ ``$MSG$`` message ].
+    """``$CALL$`` number [ ``$TRC$`` trace ] ``$CMD$`` command [ ``$MSG$`` message ].
 
     :param streams: build ``$STREAM$`` instead: the reply is to come in parts.
     :raises ValueError: the command is empty or holds a ``$...$`` pair.
     """
     check_command(call.command)
-    data = b"%d%b%b" % (call.number, _CMD, call.command.encode())
+    trace = b"" if call.trace is None else _TRC + call.trace.encode()
+    data = b"%d%b%b%b" % (call.number, trace, _CMD, call.command.encode())
     if call.message is not None:
         data += _MSG + call.message
     return build_reserved(STREAM if streams else CALL, data, header_len)
@@ -86,6 +93,7 @@ def parse_call(data: bytes) -> Call:
 
     :raises ProtocolError: it is no call.
     """
+    data, trace = _take_trace(data)
     number, rest = _split_number(data, _CMD, "call")
     command, separator, message = rest.partition(_MSG)
     try:
@@ -93,7 +101,17 @@ def parse_call(data: bytes) -> Call:
         check_command(text)
     except ValueError as exc:
         raise ProtocolError(f"the command of a call is not valid: {str(exc)[:200]}") from None
-    return Call(number, text, message if separator else None)
+    return Call(number, text, message if separator else None, trace)
+
+
+def _take_trace(data: bytes) -> tuple[bytes, str | None]:
+    """What follows ``$CALL$`` without the trace, and the trace; ``None`` for none that is valid."""
+    begin = data.find(_TRC, 0, _NUMBER_DIGITS + len(_TRC))
+    if begin < 0 or not data[:begin].isdigit():
+        return data, None
+    end = begin + len(_TRC) + LENGTH
+    trace = data[begin + len(_TRC) : end].decode("ascii", "replace")
+    return data[:begin] + data[end:], trace if is_traceparent(trace) else None
 
 
 def build_part(number: int, message: bytes | None, header_len: int) -> bytes:

@@ -129,6 +129,9 @@ def _around(middleware: Middleware, context: Context, call_next: Callable[[], An
         result = call_next()
     except Exception as exc:
         return _throw(steps, exc)
+    except BaseException:
+        steps.close()
+        raise
     return _send(steps, result)
 
 
@@ -143,6 +146,9 @@ async def _around_async(
         result = await call_next()
     except Exception as exc:
         return _throw(steps, exc)
+    except BaseException:  # cancelled: what the middleware has begun ends now
+        steps.close()
+        raise
     return _send(steps, result)
 
 

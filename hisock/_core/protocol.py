@@ -199,8 +199,18 @@ def encode_name(name: str | None) -> bytes:
 #: What this version knows: calls, being told why it is not let in, errors with code and data, that
 #: nobody waits for a reply any more, what a client is called after each change, that a server which
 #: stops is to be back soon, messages that are confirmed,
-#: and replies in parts.
-FEATURES: Final = ["call", "reject", "errors", "cancel", "names", "goaway", "ack", "stream"]
+#: replies in parts, and the trace that a call belongs to.
+FEATURES: Final = [
+    "call",
+    "reject",
+    "errors",
+    "cancel",
+    "names",
+    "goaway",
+    "ack",
+    "stream",
+    "trace",
+]
 ALL_FEATURES: Final = frozenset(FEATURES)
 #: One object for each set of features, so that connections share them.
 _SETS: Final[dict[frozenset[str], frozenset[str]]] = {}

@@ -6,7 +6,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hisock._core import call_frames
+from hisock._core import call_frames, tracing
 from hisock._core.calls import build_answer
 from hisock._core.jobs import ENDS_PROGRAM, as_error
 from hisock._core.parts import is_stream
@@ -92,4 +92,5 @@ def answer(connection: Connection, call: call_frames.Call, streams: bool) -> Non
 
     runs = partial(answering.runs, call.number)
     told = answer_streamed(connection, call, done) if streams else answer_whole(call.command, done)
-    hub.events.call(connection, call.command, call.message, told, runs)
+    begin = partial(hub.events.call, connection, call.command, call.message, told, runs)
+    tracing.handle(call.trace, begin)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from hisock._core import ordering, protocol
+from hisock._core import ordering, protocol, tracing
 from hisock._core.account import Account, Use
 from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_info import ClientInfo, title_of
@@ -276,6 +276,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
     def idle(self) -> None:
         """A handler has ended: if it was the last one, handle the deferred frames."""
         self.busy -= 1
+        tracing.forget()
         turns = self.hub.runner.turns
         while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
             turns.count(self)

@@ -13,6 +13,7 @@ from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
 from hisock._core.inspection import Inspection
 from hisock._core.server_events import ServerEvents
+from hisock._core.tracing import outgoing
 from hisock._core.waiting import Waiting
 from hisock._runtime.waiters import (
     LoopWaiter,
@@ -281,7 +282,7 @@ class Receiving(Inspection):
         calls = peer.calls
         number = calls.add(waiter)
         try:
-            call = call_frames.Call(number, command, encoded)
+            call = call_frames.Call(number, command, encoded, outgoing(peer.features))
             if not peer.writer.write_control(call_frames.build_call(call, self.header_len)):
                 raise ConnectionLost(f"{title_of(peer.info)} is no longer connected")
             yield cast

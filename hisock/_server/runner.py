@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hisock._core import tracing
 from hisock._core.account import TASK_COST, WORK_COST, Total
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
@@ -94,7 +97,10 @@ class HandlerRunner:
         behind an async handler, in order and within the same bounds.
         """
         connection: Connection | None = job.connection
-        full = self.workers.submit_for(connection, size + WORK_COST, job.run, func)
+        run: Callable[..., None] = job.run
+        if tracing.incoming.get() is not None:
+            run = partial(contextvars.copy_context().run, run)
+        full = self.workers.submit_for(connection, size + WORK_COST, run, func)
         if connection is None:
             return
         if full:

@@ -42,6 +42,7 @@ STOREYS: list[set[str]] = [
         "utils",
         "asgi",
         "metrics",
+        "otel",
         "testing",
         "routing",
         "codec",

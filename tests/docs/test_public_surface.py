@@ -96,7 +96,7 @@ def test_dir_shows_what_a_user_may_use_and_nothing_else() -> None:
     shown = {name for name in dir(hisock) if not name.startswith("__")}
     assert shown == {name for name in hisock.__all__ if not name.startswith("__")}
     # Imported by their own names when needed.
-    optional = {"hisock.asgi", "hisock.metrics", "hisock.testing"}
+    optional = {"hisock.asgi", "hisock.metrics", "hisock.otel", "hisock.testing"}
     modules = {f"hisock.{name}" for name in shown if isinstance(getattr(hisock, name), ModuleType)}
     assert modules | optional == set(MODULES) | optional
 
