@@ -25,6 +25,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from hisock._core.client_info import ClientInfo
 from hisock._core.http import DEFAULT_MAX_FRAME, HttpRequest, WebSocket
 from hisock._core.public import publish
 from hisock._server.hub import Hub
@@ -95,10 +96,10 @@ class AsgiRoute:
             raise RuntimeError("the server runs on another loop; run it with `async with server`")
         ruling = judge(request, self._options, hub.shutdown.requested)
         if not ruling.accepted:
-            hub.note_end(ruling.kind, f"HTTP {ruling.status}: {ruling.text}", addr)
+            hub.note_end(ruling.kind, f"HTTP {ruling.status}: {ruling.text}", ClientInfo(addr))
         elif not hub.limits.permits_connection(addr[0]):
             ruling = Ruling(503, "too many connections of your address")
-            hub.note_end("rate", "too many connections of its address", addr)
+            hub.note_end("rate", "too many connections of its address", ClientInfo(addr))
         return ruling
 
     async def _carry(

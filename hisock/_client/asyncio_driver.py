@@ -11,14 +11,16 @@ from typing import Any
 
 from hisock._client.asyncio_link import LINGER_SECONDS, AsyncioSession
 from hisock._client.asyncio_reader import AsyncioReader
-from hisock._client.base import client_text, leaving, offline_error
+from hisock._client.base import leaving, offline_error
 from hisock._client.connector import Connector
 from hisock._client.endings import End
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
 from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames, protocol
+from hisock._core.client_answers import client_text
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.log_fields import fields
 from hisock._core.parts import Ended
 from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
@@ -109,7 +111,8 @@ class AsyncioDriver(AsyncioReader):
             self._end(session.reason, session.how or End.LOST)
             return
         session.abort()
-        logger.warning("%s; reconnecting", one_line(session.reason))
+        said = fields("connection_lost", reason=session.reason)
+        logger.warning("%s; reconnecting", one_line(session.reason), extra=said)
         self.events.fire("disconnect", str(session.reason))
         self._tasks.add(self._loop.create_task(self._come_back(session.reason)))
 
@@ -134,7 +137,8 @@ class AsyncioDriver(AsyncioReader):
             except (ConnectionRejected, ClientDisconnected) as exc:
                 reason = exc
             except (OSError, HiSockError) as exc:
-                logger.debug("could not reconnect: %s", exc)
+                failed = fields("reconnect_failed", reason=exc)
+                logger.debug("could not reconnect: %s", exc, extra=failed)
                 return False
             else:
                 return True
@@ -199,7 +203,8 @@ class AsyncioDriver(AsyncioReader):
                 self._offline.drop_first()
             self.post(session)  # what was added before the end of the loop
         except (OSError, HiSockError) as exc:
-            logger.debug("the rest of what was kept goes to the next connection: %s", exc)
+            text = "the rest of what was kept goes to the next connection: %s"
+            logger.debug(text, exc, extra=fields("kept_for_later", reason=exc))
         finally:
             session.settled.set()
 

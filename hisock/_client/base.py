@@ -22,12 +22,12 @@ from hisock._client.reconnect import OfflineBuffer
 from hisock._client.session import Session, client_info, fresh
 from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import Unconfirmed
-from hisock._core.addresses import format_addr
 from hisock._core.client_events import ClientEvents
-from hisock._core.client_info import ClientInfo, NoReference
+from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Falsy, find_codec
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_error_handler
 from hisock._core.jobs import Job
+from hisock._core.log_fields import fields
 from hisock._core.parts import Parts
 from hisock._core.reporting import loggable, one_line
 from hisock._core.tracing import outgoing
@@ -131,12 +131,15 @@ class ClientBase:
         if self._is_the_end(exc):
             return
         shown = loggable(exc)
-        logger.error("the handler of %r failed: %s", command, one_line(shown), exc_info=shown)
+        said = fields("handler_failed", client=client, command=command, reason=shown)
+        text = "the handler of %r failed: %s"
+        logger.error(text, command, one_line(shown), exc_info=shown, extra=said)
         if self.error_handler is not None:
             try:
                 self.error_handler(exc, ErrorContext(command, client))
             except Exception as failure:
-                logger.error("the error handler failed", exc_info=loggable(failure))
+                said = fields("error_handler_failed", client=client, command=command)
+                logger.error("the error handler failed", exc_info=loggable(failure), extra=said)
 
     def _is_the_end(self, exc: Exception) -> bool:
         """Whether a handler only waited for something when the client ended."""
@@ -210,9 +213,10 @@ class ClientBase:
     def adopt(self, session: Session) -> None:
         """Be called what the server let the client back in as."""
         if session.identity != self.identity:
-            logger.warning("the server took %r back, not %r", session.identity, self.identity)
+            said, ours = fields("renamed_by_server"), self.identity
+            logger.warning("the server took %r back, not %r", session.identity, ours, extra=said)
             self.name, self.group = session.identity
-        logger.info("reconnected to the server")
+        logger.info("reconnected to the server", extra=fields("reconnected"))
 
     def identities(self) -> list[tuple[str | None, str | None]]:
         """What to say hello with when coming back, in order, until the server lets one in.
@@ -257,7 +261,8 @@ class ClientBase:
                     session.posted, frame = following
                     session.write(frame)
             except (ConnectionLost, ClientDisconnected) as exc:
-                logger.debug("the rest is sent on the next connection: %s", exc)
+                said = fields("kept_for_later", reason=exc)
+                logger.debug("the rest is sent on the next connection: %s", exc, extra=said)
 
     # -- calls and questions
 
@@ -341,7 +346,7 @@ class ClientBase:
         self.how = how
         self.events.note_unhandled()
         if isinstance(reason, (ConnectionLost, ConnectionRejected)):
-            logger.warning("%s", one_line(reason))
+            logger.warning("%s", one_line(reason), extra=fields("client_ended", reason=reason))
         self.ended_by = reason
         self.closed = True
 
@@ -382,18 +387,3 @@ def offline_error() -> ConnectionLost:
 
 def leaving(emit_leave: bool) -> End:
     return End.LEFT if emit_leave else End.CLOSED
-
-
-def client_text(client: Any) -> str:
-    """A name or an address as the text that ``$GETCLT$`` takes.
-
-    :raises ValueError: it names no client, or is longer than a name may be.
-    """
-    if isinstance(client, str):
-        protocol.encode_name(client)
-        return client
-    if isinstance(client, ClientInfo):
-        return client.ip
-    if isinstance(client, (tuple, list)):
-        return format_addr(client)
-    raise NoReference(client)

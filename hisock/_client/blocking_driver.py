@@ -8,7 +8,7 @@ import threading
 import time
 from functools import partial
 
-from hisock._client.base import client_text, leaving, offline_error
+from hisock._client.base import leaving, offline_error
 from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession
 from hisock._client.blocking_sender import BlockingSender
 from hisock._client.connector import Connector
@@ -17,7 +17,9 @@ from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
 from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
 from hisock._core import call_frames
+from hisock._core.client_answers import client_text
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.log_fields import fields
 from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
@@ -132,7 +134,8 @@ class BlockingDriver(BlockingSender):
             if session.how is End.KICKED:
                 self.events.fire("force_disconnect")
             return
-        logger.warning("%s; reconnecting", one_line(session.reason))
+        said = fields("connection_lost", reason=session.reason)
+        logger.warning("%s; reconnecting", one_line(session.reason), extra=said)
         # The order matters: a thread that finds no connection fires pending events before it waits.
         self._news.append(partial(self.events.fire, "disconnect", str(session.reason)))
         self._back_or_closed.clear()
@@ -162,7 +165,8 @@ class BlockingDriver(BlockingSender):
             try:
                 session = self._connect(identity)
             except (OSError, HiSockError) as exc:
-                logger.debug("could not reconnect: %s", exc)
+                failed = fields("reconnect_failed", reason=exc)
+                logger.debug("could not reconnect: %s", exc, extra=failed)
                 return False
             with self._changing:
                 self._attempting = session
@@ -177,7 +181,8 @@ class BlockingDriver(BlockingSender):
                     self._news.append(partial(self.events.fire, "force_disconnect"))
                 rejected = session.reason
             except ConnectionError as exc:
-                logger.debug("could not reconnect: %s", exc)
+                failed = fields("reconnect_failed", reason=exc)
+                logger.debug("could not reconnect: %s", exc, extra=failed)
                 return self.closed
             finally:
                 self._attempting = None
@@ -237,7 +242,8 @@ class BlockingDriver(BlockingSender):
                     self._offline.drop_first()
                 self.post(session)  # what was added before the end of the loop
         except (OSError, HiSockError) as exc:
-            logger.debug("the rest of what was kept goes to the next connection: %s", exc)
+            text = "the rest of what was kept goes to the next connection: %s"
+            logger.debug(text, exc, extra=fields("kept_for_later", reason=exc))
         finally:
             session.settled.set()
 

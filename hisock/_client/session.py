@@ -26,6 +26,7 @@ from hisock._core.acks import Unconfirmed, parse_acknowledgement
 from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
+from hisock._core.log_fields import fields
 from hisock._core.waiting import ReceivedFrame, Waiter
 from hisock.exceptions import (
     ClientDisconnected,
@@ -306,7 +307,7 @@ class Session:
             self._answer(call_frames.parse_call(data))
         elif name == protocol.REPLY:
             if not self.calls.take_reply(call_frames.parse_reply(data)):
-                logger.debug("a reply came that nobody waits for")
+                logger.debug("a reply came that nobody waits for", extra=fields("reply_late"))
         elif name == protocol.PART:
             self.calls.take_part(*call_frames.parse_part(data))
         elif name == protocol.CANCEL:
@@ -325,7 +326,8 @@ class Session:
         try:
             self.write(protocol.build_reserved(name, data, self._header_len))
         except ConnectionError:
-            logger.debug("the connection ended before %s was sent", name.decode())
+            said = fields("frame_unsent", reason=name.decode())
+            logger.debug("the connection ended before %s was sent", name.decode(), extra=said)
 
     def _answer(self, call: call_frames.Call) -> None:
         # Reply on the call's own connection: elsewhere its number may mean another call.
@@ -341,7 +343,9 @@ class Session:
             try:
                 self.write(frame)
             except ConnectionError:
-                logger.debug("the connection ended before call %d was answered", call.number)
+                said = fields("answer_unsent", command=call.command)
+                text = "the connection ended before call %d was answered"
+                logger.debug(text, call.number, extra=said)
 
         runs = partial(self.answering.runs, call.number)
         begin = partial(events.call, self, call.command, call.message, done, runs)

@@ -12,6 +12,7 @@ import msgspec
 from hisock._cluster.batch import ENTRY_DIGITS, BadBatch, Head, Sealer, open_entries
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import DECODERS, Piece
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, one_line
 from hisock.framing import Decoder, Frame
 
@@ -68,7 +69,11 @@ class Incoming:
             withheld = self._log_limit.reset() if self._log_limit.withheld else 0
             text = one_line(str(exc), 200)
             logger.warning(
-                "a batch of %d bytes is dropped: %s (%d more before it)", size, text, withheld
+                "a batch of %d bytes is dropped: %s (%d more before it)",
+                size,
+                text,
+                withheld,
+                extra=fields("cluster_batch_dropped", reason=text, withheld=withheld),
             )
 
     def _records(self, entries: list[Frame]) -> list[Any]:

@@ -28,6 +28,7 @@ from hisock._cluster.link import (
 )
 from hisock._cluster.local_hub import LocalHub, private_folder
 from hisock._cluster.local_line import LocalLine
+from hisock._core.log_fields import fields
 from hisock.exceptions import NotSupported
 
 logger = logging.getLogger("hisock.server")
@@ -134,7 +135,8 @@ class LocalLink:
             try:
                 await loop.create_unix_connection(lambda: LocalLine(self), where)
             except OSError as exc:
-                logger.debug("node %s has ended before it could be reached: %s", node, exc)
+                text = "node %s has ended before it could be reached: %s"
+                logger.debug(text, node, exc, extra=fields("cluster_node_ended", reason=exc))
 
     def _hub_gone(self) -> None:
         self._claims.lost()
@@ -153,6 +155,7 @@ class LocalLink:
                 "give each application a directory",
                 said["app"],
                 self._folder,
+                extra=fields("cluster_refused"),
             )
             return False
         if self._closing or node in self._lines:

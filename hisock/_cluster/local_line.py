@@ -7,6 +7,7 @@ import logging
 from typing import Protocol, cast
 
 from hisock._cluster.link import MOST_BATCH_BYTES, MOST_WAITING_BYTES
+from hisock._core.log_fields import fields
 from hisock._runtime import peers
 
 logger = logging.getLogger("hisock.server")
@@ -45,7 +46,8 @@ class LocalLine(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # that of uvloop is none by its class
         if not peers.is_same_user(transport):
-            logger.warning("a process of another user tried to join the cluster")
+            text = "a process of another user tried to join the cluster"
+            logger.warning(text, extra=fields("cluster_refused"))
             transport.close()
             return
         low = MOST_WAITING_BYTES // 4
@@ -81,7 +83,8 @@ class LocalLine(asyncio.Protocol):
             self._transport.close()
 
     def _refuse(self, what: str) -> None:
-        logger.warning("a node of this machine sent %s; its connection is closed", what)
+        said = fields("cluster_refused", reason=what)
+        logger.warning("a node of this machine sent %s; its connection is closed", what, extra=said)
         self._received.clear()
         self._transport.abort()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from hisock._cluster.link import Claims, LinkDown
+from hisock._core.log_fields import fields
 from hisock._core.reporting import one_line
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ async def _in_portions(todo: Iterable[object], pause: float = 0.0) -> None:
             if isinstance(result, LinkDown):
                 return
             if isinstance(result, Exception):
-                logger.error("names could not be settled: %s", one_line(str(result)))
+                said = fields("cluster_names_unsettled", reason=result)
+                logger.error("names could not be settled: %s", one_line(str(result)), extra=said)
         if pause and len(some) == _AT_ONCE:
             await asyncio.sleep(pause)

@@ -28,6 +28,7 @@ from hisock._cluster.link import (
     Receiver,
 )
 from hisock._cluster.nats_claims import NatsClaims
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
 
 logger = logging.getLogger("hisock.server")
@@ -153,7 +154,9 @@ class NatsLink:
     def _finished(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None and not self._closing:
-            logger.error("the link over NATS failed: %s", self._reason(exc))
+            reason = self._reason(exc)
+            said = fields("cluster_link_failed", reason=reason)
+            logger.error("the link over NATS failed: %s", reason, extra=said)
 
     # -- connecting
 
@@ -212,10 +215,13 @@ class NatsLink:
 
     async def _error(self, exc: Exception) -> None:
         if self._up and self._log_limit.permits(time.monotonic()):
-            logger.warning("NATS: %s", self._reason(exc))
+            reason = self._reason(exc)
+            logger.warning("NATS: %s", reason, extra=fields("cluster_link_error", reason=reason))
         elif not self._up and not self._told_unreachable:
             self._told_unreachable = True
-            logger.warning("NATS cannot be reached, trying again: %s", self._reason(exc))
+            reason = self._reason(exc)
+            said = fields("cluster_unreachable", reason=reason)
+            logger.warning("NATS cannot be reached, trying again: %s", reason, extra=said)
 
     def _reason(self, exc: BaseException) -> str:
         return without_secrets(str(exc) or type(exc).__name__, self._servers)
@@ -259,7 +265,9 @@ class NatsLink:
                         return
                     await client.publish(subject, batch)
             except (self._nats.errors.Error, OSError, ValueError) as exc:
-                logger.debug("NATS did not take a batch: %s", self._reason(exc))
+                reason = self._reason(exc)
+                said = fields("cluster_link_error", reason=reason)
+                logger.debug("NATS did not take a batch: %s", reason, extra=said)
                 return
 
     def backlog(self, node: str | None) -> int:
@@ -319,6 +327,7 @@ class NatsLink:
             "NATS is holding up all publishers for one subscriber that does not read; the "
             "nats.conf of hisock's documentation prevents the latter",
             seconds * 1000,
+            extra=fields("cluster_slow"),
         )
 
     async def close(self, goodbye: Collection[bytes] = ()) -> None:

@@ -26,6 +26,7 @@ from hisock._cluster.records import (
     entry_of,
 )
 from hisock._cluster.streams import Streams
+from hisock._core.log_fields import fields
 from hisock._core.reporting import one_line
 from hisock._runtime.loop_thread import LoopThread
 
@@ -175,7 +176,8 @@ class Node:
             return
         self.state, self.since = "down", self.now
         self.streams.went_down()
-        logger.warning("the link to the other nodes is down: %s", one_line(reason))
+        said = fields("cluster_unreachable", reason=reason)
+        logger.warning("the link to the other nodes is down: %s", one_line(reason), extra=said)
         self._membership.link_down(reason)
         since = self.since
         self._thread.later(self._cluster.grace, lambda: self._end_grace(since))
@@ -265,13 +267,15 @@ class Node:
         self.streams.close_lane(name)
         if not self.link.broadcasts:
             self._unmet.add(name)
-        logger.info("the node %s has left the cluster: %s", name, one_line(reason))
+        said = fields("cluster_node_ended", reason=reason)
+        logger.info("the node %s has left the cluster: %s", name, one_line(reason), extra=said)
         self._membership.node_left(node, reason)
 
     def _given_up(self, by: str, record: GivenUp) -> None:
         if record.incarnation != self.hello.incarnation:
             return
-        logger.warning("the other nodes took this one for dead; it begins anew")
+        said = fields("cluster_node_ended")
+        logger.warning("the other nodes took this one for dead; it begins anew", extra=said)
         again = msgspec.structs.replace(self.hello, incarnation=self.hello.incarnation + 1)
         self.hello = again
         self.streams.incarnation = again.incarnation
@@ -300,6 +304,7 @@ class Node:
                         name,
                         one_line(repr(theirs), 100),
                         repr(ours),
+                        extra=fields("cluster_refused"),
                     )
                 return False
         return True

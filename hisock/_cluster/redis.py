@@ -29,6 +29,7 @@ from hisock._cluster.link import (
     NodeHello,
     Receiver,
 )
+from hisock._core.log_fields import fields
 
 logger = logging.getLogger("hisock.server")
 
@@ -146,7 +147,9 @@ class RedisLink:
     def _finished(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None and not self._closing:
-            logger.error("the link over Redis failed: %s", self._reason(exc))
+            reason = self._reason(exc)
+            said = fields("cluster_link_failed", reason=reason)
+            logger.error("the link over Redis failed: %s", reason, extra=said)
 
     def _reason(self, exc: BaseException) -> str:
         return without_secrets(str(exc) or type(exc).__name__, [self.url])
@@ -164,7 +167,8 @@ class RedisLink:
                 if self._up:
                     self._went_down(reason)
                 elif not logged:
-                    logger.warning("Redis cannot be reached, trying again: %s", reason)
+                    said = fields("cluster_unreachable", reason=reason)
+                    logger.warning("Redis cannot be reached, trying again: %s", reason, extra=said)
                     logged = True
             await asyncio.sleep(_RECONNECT_SECONDS)
 

@@ -17,6 +17,7 @@ from hisock._cluster.control import ControlMessage
 from hisock._cluster.local_hub import LocalHub
 from hisock._cluster.sharing import SharedAddress
 from hisock._cluster.worker_process import WorkerProcess
+from hisock._core.log_fields import fields
 from hisock.exceptions import ServerException
 
 logger = logging.getLogger("hisock.server")
@@ -218,7 +219,8 @@ class Supervisor:
             if self._workers[number] is not worker:
                 continue  # it was replaced
             if worker.ended.result() == 0:
-                logger.info("worker %d closed its server, so all workers end", number)
+                said = fields("workers_end")
+                logger.info("worker %d closed its server, so all workers end", number, extra=said)
                 self.stop()
                 return
             if time.monotonic() - worker.began > _HEALTHY_SECONDS:
@@ -229,6 +231,7 @@ class Supervisor:
                 worker.pid,
                 worker.how_it_ended(),
                 pause,
+                extra=fields("worker_ended", reason=worker.how_it_ended()),
             )
             await self._restart(number, pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -245,7 +248,8 @@ class Supervisor:
             if worker is not None:
                 self._workers[number] = worker
             elif self._failure is not None:
-                logger.error("%s", self._failure)
+                said = fields("worker_failed", reason=self._failure)
+                logger.error("%s", self._failure, extra=said)
                 self._failure = None
 
     # -- replacing
@@ -265,13 +269,15 @@ class Supervisor:
                 async with self._changing[number]:
                     if not await self._replace(number):
                         return
-        logger.info("all %d workers have been replaced", self._count)
+        said = fields("workers_replaced")
+        logger.info("all %d workers have been replaced", self._count, extra=said)
 
     async def _replace(self, number: int) -> bool:
         """Start a worker's successor, and end it when that accepts clients."""
         successor = await self._start(number)
         if successor is None:
-            logger.error("%s; the workers that run are kept", self._failure)
+            said = fields("worker_failed", reason=self._failure)
+            logger.error("%s; the workers that run are kept", self._failure, extra=said)
             self._failure = None
             return False
         before = self._workers[number]

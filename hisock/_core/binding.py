@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from hisock._core.cache import payload_of
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Cast, Codec
+from hisock._core.log_fields import fields
 from hisock._core.middleware import Context
 from hisock._core.mistakes import check_order
 from hisock._core.plain_text import truncating
@@ -270,6 +271,7 @@ def _warn_of_truncation(handler: str) -> Callable[[bytes, int], None]:
             handler,
             message,
             value,
+            extra=fields("number_truncated", reason=handler),
         )
 
     return warn

@@ -1,13 +1,15 @@
-"""The answers to ``$GETCLT$``."""
+"""The questions of ``$GETCLT$``, and the answers to them."""
 
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from hisock._core.protocol import NOT_JSON, WireClient, as_name
+from hisock._core.addresses import format_addr
+from hisock._core.client_info import ClientInfo, NoReference
+from hisock._core.protocol import NOT_JSON, WireClient, as_name, encode_name
 from hisock.framing import build_raw
 
 #: What ``$GETCLT$`` is answered with when nobody has that name or address.
@@ -44,3 +46,18 @@ def parse_client_answer(payload: bytes) -> ClientAnswer | None:
     except NOT_JSON:
         return None
     return answer if answer.ip is not None or answer.traceback is not None else None
+
+
+def client_text(client: Any) -> str:
+    """A name or an address as the text that ``$GETCLT$`` takes.
+
+    :raises ValueError: it names no client, or is longer than a name may be.
+    """
+    if isinstance(client, str):
+        encode_name(client)
+        return client
+    if isinstance(client, ClientInfo):
+        return client.ip
+    if isinstance(client, (tuple, list)):
+        return format_addr(client)
+    raise NoReference(client)

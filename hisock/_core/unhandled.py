@@ -6,6 +6,7 @@ import difflib
 import logging
 from collections.abc import Callable, Iterable
 
+from hisock._core.log_fields import fields
 from hisock._core.reporting import one_line
 
 #: Names that are counted one by one. A peer chooses them.
@@ -44,7 +45,8 @@ class Unhandled:
         text = self._texts.get(name)
         if text is None and len(self._texts) < MOST_NAMES:
             text = self._texts[name] = self.describe(command)
-            self._log.warning("%s", text)
+            said = fields("command_unhandled", command=command, reason=text)
+            self._log.warning("%s", text, extra=said)
         elif text is None:
             text, name = _no_handler(command), OTHERS
         self.counts[name] = self.counts.get(name, 0) + 1

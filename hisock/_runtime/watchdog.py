@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from types import CodeType, FrameType
 
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
 from hisock._runtime.loop_thread import LoopThread
 
@@ -101,7 +102,11 @@ class Watchdog:
         if self._log_limit.permits(time.monotonic()):
             if self._log_limit.withheld:
                 count = self._log_limit.reset()
-                logger.warning("%d more slow handlers, which were not logged one by one", count)
+                logger.warning(
+                    "%d more slow handlers, which were not logged one by one",
+                    count,
+                    extra=fields("handler_slow", withheld=count),
+                )
             logger.warning(
                 "%s has held the loop for more than %d ms, now in %s:%d, and nobody else is "
                 "served; use threaded=True, or async def with awaits",
@@ -109,6 +114,7 @@ class Watchdog:
                 SLOW_SECONDS * 1000,
                 at.f_code.co_filename,
                 at.f_lineno,
+                extra=fields("handler_slow", reason=name),
             )
 
 

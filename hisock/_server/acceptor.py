@@ -13,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from hisock._core.addresses import format_addr
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
 from hisock._runtime import sockets
 from hisock._runtime.sockets import ListeningSocket
@@ -142,6 +143,7 @@ class Acceptor:
                 "no client can be accepted at the moment, trying again every %g s: %s",
                 _PAUSE_SECONDS,
                 exc,
+                extra=fields("accepting_paused", reason=exc),
             )
 
     def _take(self, sock: socket.socket, peername: Any) -> None:
@@ -160,7 +162,7 @@ class Acceptor:
             refusal = self._hub.admission.handshake_started(connection, addr[0])
             if refusal is not None:
                 # No reason is sent: too many handshakes are under way only for that already.
-                self._hub.note_end("full", refusal, connection.info.shown())
+                self._hub.note_end("full", refusal, connection.info)
                 sock.close()
                 return
         task = self._hub.loop.create_task(self._hand_over(connection, sock))
@@ -194,7 +196,7 @@ class Acceptor:
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
             self._hub.admission.handshake_ended(connection)
-            who = connection.info.shown()
+            who = connection.info
             if self._tls:
                 self._hub.note_end("tls", f"the TLS handshake failed: {exc}", who)
             else:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from hisock._core import call_frames, protocol
 from hisock._core.addresses import network_of
 from hisock._core.calls import MOST_ERROR_BYTES
+from hisock._core.log_fields import fields
 from hisock._core.rates import AddressRates, RateLimit
 from hisock._core.reporting import error_text, one_line
 from hisock._server.admin_commands import AdminCommands
@@ -62,8 +63,9 @@ class Admin:
         if refusal is not None:
             self._hub.admission.reject(connection, refusal)
             return
-        logger.info("an administrator connected from %s", connection.info.ip)
         addr = connection.info.ip
+        said = fields("admin_connected", client=addr)
+        logger.info("an administrator connected from %s", addr, extra=said)
         transport = connection.discard()
         self._hub.disconnected(connection)
         admin = AdminConnection(self, self._hub, transport, addr)
@@ -176,7 +178,7 @@ class AdminConnection(asyncio.Protocol):
         if self._over:
             return
         self._over = True
-        logger.info("the administrator at %s has gone: %s", self._addr, reason)
+        self._log_end(reason)
         header_len = self._hub.header_len
         self._transport.write(protocol.build_reserved(protocol.DISCONNECT, header_len=header_len))
         self._transport.close()
@@ -185,8 +187,12 @@ class AdminConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._over:
             self._over = True
-            logger.info("the administrator at %s has gone", self._addr)
+            self._log_end("its connection was lost" if exc is None else one_line(exc))
             self._forget()
+
+    def _log_end(self, reason: str) -> None:
+        said = fields("admin_gone", client=self._addr, reason=reason)
+        logger.info("the administrator at %s has gone: %s", self._addr, reason, extra=said)
 
     def _forget(self) -> None:
         if self._timer is not None:

@@ -7,6 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from hisock._core.account import Use
+from hisock._core.client_info import ClientInfo
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
 from hisock._server.connection import Connection
 
@@ -113,11 +115,13 @@ class Backpressure:
         :param kind: the kind of end; ``memory`` drops the connection's queued work at once.
         """
         dropped = self._hub.runner.leave(connection, drop=kind == "memory")
-        self._note_dropped(dropped, connection.info.shown())
+        self._note_dropped(dropped, connection.info)
 
-    def _note_dropped(self, count: int, who: str) -> None:
+    def _note_dropped(self, count: int, who: ClientInfo | str) -> None:
         if count and self._log_limit.permits(self._hub.loop.time()):
-            logger.warning("%d commands of %s were dropped, unhandled", count, who)
+            name = who if isinstance(who, str) else who.shown()
+            said = fields("commands_dropped", client=who, withheld=count)
+            logger.warning("%d commands of %s were dropped, unhandled", count, name, extra=said)
 
 
 def _droppable(connection: Connection) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr
 from hisock._core.client_info import ClientInfo, title_of
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, one_line
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.loop_thread import LoopThread
@@ -234,7 +235,8 @@ class Hub:
         if backplane is not None:
             backplane.admitted(connection.info)
         self.announcements.tell(protocol.CLIENT_JOINED, connection)
-        logger.debug("%s joined", connection.info.shown())
+        info = connection.info
+        logger.debug("%s joined", info.shown(), extra=fields("joined", client=info))
         self.events.fire("join", connection)
         if self.events.callback is not None:
             self.events.call_back("join")
@@ -266,7 +268,7 @@ class Hub:
         if connection.ended:
             return
         info = connection.info
-        self.note_end(kind, reason, info.shown())
+        self.note_end(kind, reason, info)
         connection.explain(kind, reason)
         self.admission.ended(connection)
         self.limits.end(connection)
@@ -294,17 +296,22 @@ class Hub:
             # The outbox is what finds the session, so the handler of `leave` needed it until now.
             object.__setattr__(info, "_outbox", None)
 
-    def note_end(self, kind: str, reason: str, who: object) -> None:
+    def note_end(self, kind: str, reason: str, who: ClientInfo | str) -> None:
         """Count and log the end of a connection."""
         self.ended[kind] += 1
         level = logging.INFO if kind in _ORDINARY_ENDS else logging.WARNING
         if self._log_limit.permits(self.loop.time()):
             if self._log_limit.withheld:
+                count = self._log_limit.reset()
                 logger.warning(
                     "%d more connections ended, which were not logged one by one",
-                    self._log_limit.reset(),
+                    count,
+                    extra=fields("connection_ended", withheld=count),
                 )
-            logger.log(level, "connection of %s ended (%s): %s", who, kind, one_line(reason))
+            said = fields("connection_ended", client=who, reason=reason, kind=kind)
+            name = who if isinstance(who, str) else who.shown()
+            text = "connection of %s ended (%s): %s"
+            logger.log(level, text, name, kind, one_line(reason), extra=said)
 
     def disconnected(self, connection: Connection) -> None:
         """The transport of a connection has closed."""

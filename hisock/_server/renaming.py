@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, one_line
 from hisock._server.authentication import AuthorizeChange, ChangeRequest, require_yes
 from hisock.exceptions import Reject
@@ -111,10 +112,15 @@ class Renaming:
     def _refuse(self, change: _Change, reason: str) -> None:
         if self._log_limit.permits(self._hub.loop.time()):
             logger.warning(
-                "%s stays what it is: %s", change.request.client.shown(), one_line(reason)
+                "%s stays what it is: %s",
+                change.request.client.shown(),
+                one_line(reason),
+                extra=fields("change_refused", client=change.request.client, reason=reason),
             )
             if self._log_limit.withheld:
-                logger.warning("%d more stayed what they are", self._log_limit.reset())
+                count = self._log_limit.reset()
+                more = fields("change_refused", withheld=count)
+                logger.warning("%d more stayed what they are", count, extra=more)
         self._confirm(change)
 
     def _confirm(self, change: _Change) -> None:

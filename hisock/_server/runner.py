@@ -14,6 +14,7 @@ from hisock._core.account import TASK_COST, WORK_COST, Total
 from hisock._core.client_info import ClientInfo
 from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
 from hisock._core.jobs import ENDS_PROGRAM, Job
+from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, loggable, one_line
 from hisock._runtime.concurrency import Concurrency, Pending
 from hisock._runtime.loop_thread import LoopThread
@@ -73,13 +74,16 @@ class HandlerRunner:
             try:
                 self.error_handler(exc, ErrorContext(command, client))
             except Exception as failure:
-                logger.error("the error handler failed", exc_info=loggable(failure))
+                said = fields("error_handler_failed", client=client, command=command)
+                logger.error("the error handler failed", exc_info=loggable(failure), extra=said)
 
     def _log(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
         if self._log_limit.withheld:
+            count = self._log_limit.reset()
             logger.error(
                 "%d more errors of handlers, which were not logged one by one",
-                self._log_limit.reset(),
+                count,
+                extra=fields("handler_failed", withheld=count),
             )
         shown = loggable(exc)
         logger.error(
@@ -88,6 +92,7 @@ class HandlerRunner:
             "" if client is None else f" for {client.shown()}",
             one_line(shown),
             exc_info=shown,
+            extra=fields("handler_failed", client=client, command=command, reason=shown),
         )
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
