@@ -13,6 +13,7 @@ from hisock._testing.server import TestServer
 from hisock.async_client import AsyncHiSockClient
 from hisock.server import HiSockServer
 
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -41,9 +42,12 @@ class BlockingTestClient:
 
     def __init__(self, client: AsyncHiSockClient, inner: TestServer, run: Run) -> None:
         self.client = client
-        self.on = client.on
         self._inner = inner
         self._run = run
+
+    def on(self, command: str, **options: Any) -> Callable[[F], F]:
+        """See :meth:`hisock.AsyncHiSockClient.on`."""
+        return self.client.on(command, **options)
 
     def send(self, command: str, content: Any = None) -> None:
         """Send a command, and wait until the server and all clients have handled what follows."""
@@ -59,6 +63,26 @@ class BlockingTestClient:
     def recv(self, command: str | None = None, type: Any = bytes, timeout: float = 5.0) -> Any:
         """See :meth:`hisock.AsyncHiSockClient.recv`."""
         return self._run(self.client.recv(command, type, timeout))
+
+    def change_name(self, new_name: str | None) -> None:
+        """See :meth:`hisock.AsyncHiSockClient.change_name`; waits until it has been decided."""
+        self.client.change_name(new_name)
+        self._run(self._inner.settle())
+
+    def change_group(self, new_group: str | None) -> None:
+        """See :meth:`hisock.AsyncHiSockClient.change_group`; waits until it has been decided."""
+        self.client.change_group(new_group)
+        self._run(self._inner.settle())
+
+    @property
+    def name(self) -> str | None:
+        """What the client is called."""
+        return self.client.name
+
+    @property
+    def group(self) -> str | None:
+        """The group that the client is in."""
+        return self.client.group
 
     def close(self) -> None:
         """Say goodbye and close."""
@@ -105,6 +129,10 @@ class BlockingTestServer:
         """A client that has joined; see :meth:`TestServer.connect`."""
         client = self._run(self._inner.connect(name, group, **options))
         return BlockingTestClient(client, self._inner, self._run)
+
+    def settle(self) -> None:
+        """Wait until everything that was sent has been handled."""
+        self._run(self._inner.settle())
 
     def __enter__(self) -> BlockingTestServer:
         self._loop = asyncio.SelectorEventLoop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def hisock_server() -> Iterator[Callable[[HiSockServer], BlockingTestServer]]:
+def hisock_server() -> Iterator[Callable[..., BlockingTestServer]]:
     """Starts servers in memory: ``t = hisock_server(HiSockServer(None))``.
 
-    They are closed when the test ends. An error that a handler raised fails the test.
+    They are closed when the test ends. An error that a handler raised fails the test, except with
+    ``hisock_server(server, raise_errors=False)``.
     """
     # Not before it is needed: pytest imports plugins in every run.
     from hisock._testing.blocking import BlockingTestServer
 
     with ExitStack() as stack:
-        yield lambda server: stack.enter_context(BlockingTestServer(server))
+
+        def start(server: HiSockServer[Any], *, raise_errors: bool = True) -> BlockingTestServer:
+            return stack.enter_context(BlockingTestServer(server, raise_errors=raise_errors))
+
+        yield start
