@@ -129,7 +129,9 @@ def replace_clients(monkeypatch: pytest.MonkeyPatch, one: hisock.HiSockClient) -
         def make(*args: Any, **options: Any) -> Any:
             signature.bind(*args, **options)
             client = create_autospec(kind, instance=True)
-            client.on, client.__enter__.return_value = one.on, client
+            client.__enter__.return_value = client
+            if hasattr(kind, "on"):
+                client.on = one.on
             return client
 
         return make
@@ -138,6 +140,7 @@ def replace_clients(monkeypatch: pytest.MonkeyPatch, one: hisock.HiSockClient) -
         ("connect", hisock.HiSockClient),
         ("HiSockClient", hisock.HiSockClient),
         ("threaded_connect", hisock.ThreadedHiSockClient),
+        ("Publisher", hisock.Publisher),
     ):
         monkeypatch.setattr(hisock, name, making(kind, name))
 
