@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import handlers
+from certificate import CONTEXT
 
 import hisock
 from hisock import ClientInfo, HiSockServer, framing
@@ -28,7 +29,9 @@ if loop == "uvloop":
 
 announce: Literal["all", "none"] = "all" if sys.argv[3] == "announced" else "none"
 codec = "msgpack" if sys.argv[3].endswith("-msgpack") else "json"
-server = HiSockServer(("127.0.0.1", 0), keepalive=False, announce=announce, loop=loop, codec=codec)
+server = HiSockServer(
+    ("127.0.0.1", 0), keepalive=False, announce=announce, loop=loop, codec=codec, ssl=CONTEXT
+)
 
 
 handlers.KINDS.get(sys.argv[3], handlers.plain)(server)

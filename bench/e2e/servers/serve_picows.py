@@ -16,6 +16,7 @@ import messages
 import msgspec
 import picows
 import uvloop
+from certificate import CONTEXT
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
 role = sys.argv[1]
@@ -85,7 +86,7 @@ def listener(request: WSUpgradeRequest) -> WSListener:
 
 
 async def main() -> None:
-    server = await picows.ws_create_server(listener, "127.0.0.1", 0)
+    server = await picows.ws_create_server(listener, "127.0.0.1", 0, ssl=CONTEXT)
     versions = {name: version(name) for name in ("picows", "aiofastnet", "uvloop")}
     port = server.sockets[0].getsockname()[1]
     print(json.dumps({"port": port, "versions": versions}), flush=True)

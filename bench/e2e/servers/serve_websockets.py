@@ -18,6 +18,7 @@ import messages
 import msgspec
 import orjson
 import uvloop
+from certificate import CONTEXT
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 role = sys.argv[1]
@@ -76,6 +77,7 @@ async def main() -> None:
         handler,
         "127.0.0.1",
         0,
+        ssl=CONTEXT,
         compression=None,
         ping_interval=None,
         max_size=16 * 1024 * 1024,

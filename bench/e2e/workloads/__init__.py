@@ -13,6 +13,7 @@ from . import (
     players,
     roundtrip,
     scale,
+    tls,
     typed,
 )
 from .base import Workload
@@ -31,6 +32,7 @@ WORKLOADS: tuple[Workload, ...] = (
     joins.JOINS,
     arrivals.ARRIVALS,
     arrivals.STORM,
+    tls.TLS,
     scale.SCALE,
     fairness.FAIRNESS,
 )

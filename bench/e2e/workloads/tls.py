@@ -1,0 +1,182 @@
+"""TLS: what a message, a handshake and an idle client cost the server.
+
+The clients are sockets of Python's ssl, in this process: they are slower than a generator in C, so
+that what is measured is the time that the server computes, not how many messages come back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ..contenders import Contender
+from ..places import CACHE, BenchError
+from ..processes import Server
+from .base import Bench, Measurement, Workload
+
+BATCH = 512
+HANDSHAKES = 150
+IDLE = 300
+ROUND_TRIPS = 2000
+BATCHES = 60
+MESSAGE = b"x" * 64
+
+
+def _certificate() -> Path:
+    """A self-signed certificate for localhost, with its key, made once."""
+    path = CACHE / "localhost.pem"
+    if not path.exists():
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
+        command += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650", "-subj"]
+        command += ["/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        command += ["-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"openssl failed: {done.stderr}")
+        with path.open("a") as file:
+            file.write(path.with_suffix(".crt").read_text())
+    return path
+
+
+class Client:
+    """One connection over TLS that speaks a server's wire format."""
+
+    def __init__(self, wire: str, port: int, session: ssl.SSLSession | None = None) -> None:
+        self.wire = wire
+        context = CONTEXTS.setdefault(port, ssl.create_default_context(cafile=_certificate()))
+        raw = socket.create_connection(("127.0.0.1", port), timeout=20)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = context.wrap_socket(raw, server_hostname="localhost", session=session)
+        if wire == "hisock":
+            self.sock.sendall(_framed(b'$CLTHELLO${"name": null, "group": null}'))
+        else:
+            self.sock.sendall(
+                b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+                b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += self.sock.recv(4096)
+        self.echo(1)
+
+    def echo(self, count: int) -> None:
+        """Send some messages at once, and await all of them."""
+        if self.wire == "hisock":
+            request = reply = _framed(b"$CMD$echo$MSG$" + MESSAGE)
+        else:
+            request = b"\x82" + bytes([0x80 | len(MESSAGE)]) + bytes(4) + MESSAGE
+            reply = b"\x82" + bytes([len(MESSAGE)]) + MESSAGE
+        self.sock.sendall(request * count)
+        left = len(reply) * count
+        while left:
+            got = len(self.sock.recv(min(left, 262144)))
+            if not got:
+                raise BenchError("the server closed the connection")
+            left -= got
+
+
+CONTEXTS: dict[int, ssl.SSLContext] = {}
+
+
+def _framed(payload: bytes) -> bytes:
+    return str(len(payload)).encode().ljust(16) + payload
+
+
+@contextmanager
+def _clients(contender: Contender, port: int, count: int) -> Iterator[list[Client]]:
+    clients: list[Client] = []
+    try:
+        for _ in range(count):
+            clients.append(Client(contender.wire, port))  # noqa: PERF401 - closed if one fails
+        yield clients
+    finally:
+        for client in clients:
+            client.sock.close()
+
+
+def _cpu(server: Server) -> float:
+    """Seconds that the server has computed."""
+    tasks = Path(f"/proc/{server.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def _messages(server: Server, contender: Contender) -> dict[str, float]:
+    with _clients(contender, server.port, 1) as (client,):
+        client.echo(BATCH)
+        began = _cpu(server)
+        for _ in range(ROUND_TRIPS):
+            client.echo(1)
+        single = _cpu(server)
+        for _ in range(BATCHES):
+            client.echo(BATCH)
+        ended = _cpu(server)
+    return {
+        "single_us": (single - began) / ROUND_TRIPS * 1e6,
+        "batched_us": (ended - single) / BATCHES / BATCH * 1e6,
+    }
+
+
+def _handshakes(server: Server, contender: Contender, resumed: bool) -> float:
+    """Server time of a join, in ms."""
+    with _clients(contender, server.port, 1) as (first,):
+        session = first.sock.session if resumed else None
+        began = _cpu(server)
+        for _ in range(HANDSHAKES):
+            client = Client(contender.wire, server.port, session)
+            if resumed and not client.sock.session_reused:
+                raise BenchError("the server does not resume sessions")
+            session = client.sock.session if resumed else None
+            client.sock.close()
+        return (_cpu(server) - began) / HANDSHAKES * 1e3
+
+
+def _memory(server: Server, contender: Contender) -> float:
+    """KiB of an idle client."""
+    with _clients(contender, server.port, 50):
+        before = server.resident()
+        with _clients(contender, server.port, IDLE):
+            return (server.resident() - before) / IDLE / 1024
+
+
+def _measure(bench: Bench, contender: Contender) -> Measurement:
+    variables = {**contender.variables, "BENCH_TLS": str(_certificate())}
+    secured = replace(contender, variables=variables)
+    core = bench.machine.generator_core
+    before = os.sched_getaffinity(0)
+    with bench.serving(secured) as server:
+        memory = _memory(server, secured)
+    with bench.serving(secured) as server:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+        try:
+            details = _messages(server, secured)
+            details["join_ms"] = _handshakes(server, secured, resumed=False)
+            details["resumed_ms"] = _handshakes(server, secured, resumed=True)
+        finally:
+            os.sched_setaffinity(0, before)
+    return Measurement(details["single_us"], {**details, "memory": memory})
+
+
+TLS = Workload(
+    name="tls",
+    title="TLS: server time of a 64 B echo, one at a time; in batches of 512; of a join",
+    unit="µs",
+    better="less",
+    references=("picows", "websockets"),
+    contenders=("hisock", "hisock-asyncio", "hisock-aiofastnet", "picows", "websockets"),
+    measure=_measure,
+    columns=(
+        ("batched_us", "µs in batches"),
+        ("join_ms", "ms a join"),
+        ("resumed_ms", "resumed"),
+        ("memory", "KiB a client"),
+    ),
+    weight="long",
+)
