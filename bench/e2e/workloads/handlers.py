@@ -29,8 +29,8 @@ HANDLERS = Workload(
     unit="calls/s",
     better="more",
     references=(),
-    contenders=("hisock", "hisock-asyncio", "hisock-python"),
+    contenders=("hisock", "hisock-python"),
     measure=_handlers,
     columns=tuple((f"{sort}_us", sort) for sort in SORTS),
-    weight="long",
+    weight="search",
 )

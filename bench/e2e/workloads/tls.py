@@ -21,8 +21,8 @@ from ..processes import Server
 from .base import Bench, Measurement, Workload
 
 BATCH = 512
-HANDSHAKES = 150
-IDLE = 300
+HANDSHAKES = 100
+IDLE = 200
 ROUND_TRIPS = 2000
 BATCHES = 60
 MESSAGE = b"x" * 64
@@ -178,5 +178,5 @@ TLS = Workload(
         ("resumed_ms", "resumed"),
         ("memory", "KiB a client"),
     ),
-    weight="long",
+    weight="search",
 )
