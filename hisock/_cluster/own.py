@@ -13,7 +13,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._runtime.loop_thread import LoopThread
 
 #: Clients in one portion of a snapshot, which is made in one iteration of the loop.
-_PORTION: Final = 1000
+_PORTION: Final = 500
 
 
 class OwnClient(Protocol):

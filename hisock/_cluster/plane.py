@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 2.0
 #: Seconds between portions of names that are looked after, to leave the store to those in need.
 _PAUSE: Final = 0.25
+#: Clients of a node that has gone which are removed in one iteration of the loop.
+_AT_ONCE: Final = 500
 #: Bits of a client's number that are its node's own; the rest tell nodes apart. JavaScript's
 #: numbers have 53 bits.
 _NUMBER_BITS: Final = 32
@@ -290,16 +292,25 @@ class Plane:
     def node_left(self, node: OtherNode, reason: str) -> None:
         name = node.hello.node
         self.own.forget(name)
-        clients = self.roster.forget(name)
         self.asking.node_left(name)
-        if not node.here:
+        self._forget(node, list(self.roster.nodes.get(name, {}).values()), 0)
+
+    def _forget(self, node: OtherNode, clients: list[Remote], begin: int) -> None:
+        """Remove the clients of a node that is gone, some in each iteration of the loop."""
+        end = begin + _AT_ONCE
+        for client in clients[begin:end]:
+            self.roster.remove(client)
+            if node.here:
+                self.client_left(client)
+        if end < len(clients):
+            self.hub.loop.call_soon(self._forget, node, clients, end)
             return
-        for client in clients:
-            self.client_left(client)
-        if self.hub.options.unique_names:
+        self.roster.forget(node.hello.node)
+        if node.here and self.hub.options.unique_names:
             self._settle_names_of(clients)
-        info = NodeInfo.of(node.hello)
-        self.hub.events.fire_event("node_leave", info, [client.info for client in clients])
+        if node.here and self.hub.events.handles("node_leave"):
+            infos = [client.info for client in clients]
+            self.hub.events.fire_event("node_leave", NodeInfo.of(node.hello), infos)
 
     def _settle_names_of(self, gone: list[Remote]) -> None:
         if self.leads():

@@ -188,8 +188,11 @@ class ClusterRoster:
         return client
 
     def remove(self, client: Remote) -> None:
-        """A client has left."""
-        del self.nodes[client.node][client.number]
+        """A client has left; does nothing if it is not known any more."""
+        clients = self.nodes.get(client.node, {})
+        if clients.get(client.number) is not client:
+            return
+        del clients[client.number]
         self.count -= 1
         if self._ips.get(client.ip) is client:
             del self._ips[client.ip]
@@ -223,13 +226,10 @@ class ClusterRoster:
             client.rooms -= {moved.room}
             self._leave_room(client, moved.room)
 
-    def forget(self, node: str) -> list[Remote]:
-        """A node is gone; returns the clients that it had."""
-        clients = list(self.nodes.get(node, {}).values())
-        for client in clients:
-            self.remove(client)
-        self.nodes.pop(node, None)
-        return clients
+    def forget(self, node: str) -> None:
+        """A node without clients is gone."""
+        if not self.nodes.get(node, True):
+            del self.nodes[node]
 
     def _add_name(self, client: Remote) -> None:
         if client.name is not None:

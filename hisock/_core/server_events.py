@@ -44,6 +44,10 @@ class ServerEvents(EventTable):
         """Reserve more events than every server has."""
         self._binding.events = {**self._binding.events, **events}
 
+    def handles(self, event: str) -> bool:
+        """Whether a reserved event has a handler."""
+        return event in self.handlers.reserved
+
     def fire_event(self, event: str, *args: Any) -> None:
         """Call the handlers of a reserved event that belongs to no connection."""
         self._fire(event, None, args)
