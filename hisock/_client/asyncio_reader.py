@@ -179,6 +179,7 @@ class AsyncioReader(ClientBase):
     async def recv(self, command: str | None, kind: Any, timeout: float | None) -> Any:
         """The next frame that no handler takes, cast."""
         self.on_own_loop("recv()")
+        self.events.unhandled.waited_for(command)
         unread = None if self._unread is None else self._unread.take(command)
         if unread is not None:
             self._put_off_release()

@@ -347,6 +347,7 @@ class ClientBase:
         self.events.note_unhandled()
         if isinstance(reason, (ConnectionLost, ConnectionRejected)):
             logger.warning("%s", one_line(reason), extra=fields("client_ended", reason=reason))
+            self.events.note_loss()
         self.ended_by = reason
         self.closed = True
 

@@ -56,6 +56,7 @@ class BlockingDriver(BlockingSender):
         """The next frame that no handler takes; see :meth:`hisock.HiSockClient.recv`."""
         self._not_while_handling("recv()")
         self._receives = self._has_received = True
+        self.events.unhandled.waited_for(command)
         self.send_gathered()
         waiter: ThreadWaiter[ReceivedFrame] = ThreadWaiter()
         self.waiting.add((command, None), waiter, threading.current_thread())

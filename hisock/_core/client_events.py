@@ -34,6 +34,7 @@ class ClientEvents(EventTable):
         cache_size: int,
         reconnects: bool = False,
     ) -> None:
+        self._reconnects = reconnects
         binding = ClientBinding(codec, reconnects)
         super().__init__(binding, waiting, runner, codec, header_len, cache_size, logger)
 
@@ -50,6 +51,11 @@ class ClientEvents(EventTable):
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event with ``args``."""
         self._fire(event, None, args)
+
+    def note_loss(self) -> None:
+        """The connection is lost for good: log it if that was to call a handler and does not."""
+        if not self._reconnects and self.handles("disconnect"):
+            logger.warning("the handler of 'disconnect' is called only with reconnect=")
 
     def fire_and_tell(self, event: str, done: Done) -> None:
         """The same without arguments, and tell ``done`` of the end of each handler."""

@@ -34,6 +34,15 @@ class Unhandled:
         self.counts: dict[str, int] = {}
         #: What was said of the names that are counted one by one.
         self._texts: dict[str, str] = {}
+        self._waited_for: set[str] = set()
+
+    def waited_for(self, command: str | None) -> None:
+        """Log, once, that somebody waits for a command that a handler takes, which is in vain."""
+        if command is not None and command in self._known() and command not in self._waited_for:
+            self._waited_for.add(command)
+            self._log.warning(
+                "what waits for %r gets nothing: a handler takes that command", command
+            )
 
     def note(self, command: str) -> str:
         """Count a command, and log the first of its name; returns what is wrong with it.

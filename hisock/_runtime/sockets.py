@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import stat
@@ -199,12 +200,24 @@ def _bind_unix(path: str) -> socket.socket:
 
 def require_path(path: str) -> None:
     """Refuse a path that looks like an address, which would silently create a Unix socket."""
-    try:
-        addr = parse_addr(path)
-    except ValueError:
+    if os.sep in path:
         return
-    if os.sep not in path:
-        raise TypeError(f"{path!r} would be the path of a Unix socket; did you mean {addr!r}?")
+    if _is_host(path):
+        meant = f"({path!r}, port)"
+    else:
+        try:
+            meant = repr(parse_addr(path))
+        except ValueError:
+            return
+    raise TypeError(f"{path!r} would be the path of a Unix socket; did you mean {meant}?")
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text is the address of a host, or its usual name."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return True
+    return text == "localhost"
 
 
 def _is_left_over(path: str) -> bool:

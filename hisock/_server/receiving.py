@@ -74,6 +74,7 @@ class Receiving(Inspection):
         :raises ClientDisconnected: the server is closed.
         """
         self._not_on_loop("recv()")
+        self._events.unhandled.waited_for(recv_on)
         return wait_for_frame(
             self._waiting, self._codec, recv_on, recv_as, timeout, self._events.put_back
         )
@@ -138,6 +139,7 @@ class Receiving(Inspection):
         self._on_own_loop("wait_for()", "recv")
         source = None if client is None else self._directory.here(client, "wait_for()").info.ip
         wanted = (command, source)
+        self._events.unhandled.waited_for(command)
         return await await_frame(
             self._waiting, self._codec, wanted, type, timeout, self._events.put_back
         )

@@ -51,6 +51,13 @@ def test_what_is_no_address_is_a_type_error(wrong: Any) -> None:
         hisock.HiSockServer(wrong)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_host_is_no_path(host: str) -> None:
+    """HiSockServer("127.0.0.1", 5000) made a Unix socket in the current folder."""
+    with pytest.raises(TypeError, match=f"did you mean .'{host}', port"):
+        hisock.HiSockServer(host, 5000)
+
+
 def test_nobody_listening_is_server_not_running() -> None:
     with listening() as listener:
         addr = listener.getsockname()

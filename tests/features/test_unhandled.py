@@ -239,3 +239,30 @@ def test_an_error_handler_that_nobody_can_call() -> None:
             hisock.HiSockServer(LOOPBACK, error_handler=wrong)
     with hisock.HiSockServer(LOOPBACK) as server, pytest.raises(TypeError, match="error handler"):
         server.start(error_handler=three)  # type: ignore[arg-type]
+
+
+def test_waiting_for_what_a_handler_takes_is_told_of_once(make_server: MakeServer) -> None:
+    server = make_server()
+    server.on("tea")(lambda client: None)
+    server.start()
+    with logged("hisock") as log, hisock.connect(server.addr, "Ada") as client:
+        client.on("tea")(lambda: None)
+        for receiver in (client, server, client, server):
+            with pytest.raises(TimeoutError):
+                receiver.recv("tea", timeout=0.01)
+        with pytest.raises(TimeoutError):
+            client.recv("coffee", timeout=0.01)
+    told = [text for text in log.messages if "waits" in text]
+    assert told == ["what waits for 'tea' gets nothing: a handler takes that command"] * 2
+
+
+def test_a_handler_of_disconnect_without_reconnect_is_told_of(make_server: MakeServer) -> None:
+    server = make_server()
+    server.start()
+    with logged("hisock.client") as log, hisock.connect(server.addr, "Ada") as client:
+        client.on("disconnect")(lambda: None)
+        client.get_client("Ada", timeout=PATIENCE)  # it has joined
+        server.disconnect_all_clients(force=True)
+        with pytest.raises(hisock.ConnectionLost):
+            client.start()
+    assert "the handler of 'disconnect' is called only with reconnect=" in log.messages
