@@ -160,7 +160,7 @@ class Shell:
             self._messages.error(f"no reply came within {self._timeout:g} seconds")
             return False
         except RemoteError as exc:
-            self._messages.error(f"the server's handler failed: {one_line(exc, 2000)}")
+            self._messages.error(f"the server answered with an error: {one_line(exc, 2000)}")
             return False
         except (Unusable, Failed, HiSockError, InvalidTypeCast, OSError, ValueError) as exc:
             self._messages.error(one_line(exc, 2000))
@@ -215,8 +215,9 @@ class Shell:
             self._arrived.remove(command)
 
     async def _wait(self, line: TypedLine) -> None:
+        seconds = _seconds(line.command, 1.0)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._client.wait_closed(), _seconds(line.command, 1.0))
+            await asyncio.wait_for(self._client.wait_closed(), seconds)
 
     async def _rename(self, line: TypedLine) -> None:
         self._client.change_name(_whole(line) or None)

@@ -17,6 +17,8 @@ import hisock
 from hisock._cli.shell import TypedLine, content, parse
 from hisock._cli.usage import Unusable
 
+from .running import run_here
+
 pytestmark = pytest.mark.timeout(60)
 CONNECT = [sys.executable, "-m", "hisock", "connect"]
 
@@ -50,11 +52,14 @@ say hello there
     assert re.search(r"client: Eve at 127\.0\.0\.1:\d+$", done.stdout, re.MULTILINE)
 
 
-def test_lines_that_fail_are_said_and_make_the_status(server: hisock.ThreadedHiSockServer) -> None:
+def test_lines_that_fail_are_said_and_make_the_status(
+    server: hisock.ThreadedHiSockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = (
         "/call fail\n/call nothing\n/dance\nsay {oops\n/recv never 0\n/wait soon\n/call add []\n"
     )
-    done = run(server, script, "--wait", "0")
+    words = ["connect", f":{server.addr[1]}", "--wait", "0"]
+    done = run_here(monkeypatch, *words, script=script)
     assert done.returncode == 1
     errors = re.findall(r"!!! (.*)", done.stdout)
     assert len(errors) == 6
@@ -79,8 +84,11 @@ def test_every_line_of_json_is_an_object(server: hisock.ThreadedHiSockServer) ->
     assert frames.index("$CALL$") < frames.index("$REPLY$")
 
 
-def test_the_end_of_the_connection_ends_it(server: hisock.ThreadedHiSockServer) -> None:
-    done = run(server, "bye\n/wait 30\n/call add [1]\n")
+def test_the_end_of_the_connection_ends_it(
+    server: hisock.ThreadedHiSockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "bye\n/wait 30\n/call add [1]\n"
+    done = run_here(monkeypatch, "connect", f":{server.addr[1]}", script=script)
     assert done.returncode == 1
     assert "the server disconnected the client" in done.stderr
     assert "Traceback" not in done.stderr
@@ -95,19 +103,32 @@ def test_the_end_of_the_connection_ends_it(server: hisock.ThreadedHiSockServer) 
     ],
 )
 def test_no_connection_is_said_without_a_traceback(
-    arguments: list[str], status: int, said: str
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int, said: str
 ) -> None:
-    done = subprocess.run(
-        [*CONNECT, *arguments],
-        input="",
-        capture_output=True,
-        encoding="utf-8",
-        env=environment(COLUMNS="120"),
-        timeout=50,
-    )
+    done = run_here(monkeypatch, "connect", *arguments)
     assert done.returncode == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_speaks_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    pem, trusted = tmp_path / "server.pem", tmp_path / "ca.pem"
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
+    authority.cert_pem.write_to_path(trusted)
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0), ssl=(pem, pem)) as server:
+        server.on("add")(lambda client, message: 42)
+        server.start()
+        where = f"localhost:{server.addr[1]}"
+        for more in ([], ["--raw"]):
+            words = ["connect", where, "--ca", str(trusted), "--wait", "0", *more]
+            done = run_here(monkeypatch, *words, script="/call add 1\n")
+            assert done.returncode == 0, done.stderr
+            assert "ms) 42" in done.stdout
+        done = run_here(monkeypatch, "connect", where, "--tls")
+        assert done.returncode == 1
+        assert done.stderr.startswith("hisock connect: TLS failed: ")
 
 
 def test_at_a_terminal_there_are_completion_and_history(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from support.events import Events
-from support.process import environment
 from support.terminal import Terminal
 
 import hisock
+
+from .running import run_here
 
 pytestmark = pytest.mark.timeout(60)
 TOKEN = "a long enough secret"
@@ -38,46 +37,39 @@ def busy() -> Iterator[tuple[hisock.ThreadedHiSockServer, Events]]:
         yield server, events
 
 
-def top(server: hisock.HiSockServer, *arguments: str, token: str = TOKEN) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "hisock", "top", f":{server.addr[1]}", *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        env=environment(HISOCK_ADMIN_TOKEN=token, COLUMNS="120"),
-        timeout=50,
-    )
-
-
 def test_one_page_one_object_and_one_kick(
-    busy: tuple[hisock.ThreadedHiSockServer, Events],
+    busy: tuple[hisock.ThreadedHiSockServer, Events], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, events = busy
+    monkeypatch.setenv("HISOCK_ADMIN_TOKEN", TOKEN)
+    words = ["top", f":{server.addr[1]}"]
     with hisock.connect(server.addr, name="Ada", group="lobby") as ada:
         ada.call("add", [1], int)
-        done = top(server, "--once", "--interval", "0.1")
+        done = run_here(monkeypatch, *words, "--once", "--interval", "0.1")
         assert done.returncode == 0, done.stderr
         assert "clients 1" in done.stdout
         assert "Ada" in done.stdout
         assert "step" in done.stdout
-        done = top(server, "--once", "--json", "--interval", "0.1")
+        done = run_here(monkeypatch, *words, "--once", "--json", "--interval", "0.1")
         found = json.loads(done.stdout)
         assert found["clients"][0]["name"] == "Ada"
         assert found["stats"]["ticks"]
         assert set(found["rates"]) >= {"messages_in", "bytes_out"}
-        done = top(server, "--kick", "Ada")
+        done = run_here(monkeypatch, *words, "--kick", "Ada")
         assert done.stdout.startswith("Disconnected Ada at 127.0.0.1:")
         events.wait_for("leave")
-        done = top(server, "--kick", "Ada")
+        done = run_here(monkeypatch, *words, "--kick", "Ada")
         assert done.returncode == 1
         assert "no client is called 'Ada'" in done.stderr
 
 
 def test_who_has_no_right_token_is_told_in_one_line(
-    busy: tuple[hisock.ThreadedHiSockServer, Events],
+    busy: tuple[hisock.ThreadedHiSockServer, Events], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, _ = busy
     for token, status, said in [("", 2, "missing"), ("not the secret", 1, "is wrong")]:
-        done = top(server, "--once", token=token)
+        monkeypatch.setenv("HISOCK_ADMIN_TOKEN", token)
+        done = run_here(monkeypatch, "top", f":{server.addr[1]}", "--once")
         assert done.returncode == status
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
