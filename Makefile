@@ -77,12 +77,13 @@ test-dev: $(READY)  ## the test suite in Python's development mode, where leaks 
 	PYTHONMALLOC=debug $(PY) -X dev -W error::ResourceWarning -m pytest \
 		-W error::pytest.PytestUnraisableExceptionWarning $(ARGS)
 
-test-js: js/node_modules/.package-lock.json  ## the JavaScript client: size, types and tests (Node 20)
+test-js: js/node_modules/.package-lock.json  ## the JavaScript client: size, types, tests in Node, Bun and Deno
 	cd js && npm test --silent
 
-test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client in Chromium
+test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client with servers: Chromium, Firefox, Bun, Deno
 	cd js && npm run --silent build
-	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_browser.py $(ARGS)
+	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_javascript.py \
+		tests/websocket/test_browser.py $(ARGS)
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "This needs Node 20 or newer, and npm."; exit 1; }

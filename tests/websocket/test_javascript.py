@@ -1,25 +1,31 @@
-"""The JavaScript client, in Node, and the real server."""
+"""The JavaScript client and the real server; `make test-web` runs it beyond Node as well."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from reliability.certificates import Authority
 from support import Events, Program
+from support.process import environment
 
 import hisock
 
+from .browsing import JS, PROGRAMS, ROOT, Browser, BrowserScene, find_browser, served
 from .conftest import MakeWebServer
 
-JS = Path(__file__).parents[2] / "js"
-PLAY = Path(__file__).parent / "programs" / "play.mjs"
-Play = Callable[..., Program]
+Play = Callable[..., "Program | BrowserScene"]
+#: How a program is run, with the options that let it read files and use the network.
+_RUNTIMES = {"node": [], "bun": ["run"], "deno": ["run", "--quiet", "--allow-all"]}
+_BROWSERS = ["chromium", "firefox"]
+#: The pages of the browsers come from another port.
+ANY_PAGE = {"origins": "*"}
+_ALL = os.environ.get("HISOCK_TEST_BROWSER")
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 
@@ -48,16 +54,33 @@ def node() -> str:
     return found
 
 
-@pytest.fixture
-def play(node: str) -> Play:
-    """Starts a scene of the program beside."""
+@pytest.fixture(scope="module", params=[*_RUNTIMES, *_BROWSERS] if _ALL else ["node"])
+def play(request: pytest.FixtureRequest, node: str) -> Iterator[Play]:
+    """Starts a scene of ``programs/scenes.mjs``, in each place where the client runs."""
+    place = request.param
+    if place in _RUNTIMES:
+        command = node if place == "node" else JS / "node_modules" / ".bin" / place
 
-    def start(scene: str, addr: tuple[str, int], ca: Path | None = None) -> Program:
-        scheme, host = ("ws", addr[0]) if ca is None else ("wss", "localhost")
-        extra = [] if ca is None else [str(ca)]
-        return Program([node, PLAY, scene, f"{scheme}://{host}:{addr[1]}/", *extra])
+        def start(scene: str, addr: tuple[str, int], ca: Path | None = None) -> Program:
+            trusted = str(ca) if ca else None
+            env = environment(NODE_EXTRA_CA_CERTS=trusted, DENO_CERT=trusted)
+            run = [command, *_RUNTIMES[place], PROGRAMS / "play.mjs"]
+            return Program([*run, scene, url_of(addr, ca)], env)
 
-    return start
+        yield start
+        return
+    found = find_browser(place)
+    assert found, f"{place} is not installed"
+    with served(ROOT) as site, Browser(node, place, found) as browser:
+
+        def show(scene: str, addr: tuple[str, int], ca: Path | None = None) -> BrowserScene:
+            return BrowserScene(browser, site, scene, url_of(addr, ca))
+
+        yield show
+
+
+def url_of(addr: tuple[str, int], ca: Path | None) -> str:
+    return f"ws://{addr[0]}:{addr[1]}/" if ca is None else f"wss://localhost:{addr[1]}/"
 
 
 def serve_talk(server: hisock.HiSockServer, events: Events) -> None:
@@ -100,7 +123,8 @@ def test_it_talks_with_the_server(
 ) -> None:
     authority = Authority.make(tmp_path)
     tls = over == "tls"
-    server = make_web_server(ssl=(authority.server, authority.server) if tls else None)
+    pair = (authority.server, authority.server) if tls else None
+    server = make_web_server(web=ANY_PAGE, ssl=pair)
     serve_talk(server, events)
     server.start()
     with play("talk", server.addr, authority.ca if tls else None) as program:
@@ -121,7 +145,7 @@ def test_it_talks_with_the_server(
 
 
 def test_messagepack(make_web_server: MakeWebServer, play: Play) -> None:
-    server = make_web_server(codec="msgpack")
+    server = make_web_server(web=ANY_PAGE, codec="msgpack")
 
     @server.on("move")
     def move(client: hisock.ClientInfo, where: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +157,7 @@ def test_messagepack(make_web_server: MakeWebServer, play: Play) -> None:
 
 
 def test_it_is_told_why_it_is_not_let_in(make_web_server: MakeWebServer, play: Play) -> None:
-    server = make_web_server()
+    server = make_web_server(web=ANY_PAGE)
 
     @server.authenticate
     def authenticate(request: hisock.JoinRequest) -> None:
@@ -141,14 +165,14 @@ def test_it_is_told_why_it_is_not_let_in(make_web_server: MakeWebServer, play: P
 
     server.start()
     with play("rejected", server.addr) as program:
-        assert program.finish(60) == ["rejected Rejected: nobody called Eve"]
+        assert program.finish(60) == ["rejected true nobody called Eve"]
 
 
 def test_it_comes_back_after_a_restart_with_what_was_sent_meanwhile(
     make_web_server: MakeWebServer, events: Events, play: Play
 ) -> None:
     def make(addr: tuple[str, int]) -> hisock.ThreadedHiSockServer:
-        server = make_web_server(addr)
+        server = make_web_server(addr, web=ANY_PAGE)
         server.on("note")(lambda client, message: events.add(client.name, message))
         server.on("kick")(lambda client: None)
         server.start()
