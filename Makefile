@@ -64,7 +64,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -e 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
-demo: $(READY)  ## a game server and its players on this machine, for ten seconds
+demo: $(READY)  ## a game server and its players, for ten seconds; ARGS=--web: on a page, play along
 	$(PY) -m hisock demo $(ARGS)
 
 test: $(READY)  ## the test suite
@@ -83,7 +83,7 @@ test-js: js/node_modules/.package-lock.json  ## the JavaScript client: size, typ
 test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client with servers: Chromium, Firefox, Bun, Deno
 	cd js && npm run --silent build
 	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_javascript.py \
-		tests/websocket/test_browser.py $(ARGS)
+		tests/websocket/test_browser.py tests/websocket/test_demo_web.py $(ARGS)
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "This needs Node 20 or newer, and npm."; exit 1; }

@@ -40,6 +40,7 @@ class Browser:
     """
 
     def __init__(self, node: str, name: BrowserName, command: str) -> None:
+        self.name = name
         self.program = Program([node, PROGRAMS / "browse.mjs", name, command])
         self._numbers = itertools.count()
 

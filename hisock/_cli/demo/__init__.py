@@ -8,4 +8,7 @@ Four kinds of process take part, all on the loopback interface:
 - :mod:`.director` starts the others, asks them for their counts and decides at the end whether
   anything was lost;
 - :mod:`.screen` is part of the director and shows the counts.
+
+With ``--web``, :mod:`.visitors` lets browsers play along on the server's own port, and
+:mod:`.pages` serves them the page in ``site/``.
 """

@@ -6,13 +6,14 @@ import contextlib
 import queue
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Protocol
 
 from hisock._cli.demo.control import Child, DemoError, Message
 from hisock._cli.demo.moves import Histogram
+from hisock._cli.demo.pages import Pages
 from hisock._cli.demo.players import PATIENCE, Roster
 
 #: Seconds that a child may take to start, to join or to answer.
@@ -28,7 +29,10 @@ class Settings:
     :ivar rate: moves a second of each player.
     :ivar seconds: how long they move.
     :ivar processes: processes that share the players; the server has one of its own.
-    :ivar port: port of the server on the loopback interface, 0 for any free one.
+    :ivar port: port of the server, 0 for any free one.
+    :ivar host: the address that the server, and the page, listen on.
+    :ivar web: whether browsers play along.
+    :ivar web_port: port of the page for them.
     """
 
     players: int = 200
@@ -37,6 +41,9 @@ class Settings:
     seconds: float = 10.0
     processes: int = 2
     port: int = 0
+    host: str = "127.0.0.1"
+    web: bool = False
+    web_port: int = 0
 
     @property
     def roster(self) -> Roster:
@@ -156,14 +163,21 @@ class _Game:
         self.result = Result(settings)
         self._stage = stage
         self._server = stage.start(
-            server_module, {"port": settings.port, "players": settings.players}
+            server_module,
+            {
+                "port": settings.port,
+                "host": settings.host,
+                "players": settings.players,
+                "web": settings.web,
+            },
         )
         (ready,) = stage.collect("ready", [self._server])
         self.result.framing = ready["framing"]
+        self.port: int = ready["port"]
         self._crowds = [
             stage.start(
                 "hisock._cli.demo.players",
-                {**asdict(settings), "port": ready["port"], "index": index},
+                {**asdict(settings), "port": self.port, "index": index},
             )
             for index in range(settings.processes)
         ]
@@ -241,17 +255,24 @@ def run(
     screen: Screen,
     interrupted: threading.Event,
     server_module: str = "hisock._cli.demo.server",
+    visit: Callable[[str], None] = lambda url: None,
 ) -> Result:
     """Play, and leave no process behind.
 
     :param interrupted: when set, the players finish and the counts are taken as they are then.
     :param server_module: the game server; a test gives one that loses messages.
+    :param visit: called with the address of the page, where there is one.
     :raises DemoError: a process failed.
     """
     with contextlib.ExitStack() as stack:
         game = _Game(settings, _Stage(stack), server_module)
         game.await_everybody()
         screen.say(describe(settings, game.result.framing))
+        if settings.web:
+            page = stack.enter_context(Pages(settings.host, settings.web_port, game.port))
+            screen.say(f"The page is at {page.url}, and Ctrl-C ends the game")
+            if visit is not None:
+                visit(page.url)
         game.play(screen, interrupted)
         return game.settle()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterable
@@ -11,6 +12,10 @@ from typing import Final, NamedTuple
 MOVE: Final = struct.Struct("<IIIIqff")
 #: Flag of the move after which a player makes no other.
 LAST: Final = 1
+
+#: The field that is played on.
+WIDTH: Final = 640.0
+HEIGHT: Final = 480.0
 
 #: Latencies are counted in steps of this many nanoseconds.
 STEP_NS: Final = 10_000
@@ -37,6 +42,14 @@ class Move(NamedTuple):
 
     def pack(self) -> bytes:
         return MOVE.pack(*self)
+
+
+def wander(player: int, sequence: int) -> tuple[float, float]:
+    """Where a simulated player is at that move: on a curve of its own, inside the field."""
+    turn = sequence * (0.018 + 0.003 * (player % 5))
+    x = math.sin(turn + 2.4 * player) + 0.35 * math.sin(2.3 * turn + player)
+    y = math.cos(0.8 * turn + 1.7 * player) + 0.35 * math.cos(1.9 * turn + 3.1 * player)
+    return WIDTH * (0.5 + x / 2.9), HEIGHT * (0.5 + y / 2.9)
 
 
 class Ledger:

@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns
 
 from hisock import ConnectionLost, HiSockClient
 from hisock._cli.demo.control import allow_open_files, listen, say
-from hisock._cli.demo.moves import LAST, MOVE, Histogram, Ledger, Move
+from hisock._cli.demo.moves import LAST, MOVE, Histogram, Ledger, Move, wander
 
 #: Seconds of silence after which moves that have not arrived are not waited for any longer.
 PATIENCE = 5.0
@@ -64,15 +64,8 @@ class Player:
         client.on("move")(self.hear)
 
     def move(self, flags: int = 0) -> None:
-        step = Move(
-            self.room,
-            self.number,
-            self.sent,
-            flags,
-            perf_counter_ns(),
-            x=float(self.sent % 640),
-            y=float(self.number % 480),
-        )
+        place = wander(self.number, self.sent)
+        step = Move(self.room, self.number, self.sent, flags, perf_counter_ns(), *place)
         self.client.send("move", step.pack())
         self.sent += 1
 
@@ -189,7 +182,8 @@ def main(argument: str) -> None:
     words: queue.SimpleQueue[str] = queue.SimpleQueue()
     listen(words.put)
     allow_open_files(len(roster.of_process(settings["index"])))
-    crowd = Crowd(("127.0.0.1", settings["port"]), roster, settings["index"], settings["rate"])
+    host = "127.0.0.1" if settings["host"] == "0.0.0.0" else settings["host"]
+    crowd = Crowd((host, settings["port"]), roster, settings["index"], settings["rate"])
     try:
         say("joined")
         if words.get() == "go" and crowd.play(words) == "finish":

@@ -11,8 +11,9 @@ import sys
 import time
 from dataclasses import dataclass
 
-from hisock import ClientInfo, HiSockServer
+from hisock import ClientInfo, HiSockServer, WebSocket
 from hisock._cli.demo.control import allow_open_files, listen, say
+from hisock._cli.demo.visitors import Visitors
 from hisock.framing import IMPLEMENTATION
 
 
@@ -28,10 +29,17 @@ class Counts:
     delivered: int = 0
 
 
-def build(port: int) -> tuple[HiSockServer, Counts]:
-    """A game server on the loopback interface, listening but not started."""
+def build(port: int, host: str = "127.0.0.1", web: bool = False) -> tuple[HiSockServer, Counts]:
+    """A game server, listening but not started.
+
+    :param web: whether it takes WebSockets as well, and visitors.
+    """
+    # The page comes from another port, and there is nothing here that it could steal.
+    websocket = WebSocket(origins="*") if web else None
     # Players do not look at who else comes and goes, so nobody is told.
-    server = HiSockServer(("127.0.0.1", port), announce="none")
+    server = HiSockServer((host, port), announce="none", websocket=websocket)
+    if web:
+        Visitors(server)
     counts = Counts()
 
     @server.on("move")
@@ -66,7 +74,7 @@ def serve(server: HiSockServer, counts: Counts) -> None:
 def main(argument: str) -> None:
     settings = json.loads(argument)
     allow_open_files(settings["players"])
-    serve(*build(settings["port"]))
+    serve(*build(settings["port"], settings["host"], settings["web"]))
 
 
 if __name__ == "__main__":
