@@ -79,6 +79,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(pure_wheel: Path) -> None:
         points = next(name for name in names if name.endswith("entry_points.txt"))
         assert "hisock = hisock._cli.main:main" in wheel.read(points).decode()
     assert {"hisock/py.typed", "hisock/_framing.pyi", "hisock/_cli/demo/players.py"} <= names
+    assert {"index.html", "game.js", "hisock.min.js"} <= {
+        name.rpartition("/")[2] for name in names if "/demo/site/" in name
+    }
     assert {name.split("/")[0].split("-")[0] for name in names} == {"hisock"}
     assert any(name.endswith("LICENSE") for name in names)
     assert not any(name.endswith((".so", ".pyd", ".c")) for name in names)
