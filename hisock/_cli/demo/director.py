@@ -255,7 +255,7 @@ def run(
     screen: Screen,
     interrupted: threading.Event,
     server_module: str = "hisock._cli.demo.server",
-    visit: Callable[[str], None] = lambda url: None,
+    visit: Callable[[str], object] | None = None,
 ) -> Result:
     """Play, and leave no process behind.
 
