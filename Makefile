@@ -83,7 +83,8 @@ test-js: js/node_modules/.package-lock.json  ## the JavaScript client: size, typ
 test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client with servers: Chromium, Firefox, Bun, Deno
 	cd js && npm run --silent build
 	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_javascript.py \
-		tests/websocket/test_browser.py tests/websocket/test_demo_web.py $(ARGS)
+		tests/websocket/test_browser.py tests/websocket/test_demo_web.py \
+		tests/websocket/test_whiteboard.py $(ARGS)
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "This needs Node 20 or newer, and npm."; exit 1; }

@@ -27,6 +27,7 @@ COMMANDS = (
     "trace",
     "bench.command",
     "demo.command",
+    "conformance.command",
     "info",
 )
 
