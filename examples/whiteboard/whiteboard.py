@@ -1,7 +1,7 @@
 """A shared whiteboard: a page that draws, and a server that passes strokes on.
 
     pip install 'hisock[websocket]'
-    python examples/whiteboard/server.py
+    python examples/whiteboard/whiteboard.py
 
 Open the address that it prints in several tabs, or on a phone; ``?board=plans`` is another board.
 """
