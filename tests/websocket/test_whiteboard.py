@@ -32,7 +32,9 @@ DARK = (
 
 @contextlib.contextmanager
 def whiteboard() -> Iterator[str]:
-    with Program([sys.executable, ROOT / "examples" / "whiteboard" / "whiteboard.py", "0"]) as program:
+    with Program(
+        [sys.executable, ROOT / "examples" / "whiteboard" / "whiteboard.py", "0"]
+    ) as program:
         found = re.search(r"http://[\w.:]+/", program.wait_line("The whiteboard is at", 30))
         assert found
         yield found[0]
