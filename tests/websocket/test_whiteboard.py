@@ -63,7 +63,9 @@ def test_what_one_draws_the_others_of_its_board_see() -> None:
             )
             assert strokes_of(peer) == []
         ada, bob, eve = peers
-        for wrong in ({"colour": "red"}, {"points": []}, {"width": 0}, {"points": [[1]]}):
+        wrongs: list[dict[str, Any]]
+        wrongs = [{"colour": "red"}, {"points": []}, {"width": 0}, {"points": [[1]]}]
+        for wrong in wrongs:
             ada.send("draw", json.dumps(STROKE | wrong))
         ada.send("draw", json.dumps(STROKE))
         assert bob.wait_for("drawn").json == STROKE

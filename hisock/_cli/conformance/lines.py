@@ -175,11 +175,12 @@ class Lines:
         self._listener.settimeout(self._patience)
         if self._websocket:
             from websockets.sync.server import serve
+            from websockets.typing import Subprotocol
 
             self._server = serve(
                 self._serve_one,
                 sock=self._listener,
-                subprotocols=["hisock.v3"],  # type: ignore[list-item] - a NewType of str
+                subprotocols=[Subprotocol("hisock.v3")],
                 compression=None,
                 max_size=None,
             )
