@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from hisock._cli.conformance.lines import Failure, Line, command_frame, frame
+from hisock._cli.conformance.lines import Failure, TestedConnection, command_frame, frame
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Case:
     """
 
     name: str
-    check: Callable[[Line], None]
+    check: Callable[[TestedConnection], None]
     feature: str | None = None
     closes: bool = False
 
@@ -70,63 +70,63 @@ _MESSAGES: dict[str, bytes | None] = {
 }
 
 
-def _echo(message: bytes | None) -> Callable[[Line], None]:
-    def check(line: Line) -> None:
+def _echo(message: bytes | None) -> Callable[[TestedConnection], None]:
+    def check(line: TestedConnection) -> None:
         line.send(command_frame("echo", message))
         line.expect_heard("echo", message or b"")
 
     return check
 
 
-def _together(line: Line) -> None:
+def _together(line: TestedConnection) -> None:
     line.send(b"".join(command_frame("echo", b"%d" % number) for number in range(1000)))
     for number in range(1000):
         line.expect_heard("echo", b"%d" % number)
 
 
-def _byte_by_byte(line: Line) -> None:
+def _byte_by_byte(line: TestedConnection) -> None:
     for byte in command_frame("echo", b"one") + command_frame("echo", b"two"):
         line.send(bytes([byte]))
     line.expect_heard("echo", b"one")
     line.expect_heard("echo", b"two")
 
 
-def _keepalive(line: Line) -> None:
+def _keepalive(line: TestedConnection) -> None:
     for _ in range(3):
         line.send(frame(b"$KEEPALIVE$"))
         line.expect(None, b"$KEEPACK$")
 
 
-def _news(line: Line) -> None:
+def _news(line: TestedConnection) -> None:
     info = b'{"ip": ["10.0.0.7", 40000], "name": "Bob", "group": null}'
     line.send(frame(b"$CLTCONN$" + info) + frame(b"$CLTDISCONN$" + info))
     _echo(b"still here")(line)
 
 
-def _unknown(line: Line) -> None:
+def _unknown(line: TestedConnection) -> None:
     line.send(frame(b"$REPLY$999$MSG$late") if "call" in line.features else frame(b""))
     line.send(frame(b"no name") + frame(b"$FROMTHEFUTURE$x"))
     _echo(b"still here")(line)
 
 
-def _leave(line: Line) -> None:
+def _leave(line: TestedConnection) -> None:
     line.send(command_frame("leave"))
     line.expect(None, b"$USRCLOSE$")
     line.send(frame(b"$DISCONN$"))
     line.expect_close()
 
 
-def _disconnected(line: Line) -> None:
+def _disconnected(line: TestedConnection) -> None:
     line.send(frame(b"$DISCONN$"))
     line.expect_close()
 
 
-def _rejected(line: Line) -> None:
+def _rejected(line: TestedConnection) -> None:
     line.send(frame(b"$REJECT$not today") + frame(b"$DISCONN$"))
     line.expect_close()
 
 
-def _call(line: Line) -> None:
+def _call(line: TestedConnection) -> None:
     line.send(frame(b"$CALL$7$CMD$reply$MSG$hello") + frame(b"$CALL$8$CMD$reply"))
     got = [line.read(), line.read()]
     replies = {heard.message for heard in got if heard is not None}
@@ -135,23 +135,23 @@ def _call(line: Line) -> None:
         raise Failure(f"expected the replies to 7 and 8, got {sorted(replies)}")
 
 
-def _failing_call(line: Line) -> None:
+def _failing_call(line: TestedConnection) -> None:
     line.send(frame(b"$CALL$3$CMD$fail$MSG$x"))
     _expect_error(line, b"$REPLY$3")
 
 
-def _unknown_call(line: Line) -> None:
+def _unknown_call(line: TestedConnection) -> None:
     line.send(frame(b"$CALL$4$CMD$nobody knows this"))
     _expect_error(line, b"$REPLY$4")
 
 
-def _expect_error(line: Line, start: bytes) -> None:
+def _expect_error(line: TestedConnection, start: bytes) -> None:
     got = line.read()
     if got is None or not got.message.startswith((start + b"$ERR$", start + b"$EXC$")):
         raise Failure(f"expected {start!r} with an error, got {got}")
 
 
-def _questions(line: Line) -> None:
+def _questions(line: TestedConnection) -> None:
     numbers = [_question(line, word) for word in (b"first", b"second")]
     for number, word in zip(reversed(numbers), (b"2", b"1"), strict=True):
         line.send(frame(b"$REPLY$%b$MSG$%b" % (number, word)))
@@ -160,7 +160,7 @@ def _questions(line: Line) -> None:
         raise Failure(f"expected answered with 1 and with 2, got {answers}")
 
 
-def _failed_question(line: Line) -> None:
+def _failed_question(line: TestedConnection) -> None:
     number = _question(line, b"anything")
     line.send(frame(b"$REPLY$%b$ERR$no idea" % number))
     got = line.read()
@@ -168,7 +168,7 @@ def _failed_question(line: Line) -> None:
         raise Failure(f"expected the command failed with the text of the error, got {got}")
 
 
-def _question(line: Line, word: bytes) -> bytes:
+def _question(line: TestedConnection, word: bytes) -> bytes:
     """Have the client call ``question``; the number of its call."""
     line.send(command_frame("ask", word))
     got = line.read()
@@ -179,8 +179,8 @@ def _question(line: Line, word: bytes) -> bytes:
     return number
 
 
-def _good(vector: dict[str, Any]) -> Callable[[Line], None]:
-    def check(line: Line) -> None:
+def _good(vector: dict[str, Any]) -> Callable[[TestedConnection], None]:
+    def check(line: TestedConnection) -> None:
         line.send(bytes.fromhex(vector["stream"]))
         for each in vector["frames"]:
             message = bytes.fromhex(each["message"] or "")
@@ -193,10 +193,10 @@ def _good(vector: dict[str, Any]) -> Callable[[Line], None]:
     return check
 
 
-def _bad(vector: dict[str, Any]) -> Callable[[Line], None]:
+def _bad(vector: dict[str, Any]) -> Callable[[TestedConnection], None]:
     """The client may end before it has answered what came before the fault."""
 
-    def check(line: Line) -> None:
+    def check(line: TestedConnection) -> None:
         line.send(bytes.fromhex(vector["stream"]))
         for each in vector["frames"]:
             answer = each["command"].encode() + b"\n" + bytes.fromhex(each["message"] or "")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hisock._cli.conformance.cases import Case
-from hisock._cli.conformance.lines import Failure, Lines, frame
+from hisock._cli.conformance.lines import Failure, TestedConnections, frame
 
 
 @dataclass
@@ -28,13 +28,13 @@ def run(listener: socket.socket, cases: Iterable[Case], websocket: bool, patienc
     :raises Failure: no client connects any more.
     """
     score = Score()
-    with Lines(listener, websocket, patience) as lines:
+    with TestedConnections(listener, websocket, patience) as lines:
         for case in cases:
             _run_one(lines, case, score)
     return score
 
 
-def _run_one(lines: Lines, case: Case, score: Score) -> None:
+def _run_one(lines: TestedConnections, case: Case, score: Score) -> None:
     with lines.next() as line:
         try:
             line.welcome()

@@ -42,7 +42,7 @@ def command_frame(command: str, message: bytes | None = None) -> bytes:
     return frame(b"$CMD$" + command.encode() + tail)
 
 
-class Line:
+class TestedConnection:
     """What all connections have in common.
 
     :param send: writes bytes to the client.
@@ -155,7 +155,7 @@ def _text(got: Heard | None) -> str:
     )
 
 
-class Lines:
+class TestedConnections:
     """Takes connections of the client under test, one at a time.
 
     :param listener: where it connects to.
@@ -167,11 +167,11 @@ class Lines:
         self._listener = listener
         self._patience = patience
         self._websocket = websocket
-        self._waiting: queue.Queue[tuple[Line, threading.Event]] = queue.Queue()
+        self._waiting: queue.Queue[tuple[TestedConnection, threading.Event]] = queue.Queue()
         self._server: Any = None
         self._over = threading.Event()
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> TestedConnections:
         self._listener.settimeout(self._patience)
         if self._websocket:
             from websockets.sync.server import serve
@@ -199,7 +199,7 @@ class Lines:
         return False
 
     @contextlib.contextmanager
-    def next(self) -> Iterator[Line]:
+    def next(self) -> Iterator[TestedConnection]:
         """The next connection.
 
         :raises Failure: none came in time.
@@ -208,7 +208,7 @@ class Lines:
             yield line
 
     @contextlib.contextmanager
-    def _by_tcp(self) -> Iterator[Line]:
+    def _by_tcp(self) -> Iterator[TestedConnection]:
         try:
             connection, _ = self._listener.accept()
         except TimeoutError:
@@ -220,10 +220,10 @@ class Lines:
                 connection.settimeout(timeout)
                 return connection.recv(262144)
 
-            yield Line(connection.sendall, receive, self._patience)
+            yield TestedConnection(connection.sendall, receive, self._patience)
 
     @contextlib.contextmanager
-    def _by_websocket(self) -> Iterator[Line]:
+    def _by_websocket(self) -> Iterator[TestedConnection]:
         try:
             line, done = self._waiting.get(timeout=self._patience)
         except queue.Empty:
@@ -251,7 +251,7 @@ class Lines:
             return bytes(data) or receive(timeout)
 
         done = threading.Event()
-        self._waiting.put((Line(send, receive, self._patience), done))
+        self._waiting.put((TestedConnection(send, receive, self._patience), done))
         while not done.wait(0.2):
             if self._over.is_set():
                 break  # the client came once more, and there is no case left
