@@ -50,6 +50,8 @@ def test_the_javascript_client_passes(node: str) -> None:
     with kit("--websocket") as program:
         url = f"ws://127.0.0.1:{port_of(program)}/"
         with Program([node, AGENTS / "agent.mjs", url]) as agent:
+            program.wait(60)
+            assert agent.errors == ""
             lines = program.finish(60)
             agent.finish()
     assert lines[-1] == f"{len(list(cases()))} passed, 0 failed, 0 skipped"

@@ -194,8 +194,8 @@ class TestedConnections:
         trace: TracebackType | None,
     ) -> Literal[False]:
         if self._server is not None:
-            self._server.shutdown()
             self._over.set()
+            self._server.shutdown()
         return False
 
     @contextlib.contextmanager
