@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hisock._runtime.sockets import address_text
-from hisock._server.figures import COUNTERS, GAUGES, TICK_GAUGES
+from hisock._server.figures import CLUSTER_COUNTERS, CLUSTER_GAUGES, COUNTERS, GAUGES, TICK_GAUGES
 from hisock._server.stats import ServerStats
 from hisock.server import HiSockServer
 
@@ -75,6 +75,21 @@ def _metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
             ended.add_metric([name, reason], count)
     yield ended
     yield from _tick_metrics(stats)
+    yield from _cluster_metrics(stats)
+
+
+def _cluster_metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:
+    clusters = {name: each.cluster for name, each in stats.items() if each.cluster is not None}
+    for key, (text, figure) in CLUSTER_GAUGES.items():
+        gauge = GaugeMetricFamily(f"hisock_{key}", text, labels=["server"])
+        for name, cluster in clusters.items():
+            gauge.add_metric([name], figure(cluster))
+        yield gauge
+    for key, (text, figure) in CLUSTER_COUNTERS.items():
+        counter = CounterMetricFamily(f"hisock_{key}", text, labels=["server"])
+        for name, cluster in clusters.items():
+            counter.add_metric([name], figure(cluster))
+        yield counter
 
 
 def _tick_metrics(stats: Mapping[str, ServerStats]) -> Iterator[Metric]:

@@ -71,8 +71,33 @@ class Delivery:
         self._hub = hub
         self._roster = roster
         self._streams = streams
+        self._header_len = hub.header_len
 
     # -- out
+
+    def to_group(
+        self,
+        kind: str,
+        name: str,
+        nodes: dict[str, int],
+        command: str,
+        message: bytes | None,
+        volatile: bool,
+    ) -> int:
+        """Send to a group or a room, in the common case that :meth:`to_many` has too."""
+        if not nodes:
+            return 0
+        header_len = self._header_len
+        if type(message) is not Falsy:
+            letter = kind[0].upper() if volatile else kind[0]
+            frame = build_command(command, message, header_len)
+            entry = message_entry(letter + name, frame)
+            if entry is not None:
+                # A list, since another thread may change the dict.
+                self._streams.put(list(nodes), entry, volatile)
+                return sum(nodes.values())
+        ready = Outgoing(command, message, header_len, volatile, None)
+        return self.to_many(kind[0], name, nodes, ready, None)
 
     def to_many(
         self, kind: str, name: str, nodes: dict[str, int], message: Outgoing, without: Remote | None

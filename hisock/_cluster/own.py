@@ -77,6 +77,7 @@ class OwnRoster:
             if not (streams.up and streams.lanes):
                 return
             self._changes.append(change)
+            streams.has_before = True
         streams.wake()
 
     def _seal(self) -> bytes | None:
@@ -85,6 +86,7 @@ class OwnRoster:
         if not changes:
             return None
         self._changes = []
+        self._streams.has_before = False
         return entry_of(Delta(self.number - len(changes) + 1, changes))
 
     def snapshot(self, node: str, question: int) -> None:

@@ -128,12 +128,19 @@ class Plane:
         if ghost is not None:
             self.orders.give(ghost, Order("replace", ghost.number))
         assert name is not None
+
+        def settled(refusal: str | None) -> None:
+            done(refusal)
+            if refusal is None and (connection.ended or connection.info.name != name):
+                # The server refused it for another reason.
+                self._let_go(connection, None if connection.ended else connection.info.name)
+
         self.hub.decisions.ask(
             connection,
             lambda: self.names.claim(
                 connection, name, lambda: self._ghost_of(connection) is not None
             ),
-            done,
+            settled,
             lambda exc: done("the name could not be claimed"),
         )
         return True
@@ -195,6 +202,10 @@ class Plane:
         roster = self.roster
         if not roster.count:
             return 0
+        if exclude is None and latest is None and (kind == "group" or kind == "room"):
+            reach = roster.group_reach if kind == "group" else roster.room_reach
+            nodes = reach.of(name)
+            return self.delivery.to_group(kind, name, nodes, command, message, volatile)
         if kind == "group":
             nodes = roster.group_reach.of(name)
         elif kind == "room":

@@ -43,7 +43,7 @@ class OutQueue:
         if volatile:
             self.volatile.update(range(len(self.entries), len(self.entries) + len(entries)))
         self.entries += entries
-        self.size += sum(map(len, entries))
+        self.size += len(entries[0]) if len(entries) == 1 else sum(map(len, entries))
 
     def drop_volatile(self) -> int:
         """Drop what may be dropped first; returns how many entries that were."""
@@ -95,8 +95,12 @@ class Streams:
         self.incarnation = 1
         self.batches = self.entries = self.sent_bytes = self.lost = self.behind = 0
         self.lanes: dict[str, Lane] = {}
-        #: Makes the entry that has to go before anything that is put now, or ``None``.
+        #: Makes the entry that has to go before anything that is put now, if there is any.
         self.before: Callable[[], bytes | None] = lambda: None
+        #: Whether there is.
+        self.has_before = False
+        #: Bytes of entries that fit into a batch.
+        self.room = link.most_bytes - sealer.overhead
         self._sealer = sealer
         self._node = node
         self._thread = thread
@@ -109,13 +113,10 @@ class Streams:
         self._common = OutQueue()
         self._last = 0.0
         self._scheduled = False
+        #: Whether what is for all goes to each node by itself, behind what is for that alone.
+        self._split = not link.broadcasts
         #: Held while something is put or taken; for a few instructions only, but for sending.
         self.lock = threading.Lock()
-
-    @property
-    def room(self) -> int:
-        """Bytes of entries that fit into a batch."""
-        return self.link.most_bytes - self._sealer.overhead
 
     # -- putting
 
@@ -134,9 +135,8 @@ class Streams:
         """
         entries = [entry] if len(entry) <= self.room else self._pieces(entry)
         with self.lock:
-            first = self.before()
-            if first is not None:
-                self._add(None, [first], False)
+            if self.has_before:
+                self._add_before()
             self._add(nodes, entries, volatile)
             scheduled, self._scheduled = self._scheduled, True
         if not scheduled or push:
@@ -155,21 +155,29 @@ class Streams:
         if not self.up:
             self.lost += len(lanes if nodes is None else nodes)
             return
-        if nodes is None:
-            if self.link.broadcasts and not any(lane.entries for lane in lanes.values()):
+        if nodes is None or len(nodes) == len(lanes):
+            if not self._split:
                 if lanes:
                     self._common.add(entries, volatile)
-                    self._bound(self._common, len(lanes))
+                    if self._common.size > self._max_waiting:
+                        self._bound(self._common, len(lanes))
                 return
             nodes = lanes
+        self._split = True
         for node in nodes:
             lane = lanes.get(node)
             if lane is not None:
                 lane.add(entries, volatile)
-                self._bound(lane, 1)
+                if lane.size > self._max_waiting:
+                    self._bound(lane, 1)
+
+    def _add_before(self) -> None:
+        first = self.before()
+        if first is not None:
+            self._add(None, [first], False)
 
     def _bound(self, waiting: OutQueue, receivers: int) -> None:
-        if waiting.size > self._max_waiting and len(waiting.entries) > 1:
+        if len(waiting.entries) > 1:
             self.lost += waiting.drop_volatile() * receivers
             if waiting.size > self._max_waiting:
                 # The node is behind: what it misses of the roster it asks for again.
@@ -202,9 +210,8 @@ class Streams:
         """Send what waits."""
         with self.lock:
             self._scheduled = False
-            first = self.before()
-            if first is not None:
-                self._add(None, [first], False)
+            if self.has_before:
+                self._add_before()
             if not self.up:
                 return
             self._last = self._thread.loop.time()
@@ -213,6 +220,7 @@ class Streams:
                 for node, lane in self.lanes.items():
                     if lane.entries:
                         done = self._flush_lane(node, lane) and done
+                self._split = not (done and self.link.broadcasts)
         if not done:
             self._thread.loop.call_later(_RETRY, self._retry)
 
@@ -292,6 +300,7 @@ class Streams:
         """The link is down: what waits is dropped, since it would be stale later."""
         with self.lock:
             self.up = False
+            self._split = not self.link.broadcasts
             self.lost += self._common.clear() * len(self.lanes)
             for lane in self.lanes.values():
                 self.lost += lane.clear()

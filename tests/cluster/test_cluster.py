@@ -270,3 +270,25 @@ def test_a_server_without_a_cluster_is_alone_in_one() -> None:
             assert (figures[alone.me.node].clients, missing) == (0, [])
 
     on_virtual_loop(main())
+
+
+def test_the_figures_of_a_cluster_are_metrics() -> None:
+    metrics = pytest.importorskip("hisock.metrics", reason="needs hisock[metrics]")
+
+    async def main() -> None:
+        async with game() as made:
+            one, two = made.servers
+            await join(two, "b")
+            one.send_all_clients("x")
+            await asyncio.sleep(0.1)
+            found = {
+                sample.name: sample.value
+                for family in metrics.ServerCollector({"one": one}).collect()
+                for sample in family.samples
+            }
+            assert found["hisock_cluster_nodes"] == found["hisock_cluster_clients"] == 1
+            assert found["hisock_cluster_up"] == 1
+            assert found["hisock_cluster_sent_entries_total"] >= 1
+            assert found["hisock_cluster_lost_messages_total"] == 0
+
+    on_virtual_loop(main())

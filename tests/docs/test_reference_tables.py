@@ -79,11 +79,15 @@ def test_the_table_of_figures_has_each_and_its_name_for_prometheus() -> None:
     pytest.importorskip("prometheus_client")
     from hisock.metrics import ServerCollector
 
-    rows = tables("stats.md")[0]
+    rows, of_cluster = tables("stats.md")[:2]
     fields = [name for name in ServerStats.__dataclass_fields__ if name != "ticks"]
     fields += [f"ticks[name].{name}" for name in TickStats.__dataclass_fields__]
     assert [row[0].strip("`") for row in rows] == fields
+    named = [row[0].strip("`") for row in of_cluster]
+    assert [name for name in named if name != "(of all)"] == list(
+        hisock.ClusterStats.__dataclass_fields__
+    )
     with hisock.HiSockServer(("127.0.0.1", 0)) as server:
         metrics = list(ServerCollector(server).describe())
     exposed = {each.name + ("_total" if each.type == "counter" else "") for each in metrics}
-    assert {row[1].strip("`").partition("{")[0] for row in rows} - {""} == exposed
+    assert {row[1].strip("`").partition("{")[0] for row in (*rows, *of_cluster)} - {""} == exposed
