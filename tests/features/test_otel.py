@@ -149,6 +149,32 @@ def test_errors_are_recorded_and_durations_and_figures_measured(
     assert span.events[0].name == "exception"
 
 
+def test_blocking_clients_send_and_take_traces_too(
+    exported: tuple[TracerProvider, InMemorySpanExporter],
+) -> None:
+    provider, exporter = exported
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0)) as server:
+        instrument(server, tracer_provider=provider)
+
+        @server.on("ask", threaded=True)
+        def ask(client: hisock.ClientInfo) -> int:
+            return server.call_blocking(client, "answer", type=int)
+
+        server.start()
+        with hisock.ThreadedHiSockClient(server.addr, name="Ada") as ada:
+            instrument(ada, tracer_provider=provider)
+            ada.on("answer")(lambda: 5)
+            ada.start()
+            with provider.get_tracer("program").start_as_current_span("outer"):
+                assert ada.call("ask", type=int) == 5
+    ids = {span.name: span for span in exporter.get_finished_spans()}
+    for child, parent in [("ask", "outer"), ("answer", "ask")]:
+        found, above = ids[child].parent, ids[parent].context
+        assert found is not None
+        assert above is not None
+        assert found.span_id == above.span_id
+
+
 def test_a_cancelled_handler_ends_its_span(
     exported: tuple[TracerProvider, InMemorySpanExporter],
 ) -> None:
