@@ -319,7 +319,7 @@ class Plane:
         self.roster.forget(node.hello.node)
         if node.here and self.hub.options.unique_names:
             self._settle_names_of(clients)
-        if node.here and self.hub.events.handles("node_leave"):
+        if node.here and self.hub.events.handles_event("node_leave"):
             infos = [client.info for client in clients]
             self.hub.events.fire_event("node_leave", NodeInfo.of(node.hello), infos)
 

@@ -44,7 +44,7 @@ class ServerEvents(EventTable):
         """Reserve more events than every server has."""
         self._binding.events = {**self._binding.events, **events}
 
-    def handles(self, event: str) -> bool:
+    def handles_event(self, event: str) -> bool:
         """Whether a reserved event has a handler."""
         return event in self.handlers.reserved
 
