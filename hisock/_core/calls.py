@@ -18,7 +18,7 @@ from hisock._core.events import EventTable
 from hisock._core.jobs import ENDS_PROGRAM
 from hisock._core.parts import Parts
 from hisock._core.reporting import error_text
-from hisock.exceptions import RemoteError
+from hisock.exceptions import ProtocolError, RemoteError
 
 #: Cancelled calls that are remembered because they have not run yet.
 MOST_CANCELLED = 1024
@@ -124,12 +124,21 @@ class RunningCalls:
         #: What is told that more parts of a reply may be sent.
         self._streams: dict[int, Callable[[], Any]] = {}
 
-    def begin(self, number: int) -> bool:
-        """Start handling a call; ``False`` if it was cancelled already."""
+    def begin(self, number: int, streams: bool = False) -> bool:
+        """Start handling a call; ``False`` if it was cancelled already.
+
+        :param streams: its reply comes in parts.
+        :raises ProtocolError: its number is that of another call, and one of them streams: the
+            first could not be cancelled any more, nor be told that parts were taken.
+        """
+        if number in self._streams or (streams and number in self._running):
+            raise ProtocolError(f"a call has the number {number}, which is that of a stream")
         if number in self._cancelled:
             del self._cancelled[number]
             return False
         self._running[number] = None
+        if streams:
+            self._streams[number] = _nothing
         return True
 
     def knows(self, number: bytes) -> bool:
@@ -177,6 +186,10 @@ class RunningCalls:
         self._streams.pop(number, None)
         if cancel is not None:
             cancel()
+
+
+def _nothing() -> None:
+    """No parts are sent yet."""
 
 
 def build_answer(

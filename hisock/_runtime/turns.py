@@ -63,30 +63,37 @@ class Turns:
 
 
 class Queue:
-    """Lets tasks go on one after the other, some of them in each iteration of the loop.
+    """Lets tasks go on, so many times in one iteration of the loop; those beyond that wait in line.
 
-    :param most: how many in one iteration.
+    :param most: how many times in one iteration.
     """
 
     def __init__(self, most: int = MOST_PARTS) -> None:
-        self._most = most
+        self._most = self._left = most
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._scheduled = False
 
     async def wait(self) -> None:
-        """Wait for the calling task's turn, for one iteration at least."""
+        """Wait for the calling task's turn, which may be now."""
         loop = asyncio.get_running_loop()
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._go_on, loop)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
         turn = loop.create_future()
         self._waiting.append(turn)
-        if len(self._waiting) == 1:
-            loop.call_soon(self._go_on, loop)
         await turn
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        left = self._most
-        while left and self._waiting:
+        self._scheduled = False
+        self._left = self._most
+        while self._left and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # a task that was cancelled waits no longer
                 turn.set_result(None)
-                left -= 1
-        if self._waiting:
+                self._left -= 1
+        if self._left < self._most:
+            self._scheduled = True
             loop.call_soon(self._go_on, loop)

@@ -83,7 +83,7 @@ def _write(
 def answer(connection: Connection, call: call_frames.Call, streams: bool) -> None:
     """Run the handler of a call, and answer when it has ended."""
     hub, answering = connection.hub, connection.answering
-    if not answering.begin(call.number):
+    if not answering.begin(call.number, streams):
         return
 
     def done(result: Any, exc: BaseException | None) -> None:

@@ -279,11 +279,11 @@ class Connection(Carried, asyncio.BufferedProtocol):
         tracing.forget()
         turns = self.hub.runner.turns
         while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
-            turns.count(self)
             try:
                 self._take([frame])
             except (SystemExit, KeyboardInterrupt) as exc:
                 self.hub.interrupt(exc)
+            turns.count(self)
         self._fail_if_idle()
         if self.busy:
             return

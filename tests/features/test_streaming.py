@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -14,7 +16,7 @@ from support.wire import Peer
 import hisock
 
 from .loops import within
-from .wire import HandServer
+from .wire import HandServer, modern_peer
 
 MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
@@ -215,3 +217,42 @@ def test_a_server_that_does_not_know_parts_is_not_asked(modern: bool) -> None:
             next(client.stream("x"))
         client.send("last")
         assert peer.read().command == "last"
+
+
+@pytest.mark.parametrize("first", ["STREAM", "CALL"])
+@pytest.mark.parametrize("second", ["STREAM", "CALL"])
+def test_a_number_that_a_stream_has_ends_the_connection_and_both_handlers(
+    make_server: MakeServer, events: Events, first: str, second: str
+) -> None:
+    """The first had nobody left to end it, and stayed for ever."""
+    if first == second == "CALL":
+        pytest.skip("two calls with one number are both answered")
+    server = make_server()
+
+    @server.on("endless")
+    async def endless(client: hisock.ClientInfo) -> AsyncIterator[int]:
+        try:
+            for number in itertools.count():
+                yield number
+        finally:
+            events.add("ended")
+
+    @server.on("wait", concurrent=True)
+    async def wait(client: hisock.ClientInfo) -> None:
+        await asyncio.sleep(0.05)
+
+    server.start()
+    with modern_peer(server.addr, "Ada", features=["call", "stream"]) as peer:
+        for kind in (first, second):
+            peer.reserved(kind, "1$CMD$" + ("endless" if kind == "STREAM" else "wait"))
+            if kind == first == "STREAM":
+                peer.wait_for(lambda f: f.reserved == "PART")
+        peer.rest()
+    assert server.stats().ended["protocol"] == 1
+    if first == "STREAM":
+        events.wait_for("ended")
+    for _ in range(1000):
+        if not server.stats().memory["concurrent"]:
+            return
+        time.sleep(0.005)
+    pytest.fail("a handler is running yet")
