@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support import Events
 from support.logs import LogEvents, logged
 
 import hisock
 from hisock._runtime.loops import new_loop
 from reliability.certificates import Authority
+from reliability.shutting import Held
 from reliability.watching import LOOPBACK, LOOPS, answer_pings, nothing_left_behind
 
 
@@ -73,3 +75,13 @@ def start_server(
         return server
 
     return start
+
+
+@pytest.fixture(params=["async", "concurrent", "threaded"])
+def held(request: pytest.FixtureRequest, events: Events) -> Held:
+    return Held(request.param, events)
+
+
+@pytest.fixture
+def held_async(events: Events) -> Held:
+    return Held("async", events)
