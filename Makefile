@@ -178,9 +178,10 @@ dist: $(RELEASE_READY)  ## sdist and wheels for each Python found, each installe
 	rm -rf dist
 	$(PY) -m release $(ARGS)
 
-# The workflows are checked without GitHub.
-lint-release: $(RELEASE_READY)  ## workflows (zizmor), and the wheels that cibuildwheel will build
+# The workflows are checked without GitHub, the container file without Docker.
+lint-release: $(RELEASE_READY)  ## workflows (zizmor), Dockerfile (hadolint), and which wheels will be built
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/hadolint Dockerfile
 	for platform in linux macos windows; do \
 		$(PY) -m cibuildwheel --print-build-identifiers --platform $$platform | xargs || exit 1; \
 	done

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 #: What stays in the repository: its own settings, and the client in JavaScript, which npm has.
-NOT_IN_IT = (".git", ".pre-commit-config.yaml", "js/")
+NOT_IN_IT = (".git", ".dockerignore", ".pre-commit-config.yaml", "js/")
 
 
 @pytest.fixture(scope="module")
