@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from support.process import environment
+from support.terminal import Terminal
 
 import hisock
 from hisock._cli.bench.load import LoadConnection, pace
@@ -137,3 +138,12 @@ def test_nothing_and_the_longest_durations_are_counted() -> None:
     latencies.add(1e9)
     assert latencies.percentile(0.5) == pytest.approx(1e-6)
     assert latencies.count == 2
+
+
+def test_at_a_terminal_there_are_live_figures(server: hisock.ThreadedHiSockServer) -> None:
+    words = ["bench", f":{server.addr[1]}", "-c", "2", "-t", "1.5"]
+    with Terminal([sys.executable, "-m", "hisock", *words]) as terminal:
+        terminal.wait_for("answers/s  p50")
+        assert terminal.status() == 0
+        assert "answers/s  p50" not in terminal.text
+        assert "p99.9" in terminal.text
