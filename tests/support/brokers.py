@@ -93,6 +93,11 @@ class Broker:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return (self._folder / "log").read_text("utf-8", "replace")
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 static void count(struct conn *conn, const struct frame *frame, void *size) {
     if (frame->body_size != *(const size_t *)size) fail("a message of %zu bytes came", frame->body_size);
@@ -16,6 +17,7 @@ int main(int argc, char **argv) {
     struct crowd crowd = crowd_make(&options, options.conns);
     /* Those without a handshake that is answered need an echo to know that they are in. */
     crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK, 0);
+    usleep((useconds_t)(options.settle * 1e6));
 
     uint8_t *message = must_alloc(options.size), *requests = must_alloc((options.size + WIRE_OVERHEAD) * (size_t)options.outstanding);
     memset(message, 'x', options.size);
@@ -59,6 +61,7 @@ int main(int argc, char **argv) {
             fail("connection %d got %llu of %llu", i, (unsigned long long)crowd.conns[i].got, (unsigned long long)sent);
     json_open();
     json_number("deliveries", deliveries);
+    json_number("total", (double)(sent * (uint64_t)options.conns));
     json_number("rate", deliveries / elapsed);
     json_window(&window);
     json_close();

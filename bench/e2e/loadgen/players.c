@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #define BUCKET_NS 20000
 #define BUCKETS 100000 /* up to 2 s */
@@ -60,6 +61,7 @@ int main(int argc, char **argv) {
     if (options.conns % options.room_size) fail("--conns must be a multiple of --room-size");
     if (options.size < 16) fail("--size must be 16 or more");
     crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK, options.room_size);
+    usleep((useconds_t)(options.settle * 1e6));
 
     uint8_t *message = must_alloc(options.size), *request = must_alloc(options.size + WIRE_OVERHEAD);
     memset(message, 'x', options.size);

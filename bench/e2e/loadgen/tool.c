@@ -51,7 +51,8 @@ static void on_limit(int signal) {
 
 static const struct option OPTIONS[] = {
     {"wire", 1, 0, 'w'},   {"port", 1, 0, 'p'},        {"server-pid", 1, 0, 'P'}, {"seconds", 1, 0, 's'},
-    {"warmup", 1, 0, 'u'}, {"limit", 1, 0, 'l'},       {"size", 1, 0, 'z'},       {"batch", 1, 0, 'b'},
+    {"warmup", 1, 0, 'u'}, {"settle", 1, 0, 'S'},      {"limit", 1, 0, 'l'},      {"size", 1, 0, 'z'},
+    {"batch", 1, 0, 'b'},
     {"conns", 1, 0, 'c'},  {"inflight", 1, 0, 'i'},    {"outstanding", 1, 0, 'o'}, {"rate", 1, 0, 'r'},
     {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"call", 0, 0, 'C'},       {0, 0, 0, 0},
 };
@@ -70,6 +71,7 @@ struct options options_read(int argc, char **argv) {
         case 'P': options.server_pid = atoi(optarg); break;
         case 's': options.seconds = atof(optarg); break;
         case 'u': options.warmup = atof(optarg); break;
+        case 'S': options.settle = atof(optarg); break;
         case 'l': options.limit = atof(optarg); break;
         case 'z': options.size = (size_t)atoll(optarg); break;
         case 'b': options.batch = atoi(optarg); break;

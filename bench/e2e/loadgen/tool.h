@@ -14,6 +14,7 @@ struct options {
     int server_pid;       /* whose CPU time is read at both ends of the measured window; 0: nobody's */
     double seconds;       /* measured window */
     double warmup;        /* same work before it, not counted */
+    double settle;        /* seconds of silence after everybody has joined, for servers that tell each other */
     double limit;         /* the whole program, seconds; over it: exit 3 */
     size_t size;          /* bytes of a message, as the application sees it */
     const char *text;     /* the message itself; otherwise it is made up */
