@@ -56,7 +56,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(abspath $(PY)) -m
 
-.PHONY: rebuild help demo test test-once test-dev test-js test-web coverage coverage-core coverage-choice coverage-run coverage-report \
+.PHONY: rebuild help demo test test-once test-dev test-js test-web test-over-websocket coverage coverage-core coverage-choice coverage-run coverage-report \
 	lint format bench bench-full fuzz asan soak attacks model crowd docs \
 	dist lint-release venv clean
 .DEFAULT_GOAL := help
@@ -85,6 +85,13 @@ test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client 
 	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_javascript.py \
 		tests/websocket/test_browser.py tests/websocket/test_demo_web.py \
 		tests/websocket/test_whiteboard.py $(ARGS)
+
+# By default over both engines, the tests that pass there; ARGS names others.
+OVER_WEBSOCKET := tests/features/test_clients.py tests/features/test_calls.py tests/hostile/test_bad_messages.py
+test-over-websocket: $(READY)  ## tests of TCP with a WebSocket between server and client
+	for engine in picows websockets; do \
+		HISOCK_TEST_OVER=$$engine $(PY) -m pytest -n 3 --dist loadfile $(or $(ARGS),$(OVER_WEBSOCKET)) || exit 1; \
+	done
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "This needs Node 20 or newer, and npm."; exit 1; }

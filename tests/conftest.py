@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,14 @@ _LIMITS = {"features": 60, "hostile": 90, "interop": 90, "compat": 90}
 # A shell starts what runs in the background with this signal ignored, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: "picows" or "websockets": all servers take WebSockets by it, and all their clients come that way.
+OVER = os.environ.get("HISOCK_TEST_OVER")
+if OVER:
+    from websocket import over
+
+    over.install(OVER)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

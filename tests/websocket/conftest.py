@@ -29,6 +29,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pairs = [(ENGINES[0], LOOPS[-1]), (ENGINES[1], LOOPS[0])]
         ids = ["-".join(pair) for pair in pairs]
         metafunc.parametrize(("engine", "loop_name"), pairs, ids=ids, indirect=True)
+    elif "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", ENGINES, indirect=True)
     elif "loop_name" in metafunc.fixturenames:
         metafunc.parametrize("loop_name", LOOPS, indirect=True)
 
