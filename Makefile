@@ -84,7 +84,7 @@ test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client 
 	cd js && npm run --silent build
 	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_javascript.py \
 		tests/websocket/test_browser.py tests/websocket/test_demo_web.py \
-		tests/websocket/test_whiteboard.py $(ARGS)
+		tests/websocket/test_whiteboard.py tests/websocket/test_asgi_servers.py $(ARGS)
 
 # By default over both engines, the tests that pass there; ARGS names others.
 OVER_WEBSOCKET := tests/features/test_clients.py tests/features/test_calls.py tests/hostile/test_bad_messages.py
