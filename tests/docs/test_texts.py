@@ -90,16 +90,25 @@ def test_the_programs_of_the_quickstart_talk_to_each_other(tmp_path: Path) -> No
         assert both.finish(30) == ["42"]
 
 
-def test_the_chat_of_the_tutorial_takes_those_who_log_in(tmp_path: Path) -> None:
-    source, port = programs(ROOT / "docs/tutorials/chat.md"), free_port()
-    for name, text in source.items():
+@pytest.fixture
+def chat(tmp_path: Path) -> Path:
+    """A folder with the programs of the tutorial about a chat."""
+    for name, text in programs(ROOT / "docs/tutorials/chat.md").items():
         (tmp_path / name).write_text(text, "utf-8")
+    return tmp_path
+
+
+def test_the_test_of_the_chat_passes(chat: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_chat.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=chat, capture_output=True, text=True, timeout=60)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
+
+def test_the_chat_of_the_tutorial_takes_those_who_log_in(chat: Path) -> None:
+    port = free_port()
+
     def program(*words: str) -> Program:
-        return Program([sys.executable, *words], environment(), cwd=tmp_path)
+        return Program([sys.executable, *words], environment(), cwd=chat)
 
     with program("chat_server.py", str(port)) as server:
         server.wait_line("Ready")
