@@ -75,6 +75,7 @@ class LocalLink:
         self.claims = self._claims
         self._lines: dict[str, LocalLine] = {}
         self._hub: LocalHub | None = None
+        self._listening: asyncio.Server | None = None
         self._up = False
         self._closing = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -198,7 +199,7 @@ class LocalLink:
         """The end of its connection tells."""
 
     async def close(self, goodbye: Collection[bytes] = ()) -> None:
-        if self._closing:
+        if self._closing or self._listening is None:  # it has closed, or could not start
             return
         self._closing = True
         for task in self._tasks:

@@ -13,6 +13,7 @@ from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
 from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, Runner, as_error
+from hisock._core.log_fields import fields
 from hisock._core.waiting import Waiting
 from hisock.framing import Frame
 
@@ -55,7 +56,8 @@ class ClientEvents(EventTable):
     def note_loss(self) -> None:
         """The connection is lost for good: log it if that was to call a handler and does not."""
         if not self._reconnects and self.handles("disconnect"):
-            logger.warning("the handler of 'disconnect' is called only with reconnect=")
+            said = fields("handler_in_vain", command="disconnect")
+            logger.warning("the handler of 'disconnect' is called only with reconnect=", extra=said)
 
     def fire_and_tell(self, event: str, done: Done) -> None:
         """The same without arguments, and tell ``done`` of the end of each handler."""

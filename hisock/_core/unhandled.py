@@ -40,9 +40,8 @@ class Unhandled:
         """Log, once, that somebody waits for a command that a handler takes, which is in vain."""
         if command is not None and command in self._known() and command not in self._waited_for:
             self._waited_for.add(command)
-            self._log.warning(
-                "what waits for %r gets nothing: a handler takes that command", command
-            )
+            text = "what waits for %r gets nothing: a handler takes that command"
+            self._log.warning(text, command, extra=fields("wait_in_vain", command=command))
 
     def note(self, command: str) -> str:
         """Count a command, and log the first of its name; returns what is wrong with it.

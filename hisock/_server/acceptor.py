@@ -52,10 +52,12 @@ class Acceptor:
         #: Accepted sockets that are being handed over to the loop.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
         self._tls: dict[str, Any] = {}
+        self._started = False
 
     def start(self, hub: Hub) -> None:
         """Accept clients for a hub."""
         self._hub = hub
+        self._started = True
         if hub.options.tls is not None:
             self._tls["ssl"] = hub.options.tls
             self._tls["ssl_handshake_timeout"] = hub.options.hello_timeout
@@ -67,6 +69,9 @@ class Acceptor:
         Where load balancers may ask for the server's health, the address is kept until the server
         has closed, so that they are told that it is closing.
         """
+        if not self._started:  # something else could not be started
+            self._listening.close()
+            return
         self._stop_accepting()
         # Each hand-over has to have started to close its socket when it is cancelled.
         await asyncio.sleep(0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import hisock
 from cluster.test_real_links import Ear, Mesh, run, until
 from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link
@@ -109,3 +110,16 @@ def test_a_directory_that_others_may_enter_is_refused(folder: Path) -> None:
     for url, said in (("local:game", "full path"), ("local:/" + "x" * 100, "too long")):
         with pytest.raises(ValueError, match=said):
             make_link(url)
+
+
+def test_a_server_whose_cluster_cannot_start_says_why_and_frees_its_port(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+
+    async def start() -> None:
+        server = hisock.HiSockServer(("127.0.0.1", 0), cluster=f"local:{folder}")
+        with pytest.raises(ValueError, match=str(folder)):
+            async with server:
+                pass
+        hisock.HiSockServer(server.addr).close()
+
+    asyncio.run(start())
