@@ -58,7 +58,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 
 .PHONY: rebuild help demo test test-once test-dev test-js test-web test-over-websocket coverage coverage-core coverage-choice coverage-run coverage-report \
 	lint format bench bench-full fuzz asan soak attacks model crowd docs \
-	dist lint-release venv clean
+	changelog dist lint-release venv clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -180,6 +180,11 @@ crowd: $(READY)  ## ten thousand clients at once
 docs: $(DOCS_READY)  ## the documentation, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "The pages are in docs/_build/html"
+
+# The version that fragments become a section of CHANGELOG.md for; empty shows it only.
+VERSION ?=
+changelog: $(RELEASE_READY)  ## what changelog.d makes; with VERSION=3.1.0 it goes into CHANGELOG.md
+	$(PY) -m towncrier build --version $(or $(VERSION),next) $(if $(VERSION),--yes,--draft)
 
 dist: $(RELEASE_READY)  ## sdist and wheels for each Python found, each installed and used, in dist/
 	rm -rf dist
