@@ -25,9 +25,10 @@ _MOST_GATHERED = 65536
 class _Batch:
     """What one thread has sent inside ``with client.batch():``."""
 
-    __slots__ = ("frames", "size")
+    __slots__ = ("begun", "frames", "size")
 
     def __init__(self) -> None:
+        self.begun = False
         self.frames: list[bytes] = []
         self.size = 0
 
@@ -123,6 +124,9 @@ class BlockingSender(BlockingReader):
         """
         self.note_sent()
         self.send_gathered()
+        self._send_together(frames)
+
+    def _send_together(self, frames: list[bytes]) -> None:
         session = self.session
         sent = 0
         if not session.broken and not holds_back(session):
@@ -143,7 +147,7 @@ class BlockingSender(BlockingReader):
         finally:
             frames = self._batches.pop(me).frames
             if frames:
-                self.send_many(frames)
+                self._send_together(frames)
 
     def send_gathered(self) -> None:
         """Send what this thread has gathered, since something else follows it."""
@@ -151,7 +155,7 @@ class BlockingSender(BlockingReader):
             batch = self._batches.get(threading.get_ident())
             if batch is not None and batch.frames:
                 frames, batch.frames, batch.size = batch.frames, [], 0
-                self.send_many(frames)
+                self._send_together(frames)
 
     def _gathered(self, frame: bytes) -> bool:
         """Add a frame to this thread's batch, if it has one."""
@@ -160,6 +164,10 @@ class BlockingSender(BlockingReader):
             return False
         if self.closed:
             raise self.error()
+        if not batch.begun:
+            # A batch is one send for recv(): what answers its first part may come before the last.
+            batch.begun = True
+            self.note_sent()
         batch.frames.append(frame)
         batch.size += len(frame)
         if batch.size >= _MOST_GATHERED:

@@ -31,7 +31,8 @@ def test_the_metadata_name_licence_python_extras_author_and_pages() -> None:
     found = metadata("hisock")
     assert found["Requires-Python"] == ">=3.10"
     assert "MIT" in (found["License-Expression"] or found["License"])
-    assert set(found.get_all("Provides-Extra") or ()) == {"cli", "fast", "metrics", "websocket"}
+    extras = {"cli", "fast", "metrics", "nats", "otel", "redis", "websocket"}
+    assert set(found.get_all("Provides-Extra") or ()) == extras
     assert found["Author"] == "The hisock contributors"
     urls = dict(url.split(", ") for url in found.get_all("Project-URL") or ())
     assert {"Changelog", "Documentation", "Homepage", "Issues", "Source"} <= urls.keys()

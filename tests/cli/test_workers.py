@@ -188,8 +188,9 @@ def test_a_worker_that_starts_while_its_parent_is_killed_ends_too(folder: Path) 
     waiting = folder / "waiting"
     (folder / "game.py").write_text(
         "import os, pathlib, subprocess, sys, time, hisock\n"
+        "worker = 'HISOCK_WORKER' in os.environ\n"
         "server = hisock.HiSockServer(None)\n"
-        "if 'HISOCK_WORKER' in os.environ:\n"
+        "if worker:\n"
         "    code = 'from hisock._cluster.assignment import assignment; print(assignment())'\n"
         "    assert subprocess.check_output([sys.executable, '-c', code]) == b'None\\n'\n"
         "    pathlib.Path('waiting').write_text(str(os.getpid()))\n"
@@ -305,8 +306,8 @@ def test_a_port_that_others_have_is_refused_even_if_they_share_it(folder: Path) 
 def test_a_worker_that_cannot_start_ends_the_program_with_the_reason(folder: Path) -> None:
     (folder / "game.py").write_text(
         "import hisock, os\n"
-        "server = hisock.HiSockServer(None)\n"
-        "if 'HISOCK_WORKER' in os.environ: raise OSError('no disk')\n",
+        "if 'HISOCK_WORKER' in os.environ: raise OSError('no disk')\n"
+        "server = hisock.HiSockServer(None)\n",
         "utf-8",
     )
     with serve(folder, "game:server", "--workers", "3", "--bind", "127.0.0.1:0") as program:
