@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from support.process import Program, environment
 
+from hisock._cli.main import main
+
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.timeout(120)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -105,6 +107,71 @@ def test_more_players_than_files_may_be_open_fails_with_the_reason() -> None:
     with Program([sys.executable, "-c", script]) as program:
         assert program.wait(60) == 1
         assert "open files" in program.errors
+
+
+no_workers = pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix sockets")
+
+
+@no_workers
+def test_workers_play_one_game_and_each_has_a_line() -> None:
+    options = ("--workers", "2", "--players", "16", "--rooms-of", "8", "--seconds", "2.5")
+    with demo(*options) as program:
+        lines = program.finish(60)
+    summary = "\n".join(lines)
+    sent = count(summary, "moves sent")
+    assert count(summary, "lost") == 0
+    assert re.search(rf"deliveries +{8 * sent:,} of {8 * sent:,}", summary)
+    for number in range(2):
+        assert re.search(rf"worker {number} \(process \d+\)  \d+ players  in [\d,]+/s", summary)
+    assert "killed" not in summary
+
+
+@no_workers
+def test_a_worker_that_is_killed_costs_only_what_was_on_its_way_and_its_players_come_back() -> None:
+    options = ("--players", "24", "--rooms-of", "8", "--seconds", "3", "--kill-after", "1")
+    with demo("--workers", "2", *options) as program:
+        killed = re.search(
+            r"worker (\d) \(process (\d+)\) with (\d+) players is killed",
+            program.wait_line("is killed", 60),
+        )
+        assert killed is not None
+        lines = program.finish(90)
+    summary = "\n".join(lines)
+    worker, pid, players = killed.groups()
+    assert int(players) >= 12  # the one with the most
+    assert count(summary, "lost") == 0
+    assert count(summary, "cut by kill") > 0
+    arrived = re.search(r"^deliveries +([\d,]+) of", summary, re.MULTILINE)
+    assert arrived is not None
+    heard = int(arrived[1].replace(",", ""))
+    assert heard + count(summary, "cut by kill") == 8 * count(summary, "moves sent")
+    assert f"{players} of {players} players came back (reconnect)" in summary
+    assert re.search(rf"noticed +[\d.]+ ms by worker {1 - int(worker)}", summary)
+    again = re.search(rf"worker {worker} is process (\d+) now", summary)
+    assert again is not None
+    assert again[1] != pid
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--kill-after", "1"], "add --workers"),
+        (["--cluster", "redis://h"], "add --workers"),
+        (["--workers", "1", "--kill-after", "1"], "--workers 2"),
+        (["--workers", "2", "--kill-after", "10"], "10 seconds"),
+        (["--workers", "2", "--web"], "--web"),
+        (["--workers", "2", "--cluster", "ftp://h"], "begins with one of"),
+    ],
+)
+@no_workers
+def test_options_about_workers_that_do_not_fit_are_refused(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(["demo", *options])
+    assert exited.value.code == 2
+    text = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err)
+    assert said in " ".join(text.replace("│", " ").split())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hisock._cli.demo.moves import LAST, MOVE, Histogram, Ledger, Move
+from hisock._cli.demo.moves import LAST, MOVE, RETURNED, Histogram, Ledger, Move
 from hisock._cli.demo.players import Roster
 
 
@@ -51,6 +51,19 @@ def test_a_ledger_is_complete_after_the_last_move_of_everybody() -> None:
     assert not ledger.complete
     ledger.note(2, 1, LAST)
     assert ledger.complete
+
+
+def test_what_a_cut_connection_skips_is_counted_apart() -> None:
+    ledger = Ledger([1, 2])
+    for player in (1, 2):
+        ledger.note(player, 0, 0)
+    ledger.note(1, 3, RETURNED)  # the connection of player 1 was cut
+    assert (ledger.heard, ledger.cut, ledger.missing) == (3, 2, 0)
+    ledger.was_cut()  # that of the one who listens
+    ledger.note(2, 5, 0)
+    assert (ledger.heard, ledger.cut, ledger.missing) == (4, 6, 0)
+    ledger.note(2, 7, 0)  # the next gap is a loss
+    assert (ledger.heard, ledger.cut, ledger.missing) == (5, 6, 1)
 
 
 def test_percentiles_are_upper_ends_of_steps() -> None:

@@ -9,6 +9,9 @@ Four kinds of process take part, all on the loopback interface:
   anything was lost;
 - :mod:`.screen` is part of the director and shows the counts.
 
+With ``--workers``, :mod:`.workers` runs the server in several processes, :mod:`.nodes` is what the
+director sees of them, and :mod:`.kill` kills one in mid-run.
+
 With ``--web``, :mod:`.visitors` lets browsers play along on the server's own port, and
 :mod:`.pages` serves them the page in ``site/``.
 """

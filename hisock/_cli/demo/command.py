@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from hisock import Cluster
 from hisock._cli.demo.control import DemoError
 from hisock._cli.demo.director import Settings, run
 from hisock._cli.demo.screen import Lines, LiveTable, summary
@@ -44,6 +46,17 @@ def add_to(app: typer.Typer) -> None:
         host: Annotated[
             str, typer.Option(help="0.0.0.0 lets phones on your network play along.")
         ] = "127.0.0.1",
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="Processes that run the server as one.")
+        ] = None,
+        cluster: Annotated[
+            str | None,
+            typer.Option(help="URL of what joins them: nats: or redis:. Default: Unix sockets."),
+        ] = None,
+        kill_after: Annotated[
+            float | None,
+            typer.Option(min=0.1, help="Kill one worker after so many seconds (SIGKILL)."),
+        ] = None,
         show: Annotated[bool, typer.Option("--open", help="Open the page at once.")] = False,
     ) -> None:
         """Play a game on this machine, and look for lost messages.
@@ -51,7 +64,14 @@ def add_to(app: typer.Typer) -> None:
         A server with rooms, and players in processes of their own. Each move goes to everybody
         in its room. Ends after --seconds or on Ctrl-C, with a summary. The exit status is 1 when
         a message was lost. With --web, a page shows the players, and visitors walk among them.
+
+        With --workers, the server is several processes. With --kill-after, one of them is killed:
+        what that cuts off is counted apart, and the players come back.
         """
+        length = seconds or (math.inf if web else 10.0)
+        _check(workers, cluster, kill_after, length, web)
+        if workers is not None and cluster is None:
+            cluster = os.environ.get("HISOCK_CLUSTER")
         crowd = players or (24 if web else 200)
         raise typer.Exit(
             play(
@@ -60,14 +80,45 @@ def add_to(app: typer.Typer) -> None:
                 players=crowd,
                 rooms_of=rooms_of or (crowd if web else 20),
                 rate=rate,
-                seconds=seconds or (math.inf if web else 10.0),
+                seconds=length,
                 processes=min(processes, crowd),
                 port=port,
                 host=host,
                 web=web,
                 web_port=web_port,
+                workers=workers,
+                cluster=cluster,
+                kill_after=kill_after,
             )
         )
+
+
+def _check(
+    workers: int | None,
+    cluster: str | None,
+    kill_after: float | None,
+    seconds: float,
+    web: bool,
+) -> None:
+    """Refuse options that do not fit together."""
+    if workers is None:
+        for name, value in (("--cluster", cluster), ("--kill-after", kill_after)):
+            if value is not None:
+                raise typer.BadParameter(f"{name} is about workers; add --workers 2")
+        return
+    if sys.platform == "win32":
+        raise typer.BadParameter("--workers needs Unix sockets, which Python has not on Windows")
+    if web:
+        raise typer.BadParameter("--web runs one process; leave out --workers")
+    if kill_after is not None and workers < 2:
+        raise typer.BadParameter("--kill-after needs a worker that is left; give --workers 2")
+    if kill_after is not None and kill_after >= seconds:
+        raise typer.BadParameter(f"--kill-after is less than the {seconds:g} seconds of the game")
+    if cluster is not None:
+        try:
+            Cluster(cluster)
+        except ValueError as exc:
+            raise typer.BadParameter(str(exc)) from None
 
 
 def play(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal
 
@@ -67,12 +67,17 @@ class Child:
     """A process that the director started.
 
     :param module: run as ``python -m module settings``, the settings as JSON.
+    :param private: variables of its environment, for what other users of the machine may not see.
     :param inbox: where ``(child, message)`` is put for each line that it writes, and
         ``(child, None)`` when it ends.
     """
 
     def __init__(
-        self, module: str, settings: Message, inbox: queue.Queue[tuple[Child, Message | None]]
+        self,
+        module: str,
+        settings: Message,
+        inbox: queue.Queue[tuple[Child, Message | None]],
+        private: Mapping[str, str] | None = None,
     ) -> None:
         self.name = module.rpartition(".")[2]
         self._inbox = inbox
@@ -80,6 +85,7 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, json.dumps(settings)],
+            env={**os.environ, **(private or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Protocol
 
-from hisock._cli.demo.control import Child, DemoError, Message
+from hisock._cli.demo.control import DemoError, Message
+from hisock._cli.demo.kill import Kill
 from hisock._cli.demo.moves import Histogram
+from hisock._cli.demo.nodes import Nodes, WorkerRow
 from hisock._cli.demo.pages import Pages
 from hisock._cli.demo.players import PATIENCE, Roster
-
-#: Seconds that a child may take to start, to join or to answer.
-SLACK = 60.0
+from hisock._cli.demo.stage import SLACK, Stage
+from hisock._cluster.config import shown_url
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,9 @@ class Settings:
     :ivar host: the address that the server, and the page, listen on.
     :ivar web: whether browsers play along.
     :ivar web_port: port of the page for them.
+    :ivar workers: processes that run the server; ``None`` is one without a cluster.
+    :ivar cluster: the URL of what joins them; ``None`` is Unix sockets.
+    :ivar kill_after: seconds after which one of them is killed; ``None`` never does.
     """
 
     players: int = 200
@@ -44,6 +46,9 @@ class Settings:
     host: str = "127.0.0.1"
     web: bool = False
     web_port: int = 0
+    workers: int | None = None
+    cluster: str | None = field(default=None, repr=False)
+    kill_after: float | None = None
 
     @property
     def roster(self) -> Roster:
@@ -59,6 +64,7 @@ class Glance:
     :ivar received: moves that reached the server, a second.
     :ivar delivered: copies that it handed on, a second.
     :ivar server_load: processor time of the server, as a share of one core.
+    :ivar rows: those of each worker, where there are workers.
     """
 
     elapsed: float
@@ -67,6 +73,7 @@ class Glance:
     delivered: float
     server_load: float
     latency: Histogram
+    rows: list[WorkerRow] = field(default_factory=list)
 
 
 @dataclass
@@ -79,7 +86,10 @@ class Result:
     :ivar heard: copies that did arrive, in order.
     :ivar disordered: copies that came twice or late.
     :ivar misdirected: copies that came to the wrong room.
-    :ivar cut_off: players whose connection ended before the game did.
+    :ivar cut: copies that did not arrive because of the kill: they were on their way, or for
+        players who were not back yet.
+    :ivar cut_off: players whose connection ended before the game did, and whom no kill explains.
+    :ivar kill: the kill, where there was one.
     :ivar framing: the framing core of the server, ``"compiled"`` or ``"python"``.
     """
 
@@ -90,18 +100,20 @@ class Result:
     heard: int = 0
     disordered: int = 0
     misdirected: int = 0
+    cut: int = 0
     cut_off: int = 0
+    kill: Kill | None = None
     framing: str = ""
     latency: Histogram = field(default_factory=Histogram)
 
     @property
     def lost(self) -> int:
-        return self.expected - self.heard
+        return self.expected - self.heard - self.cut
 
     @property
     def ok(self) -> bool:
         wrong = self.lost or self.disordered or self.misdirected or self.cut_off
-        return self.sent > 0 and not wrong
+        return self.sent > 0 and not wrong and (self.kill is None or self.kill.noticed_by_all)
 
 
 class Screen(Protocol):
@@ -115,80 +127,64 @@ class Screen(Protocol):
     def show(self, glance: Glance) -> None: ...
 
 
-class _Stage:
-    """The children, and what they have said."""
+class _OneServer:
+    """The server in a process of its own."""
 
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
-        self._inbox: queue.Queue[tuple[Child, Message | None]] = queue.Queue()
-        self._heard: dict[tuple[Child, str], deque[Message]] = defaultdict(deque)
+    def __init__(self, stage: Stage, settings: Settings, module: str) -> None:
+        self._stage = stage
+        given = asdict(settings)
+        self._child = stage.start(
+            module, {name: given[name] for name in ("port", "host", "players", "web")}
+        )
+        (ready,) = stage.collect("ready", [self._child])
+        self.framing: str = ready["framing"]
+        self.port: int = ready["port"]
 
-    def start(self, module: str, settings: Message) -> Child:
-        return self._stack.enter_context(Child(module, settings, self._inbox))
+    def counts(self) -> Message:
+        self._child.tell("counts")
+        return self._stage.collect("counts", [self._child])[0]
 
-    def collect(
-        self, kind: str, children: Iterable[Child], timeout: float = SLACK
-    ) -> list[Message]:
-        """One message of that kind from each child.
+    def known(self) -> int:
+        return int(self.counts()["clients"])
 
-        :raises DemoError: a child ended, or said nothing in time.
-        """
-        deadline = perf_counter() + timeout
-        messages = []
-        for child in children:
-            waiting = self._heard[child, kind]
-            while not waiting:
-                self._hear(child, kind, deadline)
-            messages.append(waiting.popleft())
-        return messages
-
-    def _hear(self, awaited: Child, kind: str, deadline: float) -> None:
-        try:
-            child, message = self._inbox.get(timeout=max(0.0, deadline - perf_counter()))
-        except queue.Empty:
-            raise DemoError(f"the {awaited.name} process did not say {kind!r} in time") from None
-        if message is None:
-            status = child.end()
-            raise DemoError(
-                f"the {child.name} process ended early, with status {status}\n{child.last_words()}"
-            )
-        self._heard[child, message["kind"]].append(message)
+    def rows(self) -> list[WorkerRow]:
+        return []
 
 
 class _Game:
     """One run, from the first process to the last."""
 
-    def __init__(self, settings: Settings, stage: _Stage, server_module: str) -> None:
+    def __init__(self, settings: Settings, stage: Stage, server_module: str) -> None:
         self.settings = settings
         self.result = Result(settings)
         self._stage = stage
-        self._server = stage.start(
-            server_module,
-            {
-                "port": settings.port,
-                "host": settings.host,
-                "players": settings.players,
-                "web": settings.web,
-            },
-        )
-        (ready,) = stage.collect("ready", [self._server])
-        self.result.framing = ready["framing"]
-        self.port: int = ready["port"]
-        self._crowds = [
-            stage.start(
-                "hisock._cli.demo.players",
-                {**asdict(settings), "port": self.port, "index": index},
+        self._nodes: Nodes | None = None
+        self._server: Nodes | _OneServer
+        if settings.workers is None:
+            self._server = _OneServer(stage, settings, server_module)
+        else:
+            self._server = self._nodes = Nodes(
+                stage, settings.workers, settings.cluster, self._public("port", "host", "players")
             )
+        self.result.framing = self._server.framing
+        self.port = self._server.port
+        played = self._public("players", "rooms_of", "rate", "processes", "host")
+        played.update(port=self.port, reconnect=settings.kill_after is not None)
+        self._crowds = [
+            stage.start("hisock._cli.demo.players", {**played, "index": index})
             for index in range(settings.processes)
         ]
         stage.collect("joined", self._crowds)
-        self._counts: Message = {}
+
+    def _public(self, *names: str) -> Message:
+        """Settings that may be seen among the arguments of a process."""
+        return {name: getattr(self.settings, name) for name in names}
 
     def await_everybody(self) -> None:
         """Return once the server knows all players: from then on no move may be missed."""
         deadline = perf_counter() + SLACK
         pause = threading.Event()
-        while self._ask_server()["clients"] < self.settings.players:
+        while self._server.known() < self.settings.players:
             if perf_counter() > deadline:
                 raise DemoError("not all players could join")
             pause.wait(0.05)
@@ -196,12 +192,18 @@ class _Game:
     def play(self, screen: Screen, interrupted: threading.Event) -> None:
         self._tell_all("go")
         start = before = perf_counter()
-        counts = self._ask_server()
-        while before - start < self.settings.seconds and not interrupted.is_set():
-            rest = start + self.settings.seconds - perf_counter()
-            interrupted.wait(max(0.0, min(screen.interval, rest)))
+        end, strike = self.settings.seconds, self.settings.kill_after
+        counts = self._server.counts()
+        self._server.rows()  # so that the first ones shown have something to be compared with
+        while before - start < end and not interrupted.is_set():
+            elapsed = perf_counter() - start
+            if strike is not None and elapsed >= strike:
+                strike = None
+                self._kill_one(elapsed, screen)
+            next_event = min(end, end if strike is None else strike)
+            interrupted.wait(max(0.0, min(screen.interval, next_event - elapsed)))
             now, last = perf_counter(), counts
-            counts, latency = self._ask_server(), self._ask_crowds()
+            counts, latency = self._server.counts(), self._ask_crowds()
             passed = now - before
             screen.show(
                 Glance(
@@ -211,11 +213,26 @@ class _Game:
                     delivered=(counts["delivered"] - last["delivered"]) / passed,
                     server_load=(counts["cpu"] - last["cpu"]) / passed,
                     latency=latency,
+                    rows=self._server.rows(),
                 )
             )
             before = now
+        self._await_return()
         self._tell_all("finish")
         self.result.seconds = perf_counter() - start
+
+    def _kill_one(self, elapsed: float, screen: Screen) -> None:
+        assert self._nodes is not None
+        self.result.kill = Kill(self._nodes, elapsed, screen.say)
+
+    def _await_return(self) -> None:
+        """Go on playing until the kill is over: a last move must not be one of those it cut."""
+        deadline = perf_counter() + PATIENCE + SLACK
+        pause = threading.Event()
+        kill = self.result.kill
+        while kill is not None and not kill.over and perf_counter() < deadline:
+            pause.wait(0.1)
+            self._ask_crowds()
 
     def settle(self) -> Result:
         """Wait for the last moves and add up."""
@@ -227,8 +244,11 @@ class _Game:
             self.result.heard += done["heard"]
             self.result.disordered += done["disordered"]
             self.result.misdirected += done["misdirected"]
+            self.result.cut += done["cut"]
             self.result.cut_off += done["cut_off"]
             self.result.latency.merge(done["latencies"])
+        if self.result.kill is not None:
+            self.result.cut_off += self.result.kill.others_cut
         self._tell_all("leave")
         return self.result
 
@@ -236,16 +256,16 @@ class _Game:
         for crowd in self._crowds:
             crowd.tell(word)
 
-    def _ask_server(self) -> Message:
-        self._server.tell("counts")
-        return self._stage.collect("counts", [self._server])[0]
-
     def _ask_crowds(self) -> Histogram:
         """The latencies since the last time, of all players."""
         self._tell_all("counts")
         latency = Histogram()
+        returned: list[int] = []
         for counts in self._stage.collect("counts", self._crowds):
             latency.merge(counts["latencies"])
+            returned += counts["returned"]
+        if self.result.kill is not None:
+            self.result.kill.watch(returned)
         self.result.latency.merge(latency.pairs())
         return latency
 
@@ -265,7 +285,7 @@ def run(
     :raises DemoError: a process failed.
     """
     with contextlib.ExitStack() as stack:
-        game = _Game(settings, _Stage(stack), server_module)
+        game = _Game(settings, Stage(stack), server_module)
         game.await_everybody()
         screen.say(describe(settings, game.result.framing))
         if settings.web:
@@ -281,8 +301,13 @@ def describe(settings: Settings, framing: str) -> str:
     """One line that says what is played."""
     crowd = "1 process" if settings.processes == 1 else f"{settings.processes} processes"
     rooms = settings.roster.rooms
+    servers = ""
+    if settings.workers is not None:
+        link = "Unix sockets" if settings.cluster is None else shown_url(settings.cluster)
+        servers = f"{settings.workers} workers joined by {link}, "
     return (
-        f"{settings.players} players in {crowd}, {rooms} room{'s' if rooms > 1 else ''} of "
+        f"{servers}{settings.players} players in {crowd}, "
+        f"{rooms} room{'s' if rooms > 1 else ''} of "
         f"{min(settings.rooms_of, settings.players)}, {settings.rate:g} moves a second each; "
         f"{framing} framing core"
     )

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 MOVE: Final = struct.Struct("<IIIIqff")
 #: Flag of the move after which a player makes no other.
 LAST: Final = 1
+#: Flag of the first move of a player whose connection was cut by the kill and who is back.
+RETURNED: Final = 2
 
 #: The field that is played on.
 WIDTH: Final = 640.0
@@ -27,7 +29,7 @@ class Move(NamedTuple):
     :ivar room: the number of the room it was made in.
     :ivar player: the number of the player, unique in the whole game.
     :ivar sequence: 0 for a player's first move, one more for each.
-    :ivar flags: ``LAST`` or 0.
+    :ivar flags: ``LAST``, ``RETURNED``, both or 0.
     :ivar sent: when, in nanoseconds of :func:`time.perf_counter_ns`; the processes of one machine
         share that clock.
     """
@@ -59,6 +61,8 @@ class Ledger:
     :ivar heard: moves that arrived in order, those of a gap not counted.
     :ivar disordered: moves that came a second time, or after a later one.
     :ivar misdirected: moves of players who are not in the room.
+    :ivar cut: moves that are missing because a connection was cut: those between the last one heard
+        before and the first one heard after, of the player or of the one whose connection it was.
     """
 
     def __init__(self, members: Iterable[int]) -> None:
@@ -67,6 +71,8 @@ class Ledger:
         self.heard = 0
         self.disordered = 0
         self.misdirected = 0
+        self.cut = 0
+        self._unheard: set[int] = set()
 
     def note(self, player: int, sequence: int, flags: int) -> None:
         """Write down one move."""
@@ -76,15 +82,22 @@ class Ledger:
         elif sequence < expected:
             self.disordered += 1
         else:
+            if flags & RETURNED or player in self._unheard:
+                self.cut += sequence - expected
+                self._unheard.discard(player)
             self._next[player] = sequence + 1
             self.heard += 1
             if flags & LAST:
                 self._playing.discard(player)
 
+    def was_cut(self) -> None:
+        """The player is back after its connection was cut: what it missed is not lost."""
+        self._unheard = set(self._next)
+
     @property
     def missing(self) -> int:
         """Moves that were skipped. One lost at the very end is not known of yet."""
-        return sum(self._next.values()) - self.heard
+        return sum(self._next.values()) - self.heard - self.cut
 
     @property
     def complete(self) -> bool:

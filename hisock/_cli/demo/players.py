@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns
 
 from hisock import ConnectionLost, HiSockClient
 from hisock._cli.demo.control import allow_open_files, listen, say
-from hisock._cli.demo.moves import LAST, MOVE, Histogram, Ledger, Move, wander
+from hisock._cli.demo.moves import LAST, MOVE, RETURNED, Histogram, Ledger, Move, wander
 
 #: Seconds of silence after which moves that have not arrived are not waited for any longer.
 PATIENCE = 5.0
@@ -52,7 +52,12 @@ class Roster:
 
 
 class Player:
-    """One client that moves, and listens to its room."""
+    """One client that moves, and listens to its room.
+
+    :ivar descriptor: that of its socket, while the crowd waits for it; else ``None``.
+    :ivar returned: when it came back after its connection was cut, in nanoseconds as in a
+        :class:`Move`; ``None`` if it never was.
+    """
 
     def __init__(self, client: HiSockClient, number: int, room: int, members: range) -> None:
         self.client = client
@@ -61,13 +66,24 @@ class Player:
         self.ledger = Ledger(members)
         self.sent = 0
         self.latencies: list[int] = []
+        self.descriptor: int | None = None
+        self.returned: int | None = None
+        self._flags = 0
         client.on("move")(self.hear)
+        client.on("reconnect")(self.come_back)
+
+    def come_back(self) -> None:
+        self.returned = perf_counter_ns()
+        self.ledger.was_cut()
+        self._flags = RETURNED
 
     def move(self, flags: int = 0) -> None:
         place = wander(self.number, self.sent)
+        flags |= self._flags
         step = Move(self.room, self.number, self.sent, flags, perf_counter_ns(), *place)
         self.client.send("move", step.pack())
         self.sent += 1
+        self._flags = 0
 
     def hear(self, message: bytes) -> None:
         _room, player, sequence, flags, sent, _x, _y = MOVE.unpack(message)
@@ -79,31 +95,66 @@ class Crowd:
     """All players of one process.
 
     :param rate: moves a second of each player.
+    :param reconnect: whether they come back when their connection is cut.
     """
 
-    def __init__(self, address: tuple[str, int], roster: Roster, index: int, rate: float) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        roster: Roster,
+        index: int,
+        rate: float,
+        reconnect: bool = False,
+    ) -> None:
         self.rate = rate
         self.players: list[Player] = []
+        self._away: set[Player] = set()
         self._selector = selectors.DefaultSelector()
         for number in roster.of_process(index):
             room = roster.room_of(number)
-            client = HiSockClient(address, f"player-{number}", f"room-{room}")
+            name = f"player-{number}"
+            client = HiSockClient(address, name, f"room-{room}", reconnect=reconnect)
             player = Player(client, number, room, roster.members(room))
             self.players.append(player)
-            self._selector.register(client, selectors.EVENT_READ, player)
+            self._wait_for(player)
+
+    def _wait_for(self, player: Player) -> None:
+        player.descriptor = player.client.fileno()
+        self._selector.register(player.descriptor, selectors.EVENT_READ, player)
+
+    def _watch(self, player: Player) -> None:
+        """Look after its connection, whenever it has been used."""
+        if player.client.connected or player.descriptor is None:
+            return
+        # At once, since the number may be that of another player's socket next.
+        self._selector.unregister(player.descriptor)
+        player.descriptor = None
+        if not player.client.closed:
+            self._away.add(player)
+
+    def _look_for_returned(self) -> None:
+        for player in list(self._away):
+            before = player.returned
+            with contextlib.suppress(ConnectionLost):
+                player.client.update()
+            if player.client.closed:
+                self._away.discard(player)
+            elif player.returned != before and player.client.connected:
+                self._away.discard(player)
+                self._wait_for(player)
 
     def listen(self, timeout: float) -> int:
         """Handle what has arrived, after waiting up to ``timeout`` seconds for it.
 
         :returns: how many players had something to read.
         """
-        ready = self._selector.select(timeout)
+        ready = self._selector.select(min(timeout, 0.02) if self._away else timeout)
         for key, _events in ready:
             player: Player = key.data
             with contextlib.suppress(ConnectionLost):
                 player.client.update()
-            if player.client.closed:
-                self._selector.unregister(player.client)
+            self._watch(player)
+        self._look_for_returned()
         return len(ready)
 
     def play(self, words: queue.SimpleQueue[str]) -> str:
@@ -136,9 +187,10 @@ class Crowd:
 
     def _let_move(self, player: Player, flags: int = 0) -> None:
         # One that was cut off does not end the game; it is counted at the end.
-        if not player.client.closed:
+        if player.descriptor is not None:
             with contextlib.suppress(ConnectionLost):
                 player.move(flags)
+            self._watch(player)
 
     def _next_word(self, words: queue.SimpleQueue[str]) -> str | None:
         """The next word of the director; ``counts`` is answered at once."""
@@ -166,7 +218,9 @@ class Crowd:
             heard=sum(ledger.heard for ledger in ledgers),
             disordered=sum(ledger.disordered for ledger in ledgers),
             misdirected=sum(ledger.misdirected for ledger in ledgers),
-            cut_off=sum(player.client.closed for player in self.players),
+            cut_off=sum(player.descriptor is None for player in self.players),
+            cut=sum(ledger.cut for ledger in ledgers),
+            returned=[player.returned for player in self.players if player.returned is not None],
             latencies=latencies.pairs(),
         )
 
@@ -183,7 +237,9 @@ def main(argument: str) -> None:
     listen(words.put)
     allow_open_files(len(roster.of_process(settings["index"])))
     host = "127.0.0.1" if settings["host"] == "0.0.0.0" else settings["host"]
-    crowd = Crowd((host, settings["port"]), roster, settings["index"], settings["rate"])
+    crowd = Crowd(
+        (host, settings["port"]), roster, settings["index"], settings["rate"], settings["reconnect"]
+    )
     try:
         say("joined")
         if words.get() == "go" and crowd.play(words) == "finish":

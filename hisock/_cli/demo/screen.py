@@ -10,10 +10,15 @@ from rich.live import Live
 from rich.table import Table
 
 from hisock._cli.demo.director import Glance, Result
+from hisock._cli.demo.nodes import WorkerRow
 
 
 def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} ms"
+
+
+def _load(row: WorkerRow) -> str:
+    return "killed" if row.killed else f"{row.load:.0%} of a core"
 
 
 class Lines:
@@ -35,6 +40,12 @@ class Lines:
             f"p99 {milliseconds(glance.latency.percentile(0.99))}  "
             f"server {glance.server_load:.0%} of a core"
         )
+        for row in glance.rows:
+            self.say(
+                f"         worker {row.number} (process {row.pid})  {row.players} players  "
+                f"in {row.received:,.0f}/s  out {row.delivered:,.0f}/s  "
+                f"to workers {row.batches:,.0f}/s  {_load(row)}"
+            )
 
     def __enter__(self) -> Lines:
         return self
@@ -62,9 +73,22 @@ class LiveTable:
 
     def show(self, glance: Glance) -> None:
         table = Table(title=f"{glance.elapsed:.1f} s")
+        if glance.rows:
+            table.add_column("worker")
         for heading in ("players", "messages in/s", "deliveries out/s", "p50", "p99", "server"):
             table.add_column(heading, justify="right")
+        for row in glance.rows:
+            table.add_row(
+                f"{row.number} (process {row.pid})",
+                f"{row.players:,}",
+                f"{row.received:,.0f}",
+                f"{row.delivered:,.0f}",
+                "",
+                "",
+                _load(row),
+            )
         table.add_row(
+            *(["all"] if glance.rows else []),
             f"{glance.players:,}",
             f"{glance.received:,.0f}",
             f"{glance.delivered:,.0f}",
@@ -99,6 +123,9 @@ def summary(result: Result) -> str:
         f"longest {milliseconds(latency.percentile(1.0))}",
         f"lost          {result.lost:,}",
     ]
+    if result.kill is not None:
+        lines.append(f"cut by kill   {result.cut:,} deliveries: on their way, or to players away")
+        lines += result.kill.summary()
     if result.disordered:
         lines.append(f"out of order  {result.disordered:,}")
     if result.misdirected:
@@ -106,7 +133,7 @@ def summary(result: Result) -> str:
     if result.cut_off:
         lines.append(f"cut off       {result.cut_off:,} of the players")
     planned = result.settings.players * result.settings.rate * result.seconds
-    if result.sent < 0.95 * planned:
+    if result.kill is None and result.sent < 0.95 * planned:
         lines.append(
             f"note          the players made {result.sent / planned:.0%} of the moves they were "
             "to make: this machine cannot drive so many"

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from hisock import ClientInfo, HiSockServer, WebSocket
+from hisock import ClientInfo, Cluster, HiSockServer, WebSocket
 from hisock._cli.demo.control import allow_open_files, listen, say
 from hisock._cli.demo.visitors import Visitors
 from hisock.framing import IMPLEMENTATION
@@ -29,15 +29,25 @@ class Counts:
     delivered: int = 0
 
 
-def build(port: int, host: str = "127.0.0.1", web: bool = False) -> tuple[HiSockServer, Counts]:
+def build(
+    port: int,
+    host: str = "127.0.0.1",
+    web: bool = False,
+    workers: int | None = None,
+    cluster: Cluster | None = None,
+) -> tuple[HiSockServer, Counts]:
     """A game server, listening but not started.
 
     :param web: whether it takes WebSockets as well, and visitors.
+    :param workers: how many processes run it; ``None`` is this one.
+    :param cluster: what joins them, in place of Unix sockets.
     """
     # The page comes from another port, and there is nothing here that it could steal.
     websocket = WebSocket(origins="*") if web else None
     # Players do not look at who else comes and goes, so nobody is told.
-    server = HiSockServer((host, port), announce="none", websocket=websocket)
+    server = HiSockServer(
+        (host, port), announce="none", websocket=websocket, workers=workers, cluster=cluster
+    )
     if web:
         Visitors(server)
     counts = Counts()
