@@ -113,7 +113,7 @@ class Writer:
             control, self._control = self._control, None
             self._control_bytes = 0
         for frame in control or ():
-            self.outbox.write(frame)
+            self.write_control(frame)
 
     def write_control(self, frame: bytes) -> bool:
         """Write a control frame, which no policy for slow clients refuses.
