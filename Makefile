@@ -57,7 +57,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	$(abspath $(PY)) -m
 
 .PHONY: rebuild help demo test test-once test-dev test-js test-web test-over-websocket coverage coverage-core coverage-choice coverage-run coverage-report \
-	lint format bench bench-full fuzz asan soak attacks model crowd docs \
+	lint format bench bench-full fuzz asan soak attacks model model-slow crowd docs \
 	changelog dist lint-release venv clean
 .DEFAULT_GOAL := help
 
@@ -170,6 +170,11 @@ soak: $(READY)  ## clients come, talk, die for SOAK_SECONDS; nothing is lost, no
 
 model: $(READY)  ## the model of the server against the real one, for MODEL_MINUTES
 	$(PY) -m soak.model --minutes $(MODEL_MINUTES) $(ARGS)
+
+model-slow: $(READY)  ## the model of slow clients, with examples that were never tried
+	for round in 1 2 3 4 5 6 7 8 9 10; do \
+		HISOCK_MODEL=random $(PY) -m pytest -q tests/reliability/test_model_slow.py || exit 1; \
+	done
 
 attacks: $(READY)  ## all attacks beside a hundred good clients, for ATTACK_SECONDS
 	$(PY) -m soak.attacks --seconds $(ATTACK_SECONDS) $(ARGS)

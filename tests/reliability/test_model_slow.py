@@ -8,6 +8,7 @@ must have received when it has caught up. Everything is in memory, on a clock th
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from typing import Any
 
@@ -341,10 +342,40 @@ class SlowClient(RuleBasedStateMachine):
         await self.server.__aexit__(None, None, None)
 
 
+# The same examples each time, so that a change which breaks nothing fails nobody's run;
+# `make model-slow` chooses them anew.
 SlowClient.TestCase.settings = settings(
     max_examples=100,
     stateful_step_count=25,
     deadline=None,
+    derandomize=os.environ.get("HISOCK_MODEL") != "random",
+    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestSlowClient = SlowClient.TestCase
+
+
+def test_answers_are_kept_when_the_policy_refuses_again_while_they_are_queued() -> None:
+    client = SlowClient()
+    client.start(policy="function")
+    client.ask(count=1)
+    client.change_its_mind(answer=None)
+    for count in (7, 7):
+        client.fall_behind(count=count)
+        client.ask(count=1)
+    client.ask(count=1)
+    client.stop_reading()
+    client.sip()
+    client.stop_reading()
+    client.sip()
+    client.fall_behind(count=7)
+    client.change_its_mind(answer="drop")
+    client.fall_behind(count=7)
+    client.sip()
+    client.stop_reading()
+    client.ask(count=2000)
+    for count in (9, 20, 7):
+        client.fall_behind(count=count)
+    client.send_latest(count=2, key="c", size=20_000)
+    client.fall_behind(count=20)
+    client.teardown()
