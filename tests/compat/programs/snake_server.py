@@ -63,7 +63,10 @@ server.send_all_clients("game_started")
 while len(Game.left) < 2:  # the main loop of the window
     for player in list(Game.players):
         player.pos[0 if player.direction in ("left", "right") else 1] += 1
-    tell_all()
+    try:
+        tell_all()
+    except RuntimeError:
+        pass  # a client left meanwhile, which 2.0.2 does not bear
     time.sleep(0.02)
 print("left", sorted(Game.left))
 server.close()
