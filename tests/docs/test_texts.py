@@ -5,6 +5,7 @@ Only the port is another one, so that tests can run beside whatever uses 5000.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -200,6 +201,10 @@ def test_a_window_of_tk_shows_what_has_come() -> None:
             while window.label["text"] != 2:
                 window.root.update()
             window.root.destroy()
+        # Tcl ends the process when another thread, as the server's, collects its interpreter.
+        del window
+        names.clear()
+        gc.collect()
 
 
 # What Django and manage.py would make of the pages' files, in one program.
