@@ -95,22 +95,7 @@ def serve(
     """
     try:
         server = load(target)
-        address = None if bind is None else parse_address(bind)
-        if server.addr is None and address is None:
-            raise Unusable(f"{target} has no address; give one: {EXAMPLE} --bind :5000")
-        if server.addr is not None and address is not None:
-            raise Unusable(
-                f"{target} listens at {address_text(server.addr)} already; "
-                "make it with HiSockServer(None), or leave out --bind"
-            )
-        if cluster is not None:
-            if server._hub.broadcast.backplane is not None:
-                raise Unusable(f"{target} is in a cluster already; leave out --cluster")
-            _join(server, cluster)
-        if workers is not None:
-            server._use_workers(workers)
-        if address is not None:
-            server._listen(address)
+        _prepare(server, target, bind, workers, cluster)
     except (Unusable, OSError, RuntimeError) as exc:
         return _refuse(exc)
     if server._life.workers is None:
@@ -123,6 +108,31 @@ def serve(
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _prepare(
+    server: HiSockServer, target: str, bind: str | None, workers: int | None, cluster: str | None
+) -> None:
+    """Apply what the command line says to a server that the program has made.
+
+    :raises Unusable: the program and the command line contradict each other.
+    """
+    address = None if bind is None else parse_address(bind)
+    if server.addr is None and address is None:
+        raise Unusable(f"{target} has no address; give one: {EXAMPLE} --bind :5000")
+    if server.addr is not None and address is not None:
+        raise Unusable(
+            f"{target} listens at {address_text(server.addr)} already; "
+            "make it with HiSockServer(None), or leave out --bind"
+        )
+    if cluster is not None:
+        if server._hub.broadcast.backplane is not None:
+            raise Unusable(f"{target} is in a cluster already; leave out --cluster")
+        _join(server, cluster)
+    if workers is not None:
+        server._use_workers(workers)
+    if address is not None:
+        server._listen(address)
 
 
 def _join(server: HiSockServer, cluster: str) -> None:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from hisock._client.connector import Connector
-from hisock._client.endings import PASSING, End, ServerStops
+from hisock._client.endings import PASSING, End, ServerStops, fresh
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
-from hisock._client.session import Session, client_info, fresh
+from hisock._client.session import Session, client_info
 from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import Unconfirmed
 from hisock._core.client_events import ClientEvents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 from collections.abc import Iterable
 
@@ -80,3 +81,8 @@ def _sent_away(data: bytes) -> Ending:
     reason = ServerStops(f"the server stops, and is to be back in {seconds:g} seconds")
     reason.seconds = seconds
     return End.SENT_AWAY, reason
+
+
+def fresh(reason: Exception) -> Exception:
+    """A copy of an exception: one that is raised again and again keeps every traceback."""
+    return copy.copy(reason).with_traceback(None)

@@ -10,7 +10,6 @@ the connection and discarded whole with it, so nothing of an old connection reac
 
 from __future__ import annotations
 
-import copy
 import enum
 import logging
 import threading
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-from hisock._client.endings import End, read_goodbye
+from hisock._client.endings import End, fresh, read_goodbye
 from hisock._client.options import ClientOptions
 from hisock._core import call_frames, client_answers, protocol, tracing
 from hisock._core.acks import Unconfirmed, parse_acknowledgement
@@ -296,30 +295,40 @@ class Session:
         return waiter is not None
 
     def _take_reserved(self, name: bytes, data: bytes) -> None:
-        fire = self.owner.events.fire
-        if name == protocol.KEEPALIVE:
-            self.write_quietly(protocol.KEEPALIVE_ACK)
-        elif name == protocol.CLIENT_JOINED:
-            fire("client_connect", client_info(protocol.parse_client(data)))
-        elif name == protocol.CLIENT_LEFT:
-            fire("client_disconnect", client_info(protocol.parse_client(data)))
-        elif name == protocol.CALL:
-            self._answer(call_frames.parse_call(data))
-        elif name == protocol.REPLY:
-            if not self.calls.take_reply(call_frames.parse_reply(data)):
-                logger.debug("a reply came that nobody waits for", extra=fields("reply_late"))
-        elif name == protocol.PART:
-            self.calls.take_part(*call_frames.parse_part(data))
-        elif name == protocol.CANCEL:
-            self.answering.cancel(call_frames.parse_cancel(data))
-        elif name == protocol.ACKNOWLEDGE:
-            self.owner.unconfirmed.confirm(parse_acknowledgement(data))
+        take = _TAKEN.get(name)
+        if take is not None:
+            take(self, data)
         elif name in protocol.CHANGES:
             self.owner.called(name, protocol.parse_text(name, data) or None)
         elif (goodbye := read_goodbye(name, data)) is not None:
             self.end(*goodbye)
         else:
             raise protocol.unexpected(name, "client")
+
+    def _answer_keepalive(self, _data: bytes) -> None:
+        self.write_quietly(protocol.KEEPALIVE_ACK)
+
+    def _client_joined(self, data: bytes) -> None:
+        self.owner.events.fire("client_connect", client_info(protocol.parse_client(data)))
+
+    def _client_left(self, data: bytes) -> None:
+        self.owner.events.fire("client_disconnect", client_info(protocol.parse_client(data)))
+
+    def _take_call(self, data: bytes) -> None:
+        self._answer(call_frames.parse_call(data))
+
+    def _take_reply(self, data: bytes) -> None:
+        if not self.calls.take_reply(call_frames.parse_reply(data)):
+            logger.debug("a reply came that nobody waits for", extra=fields("reply_late"))
+
+    def _take_part(self, data: bytes) -> None:
+        self.calls.take_part(*call_frames.parse_part(data))
+
+    def _cancel(self, data: bytes) -> None:
+        self.answering.cancel(call_frames.parse_cancel(data))
+
+    def _confirmed(self, data: bytes) -> None:
+        self.owner.unconfirmed.confirm(parse_acknowledgement(data))
 
     def write_quietly(self, name: bytes, data: bytes = b"") -> None:
         """Send a reserved frame of the protocol's own; a connection that ends needs none."""
@@ -352,6 +361,19 @@ class Session:
         tracing.handle(call.trace, begin)
 
 
+#: What a server may send, apart from goodbyes and changes of name and group.
+_TAKEN: dict[bytes, Callable[[Session, bytes], None]] = {
+    protocol.KEEPALIVE: Session._answer_keepalive,
+    protocol.CLIENT_JOINED: Session._client_joined,
+    protocol.CLIENT_LEFT: Session._client_left,
+    protocol.CALL: Session._take_call,
+    protocol.REPLY: Session._take_reply,
+    protocol.PART: Session._take_part,
+    protocol.CANCEL: Session._cancel,
+    protocol.ACKNOWLEDGE: Session._confirmed,
+}
+
+
 class _Nobody:
     """Takes an answer that only had to come."""
 
@@ -373,8 +395,3 @@ def _reserved(frame: Frame) -> tuple[bytes, bytes]:
 
 def client_info(client: protocol.WireClient) -> ClientInfo:
     return ClientInfo(client.ip, client.name, client.group)
-
-
-def fresh(reason: Exception) -> Exception:
-    """A copy of an exception: one that is raised again and again keeps every traceback."""
-    return copy.copy(reason).with_traceback(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hisock._core import call_frames, client_answers, protocol
@@ -61,42 +62,78 @@ def take_reserved(connection: Connection, name: bytes, data: bytes) -> None:
 
     :raises ProtocolError: it is not a frame that clients send, or it is malformed.
     """
-    hub = connection.hub
     if name == protocol.KEEPALIVE_ACK:
         connection.writer.keepalive_answered()
         return
     if name in _COSTLY:
-        hub.runner.turns.count(connection)
-    if name == protocol.LEAVE:
-        hub.leave(connection, "left", "it said goodbye", goodbye=True)
-    elif name == protocol.GET_CLIENT:
-        _answer_get_client(connection, protocol.parse_question(data))
-    elif name == protocol.CHANGE_NAME:
-        new = protocol.parse_text(name, data) or connection.original[0]
-        hub.renaming.change_name(connection, new)
-    elif name == protocol.CHANGE_GROUP:
-        new = protocol.parse_text(name, data) or connection.original[1]
-        hub.renaming.change_group(connection, new)
-    elif name == protocol.CALL and connection.knows("call"):
-        answer(connection, call_frames.parse_call(data), streams=False)
-    elif name == protocol.STREAM and connection.knows("stream"):
-        answer(connection, call_frames.parse_call(data), streams=True)
-    elif name == protocol.MORE and connection.knows("stream"):
-        connection.answering.more(call_frames.parse_more(data))
-    elif name == protocol.SEND and connection.knows("ack"):
-        hub.receipts.take(connection, parse_sent(data))
-    elif name == protocol.REPLY and connection.knows("call"):
-        connection.calls.take_reply(call_frames.parse_reply(data))
-    elif name == protocol.CANCEL and connection.knows("cancel"):
-        connection.answering.cancel(call_frames.parse_cancel(data))
-    else:
+        connection.hub.runner.turns.count(connection)
+    taken = _TAKEN.get(name)
+    if taken is None:
         raise protocol.unexpected(name, "server")
+    feature, take = taken
+    if feature is not None and not connection.knows(feature):
+        raise protocol.unexpected(name, "server")
+    take(connection, data)
 
 
-def _answer_get_client(connection: Connection, who: str | None) -> None:
+def _leave(connection: Connection, _data: bytes) -> None:
+    connection.hub.leave(connection, "left", "it said goodbye", goodbye=True)
+
+
+def _change_name(connection: Connection, data: bytes) -> None:
+    new = protocol.parse_text(protocol.CHANGE_NAME, data) or connection.original[0]
+    connection.hub.renaming.change_name(connection, new)
+
+
+def _change_group(connection: Connection, data: bytes) -> None:
+    new = protocol.parse_text(protocol.CHANGE_GROUP, data) or connection.original[1]
+    connection.hub.renaming.change_group(connection, new)
+
+
+def _call(connection: Connection, data: bytes) -> None:
+    answer(connection, call_frames.parse_call(data), streams=False)
+
+
+def _stream(connection: Connection, data: bytes) -> None:
+    answer(connection, call_frames.parse_call(data), streams=True)
+
+
+def _more(connection: Connection, data: bytes) -> None:
+    connection.answering.more(call_frames.parse_more(data))
+
+
+def _send(connection: Connection, data: bytes) -> None:
+    connection.hub.receipts.take(connection, parse_sent(data))
+
+
+def _reply(connection: Connection, data: bytes) -> None:
+    connection.calls.take_reply(call_frames.parse_reply(data))
+
+
+def _cancel(connection: Connection, data: bytes) -> None:
+    connection.answering.cancel(call_frames.parse_cancel(data))
+
+
+def _get_client(connection: Connection, data: bytes) -> None:
     hub = connection.hub
+    who = protocol.parse_question(data)
     found = None if who is None else hub.lookup(who)
     if found is None:
         connection.writer.write_control(client_answers.build_no_such_client(hub.header_len))
     else:
         connection.writer.write_control(build_raw(found, hub.header_len))
+
+
+#: What a client may send: the feature that it needs, and the function that takes the frame.
+_TAKEN: dict[bytes, tuple[str | None, Callable[[Connection, bytes], None]]] = {
+    protocol.LEAVE: (None, _leave),
+    protocol.GET_CLIENT: (None, _get_client),
+    protocol.CHANGE_NAME: (None, _change_name),
+    protocol.CHANGE_GROUP: (None, _change_group),
+    protocol.CALL: ("call", _call),
+    protocol.STREAM: ("stream", _stream),
+    protocol.MORE: ("stream", _more),
+    protocol.SEND: ("ack", _send),
+    protocol.REPLY: ("call", _reply),
+    protocol.CANCEL: ("cancel", _cancel),
+}

@@ -94,49 +94,48 @@ class TopScreen:
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
+        for pressed, names in (
+            (self._quit, ("q", "c-c")),
+            (self._up, ("up",)),
+            (self._down, ("down",)),
+            (self._choose, ("k",)),
+            (self._confirm, ("y",)),
+            (self._spare, ("n", "escape")),
+        ):
+            for name in names:
+                keys.add(name)(self._redrawn(pressed))
+        return keys
 
-        def bind(*names: str) -> Callable[[Callable[[], None]], None]:
-            def register(func: Callable[[], None]) -> None:
-                def pressed(event: KeyPressEvent) -> None:
-                    func()
-                    self._app.invalidate()
+    def _redrawn(self, func: Callable[[], None]) -> Callable[[KeyPressEvent], None]:
+        def pressed(event: KeyPressEvent) -> None:
+            func()
+            self._app.invalidate()
 
-                for name in names:
-                    keys.add(name)(pressed)
+        return pressed
 
-            return register
+    def _quit(self) -> None:
+        self._app.exit()
 
-        @bind("q", "c-c")
-        def _quit() -> None:
-            self._app.exit()
+    def _up(self) -> None:
+        self._selected -= 1
 
-        @bind("up")
-        def _up() -> None:
-            self._selected -= 1
+    def _down(self) -> None:
+        self._selected += 1
 
-        @bind("down")
-        def _down() -> None:
-            self._selected += 1
+    def _choose(self) -> None:
+        clients = [] if self._now is None else self._now.clients["clients"]
+        if clients:
+            self._doomed = clients[min(self._selected, len(clients) - 1)]["addr"]
 
-        @bind("k")
-        def _choose() -> None:
-            clients = [] if self._now is None else self._now.clients["clients"]
-            if clients:
-                self._doomed = clients[min(self._selected, len(clients) - 1)]["addr"]
-
-        @bind("y")
-        def _confirm() -> None:
-            if self._doomed is not None:
-                task = asyncio.ensure_future(self._kick(self._doomed))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                self._doomed = None
-
-        @bind("n", "escape")
-        def _spare() -> None:
+    def _confirm(self) -> None:
+        if self._doomed is not None:
+            task = asyncio.ensure_future(self._kick(self._doomed))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             self._doomed = None
 
-        return keys
+    def _spare(self) -> None:
+        self._doomed = None
 
     async def _kick(self, client: str) -> None:
         try:
