@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 from hisock._runtime import sockets
@@ -250,11 +251,18 @@ class Writer:
     # -- the end
 
     def write_last(self, frame: bytes) -> None:
-        """Queue the last frame, behind everything else that is queued."""
-        self._accept_again()
-        for newest in self._take_latest():
-            self.outbox.write(newest)
-        self.outbox.write(frame)
+        """Queue the last frame, behind everything else that is queued.
+
+        The policy for slow clients is not asked any more, since it might refuse the frame.
+        """
+        newest = self._take_latest()
+        with self._hub.lock:
+            self.outbox.refusing = False
+            self.outbox.limit = sys.maxsize
+            control, self._control = self._control, None
+            self._control_bytes = 0
+        for last in (*(control or ()), *newest, frame):
+            self.outbox.write(last)
 
     def end(self) -> None:
         """Give the transport all queued frames even if its buffer is full, and accept no more."""

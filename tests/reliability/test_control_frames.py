@@ -117,6 +117,38 @@ def test_a_client_that_is_behind_is_told_goodbye() -> None:
     on_virtual_loop(main())
 
 
+def test_the_last_frames_are_queued_though_the_policy_would_refuse_again() -> None:
+    said: list[str | None] = [None, None, "drop"]
+
+    def policy(client: hisock.ClientInfo, backlog: int) -> str | None:
+        return said.pop(0) if said else "drop"
+
+    async def main() -> None:
+        async with make(keepalive=False, on_slow=policy) as server:
+            peer, _ = MemoryPeer(server, "Ada"), MemoryPeer(server, "Bob")
+            await settle()
+            peer.transport.pause_reading()
+            while not peer.connection.writer.paused:
+                server.send_client(peer.addr, "fill", bytes(10_000))
+                await settle()
+            server.send_client(peer.addr, "state", b"newest", latest="state")
+            await fall_behind(server, peer)
+            assert said == []
+            for name in (b"Bob", b"Nobody"):
+                peer.raw(b"$GETCLT$" + name)
+            await settle()
+            # More than send_buffer waits, so that each frame from here on is over the limit.
+            server.disconnect_client(peer.addr)
+            peer.transport.resume_reading()
+            await settle()
+            *_, bob, nobody, goodbye = peer.named(None)
+            assert (json.loads(bob or b"")["name"], goodbye) == ("Bob", b"$DISCONN$")
+            assert json.loads(nobody or b"")["traceback"] == "$NOEXIST$"
+            assert peer.named("state") == [b"newest"]
+
+    on_virtual_loop(main())
+
+
 @pytest.mark.parametrize("renamed", [False, True], ids=["at once", "after a rename"])
 def test_a_busy_handler_delays_no_answer_but_to_what_depends_on_a_rename(renamed: bool) -> None:
     async def main() -> None:
