@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections import Counter
 
 import hisock
@@ -129,18 +130,47 @@ def _wire_handlers(
                 server.send_client(client, "news", counts["news"])
 
 
+class Gaps:
+    """Measures how late a short tick is: as long as what the loop does before it takes."""
+
+    INTERVAL = 0.005
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._seconds: list[float] = []
+
+    def tick(self) -> None:
+        before, self._last = self._last, time.perf_counter()
+        self._seconds.append(max(0.0, self._last - before - self.INTERVAL))
+
+    def figures(self) -> dict[str, float]:
+        """In milliseconds, since the last time."""
+        seconds, self._seconds = sorted(self._seconds), []
+        if not seconds:
+            return {"p99": 0.0, "max": 0.0}
+        p99 = seconds[min(int(0.99 * len(seconds)), len(seconds) - 1)]
+        return {"p99": round(1000 * p99, 1), "max": round(1000 * seconds[-1], 1)}
+
+
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="log %(levelname)s %(message)s")
     violations: list[str] = []
     counts: Counter[str] = Counter()
     server = make_server(sys.argv[1], sys.argv[2] == "limited", violations, counts)
+    gaps = Gaps()
+    server.every(gaps.INTERVAL)(gaps.tick)
     server.start()
     print(json.dumps({"port": server.addr[1]}), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
             break
         stats = dataclasses.asdict(server.stats())
-        told = {"stats": stats, "violations": violations, "counts": counts}
+        told = {
+            "stats": stats,
+            "violations": violations,
+            "counts": counts,
+            "late": gaps.figures(),
+        }
         print(json.dumps(told), flush=True)
     server.close()
 

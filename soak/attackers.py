@@ -352,7 +352,7 @@ ATTACKS: dict[str, Callable[[Attack], None]] = {
 
 
 def main() -> None:
-    os.nice(5)  # attackers have machines of their own
+    os.nice(19)  # attackers have machines of their own
     name, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     a = Attack(("127.0.0.1", port), seconds)
     with contextlib.suppress(ConnectionError):  # the server has closed, as it may

@@ -4,13 +4,16 @@ Each attack is carried out against a server of its own, beside a hundred good cl
 it all the time. Those must lose nothing, the attackers must be gone afterwards, and the memory of
 the server must stay within the bound that is documented, and 32 MiB. How long answers took is
 reported; ``--p99 50`` makes it a failure where 1 % of them took longer than so many milliseconds,
-for machines with nothing else to do.
+for machines with nothing else to do. The server has a core of its own; the attackers share the
+other one with the good clients, and give way to them. How late the server's own ticks were is
+reported beside it: what its loop did to everybody, whatever else the clients had to wait for.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -61,8 +64,10 @@ class Attacks:
         limited = "limited" if name == "rate-by-coming-back" else "unlimited"
         with tempfile.TemporaryFile("w+") as log:
             with Child("soak.attacked", self._loop, limited, stderr=log) as server:
+                _pin(server.pid, first=True)
                 port = str(server.answer()["port"])
                 with Child("soak.good", port) as good:
+                    _pin(good.pid, first=False)
                     good.answer()
                     found = self._attack(name, port, server, good)
                 server.tell("end")
@@ -77,15 +82,11 @@ class Attacks:
     def _attack(self, name: str, port: str, server: Child, good: Child) -> list[str]:
         _settle(server, CLIENTS)
         good.ask()
+        server.ask()
         before = _measure_anew(server.pid)
         seconds = max(self._seconds, HELLO_SECONDS + 1) if "silent" in name else self._seconds
-        attacker = subprocess.run(
-            [sys.executable, "-m", "soak.attackers", name, port, str(seconds)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        did = json.loads(attacker.stdout)
+        did = self._carry_out(name, port, seconds)
+        late = server.ask()["late"]
         took = _settle(server, CLIENTS, 5.0 if name in LEAVE_WORK else PATIENCE)
         grown = _peak(server.pid) - before
         told = good.ask()
@@ -94,6 +95,7 @@ class Attacks:
         books = server.ask()
         print(
             f"{name:36} p50 {told['p50']} p99 {told['p99']} max {told['max']} ms, "
+            f"ticks p99 {late['p99']} max {late['max']} ms, "
             f"{grown / MIB:+.0f} MiB, over after {took:.1f} s; {did['did']}, "
             f"ended {books['stats']['ended']}"
         )
@@ -112,6 +114,23 @@ class Attacks:
         ):
             found.append(f"{books['counts']['count']} messages were handled")
         return found
+
+    def _carry_out(self, name: str, port: str, seconds: float) -> dict[str, Any]:
+        with subprocess.Popen(
+            [sys.executable, "-m", "soak.attackers", name, port, str(seconds)],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as attacker:
+            _pin(attacker.pid, first=False)
+            said, _ = attacker.communicate()
+        did: dict[str, Any] = json.loads(said)
+        return did
+
+
+def _pin(pid: int, first: bool) -> None:
+    """Give a process the first core, or the others; where there is one only, it stays there."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(pid, cores[:1] if first else cores[1:] or cores)
 
 
 def _settle(server: Child, clients: int, patience: float = PATIENCE) -> float:
