@@ -41,6 +41,9 @@ _LAG_INTERVAL, _BUSY_INTERVAL = 1.0, 0.1
 _LAG_WARNING, _STALLED_SECONDS = 0.25, 1.0
 #: Seconds between two warnings about it.
 _WARNING_INTERVAL = 60.0
+#: Seconds that the server may take to answer a ping. The client gives the connection up before, by
+#: its own pings, since it would fail at an answer to a ping that nobody waits for any more.
+_ANSWER_SECONDS = 10
 #: Seconds that a probe waits for an answer, and :meth:`NatsLink.close` for what was sent.
 _PROBE_SECONDS = 1.0
 _FAREWELL_SECONDS = 0.5
@@ -193,11 +196,15 @@ class NatsLink:
     async def _reconnected(self) -> None:
         if self._up or self._closing:
             return
-        # The server answers after it has the subscriptions: nothing sent from then on is missed.
         with contextlib.suppress(self._nats.errors.Error, asyncio.TimeoutError, OSError):
-            await self._client.flush(timeout=2)
-            self._up, self._told_unreachable = True, False
-            self._receiver.up()
+            # A ping overtakes what the client has not written yet, such as subscriptions. They are
+            # written before the first answer comes, so the server has them when it answers again:
+            # nothing that is sent from then on is missed.
+            await self._client.flush(timeout=_ANSWER_SECONDS)
+            await self._client.flush(timeout=_ANSWER_SECONDS)
+            if self._client.is_connected and not self._up and not self._closing:
+                self._up, self._told_unreachable = True, False
+                self._receiver.up()
 
     async def _disconnected(self) -> None:
         self._went_down("the connection to NATS was lost")
@@ -304,7 +311,7 @@ class NatsLink:
 
     async def _ping(self) -> None:
         began = time.monotonic()
-        flush = asyncio.ensure_future(self._client.flush(timeout=10))
+        flush = asyncio.ensure_future(self._client.flush(timeout=_ANSWER_SECONDS))
         flush.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait((flush,), timeout=_STALLED_SECONDS)
