@@ -46,8 +46,8 @@ class Head(NamedTuple):
     :ivar sender: the id of the node that sent it.
     :ivar incarnation: that node's.
     :ivar receiver: the id of the node that it is for; ``""`` for all.
-    :ivar to_all: how many batches the sender has sent to all, this one included.
-    :ivar to_one: how many it has sent to the receiver alone, this one included; 0 for all.
+    :ivar to_all: how many entries the sender has sent to all, those of this batch included.
+    :ivar to_one: how many it has sent to the receiver alone, likewise; 0 for all.
     :ivar sent: when it was sent by the sender's clock, in milliseconds since 1970.
     :ivar flags: :data:`PUBLISHER` or 0.
     """

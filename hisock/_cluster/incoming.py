@@ -40,8 +40,11 @@ class Incoming:
         #: The number of the last batch of each publisher.
         self._publishers: dict[str, int] = {}
 
-    def open(self, batch: bytes, now: float) -> tuple[Head, list[Any]] | None:
-        """A batch as its head and its records; a message for many is ``(target, frame)``.
+    def open(self, batch: bytes, now: float) -> tuple[Head, list[Any], int] | None:
+        """A batch as its head, its records, and how many entries it has.
+
+        A record that is a message for many is ``(target, frame)``; those of unknown kinds are left
+        out.
 
         :returns: ``None`` if it is refused, or for others.
         """
@@ -49,7 +52,8 @@ class Incoming:
             head, body = self._sealer.open(batch)
             if head.sender == self._me or head.receiver not in ("", self._me):
                 return None
-            return head, self._records(open_entries(body))
+            entries = open_entries(body)
+            return head, self._records(entries), len(entries)
         except (BadBatch, msgspec.DecodeError) as exc:
             self._refuse(len(batch), exc, now)
             return None

@@ -72,8 +72,8 @@ class Node:
         ``"down"`` while the link is, ``"closed"`` in the end.
     :ivar handlers: what handles each kind of record, called with the node and the record.
     :ivar message: handles a message for many, called with the target and the frame.
-    :ivar counts: ``refused`` batches, ``repeated`` ones, ``missed`` ones, records of ``unknown``
-        kinds.
+    :ivar counts: ``refused`` batches, ``repeated`` ones, ``missed`` entries, records of
+        ``unknown`` kinds.
     """
 
     def __init__(
@@ -263,7 +263,7 @@ class Node:
         if self.others.get(name) is not node:
             return
         del self.others[name]
-        self._departed.add(name, node.hello.incarnation)
+        self._departed.add(node)
         self.streams.close_lane(name)
         if not self.link.broadcasts:
             self._unmet.add(name)
@@ -324,7 +324,7 @@ class Node:
         opened = None if self.closing else self._incoming.open(batch, self.now)
         if opened is None:
             return
-        head, records = opened
+        head, records, count = opened
         if head.flags & PUBLISHER:
             if self._incoming.is_new(head):
                 for record in records:
@@ -337,10 +337,10 @@ class Node:
             node = self._meet(head, records)
             if node is None:
                 return
-        self._take_batch(node, head, records)
+        self._take_batch(node, head, records, count)
 
-    def _take_batch(self, node: OtherNode, head: Head, records: list[Any]) -> None:
-        lost = node.accept(head)
+    def _take_batch(self, node: OtherNode, head: Head, records: list[Any], count: int) -> None:
+        lost = node.accept(head, count)
         if lost is None:
             self.counts["repeated"] += 1
             return
@@ -388,7 +388,8 @@ class Node:
         self._unmet.discard(hello.node)
         node = self.others.get(hello.node)
         if node is None:
-            node = self.others[hello.node] = OtherNode(hello, self.now)
+            numbers = self._departed.numbers(hello.node)
+            node = self.others[hello.node] = OtherNode(hello, self.now, numbers)
             self.streams.open_lane(hello.node)
             self._introduce(hello.node)
         else:

@@ -9,6 +9,9 @@ from hisock._cluster.link import NodeHello
 from hisock._cluster.records import Piece
 from hisock.framing import DEFAULT_MAX_FRAME_SIZE
 
+#: Entries sent to all and to one node alone; ``None`` while nothing is known.
+Numbers = tuple[int | None, int | None]
+_UNKNOWN: Final[tuple[int, Numbers]] = (0, (None, None))
 #: Bytes of an entry that comes in pieces at most.
 _MOST_ENTRY: Final = DEFAULT_MAX_FRAME_SIZE + 1024 * 1024
 
@@ -16,6 +19,8 @@ _MOST_ENTRY: Final = DEFAULT_MAX_FRAME_SIZE + 1024 * 1024
 class OtherNode:
     """Another node.
 
+    :param numbers: those that it had reached when it was given up, if it was: what it has sent
+        meanwhile did not arrive here.
     :ivar here: whether its clients are known, so that it has joined as far as the program knows.
     :ivar heard: when something came from it, in the loop's time.
     :ivar number: how many changes of its roster are applied here.
@@ -26,7 +31,7 @@ class OtherNode:
     :ivar delay: milliseconds between sending and receiving, by the two clocks.
     """
 
-    def __init__(self, hello: NodeHello, now: float) -> None:
+    def __init__(self, hello: NodeHello, now: float, numbers: Numbers = (None, None)) -> None:
         self.hello = hello
         self.here = False
         self.heard = now
@@ -36,26 +41,29 @@ class OtherNode:
         self.fresh: set[int] | None = None
         self.suspect = False
         self.delay = 0
-        self._to_all: int | None = None
-        self._to_one: int | None = None
+        self._to_all, self._to_one = numbers
         self._pieces: list[bytes] = []
         self._pieces_size = 0
 
     def begin_again(self, hello: NodeHello) -> None:
         """It begins another incarnation."""
         self.hello = hello
-        self._to_all = self._to_one = None
         self._drop_pieces()
 
-    def accept(self, head: Head) -> int | None:
-        """Take the numbers of a batch.
+    @property
+    def numbers(self) -> Numbers:
+        """How many entries it has sent to all and to this node alone, as far as is known."""
+        return self._to_all, self._to_one
 
-        :returns: how many batches were lost before it; ``None`` if it is a repeated one.
+    def accept(self, head: Head, count: int) -> int | None:
+        """Take the numbers of a batch with so many entries.
+
+        :returns: how many entries were lost before it; ``None`` if it is a repeated one.
         """
         lost = 0
         if head.receiver:
             if self._to_one is not None:
-                lost = head.to_one - self._to_one - 1
+                lost = head.to_one - self._to_one - count
                 if lost < 0:
                     return None
             self._to_one = head.to_one
@@ -64,7 +72,7 @@ class OtherNode:
             self._to_all = max(head.to_all, self._to_all or 0)
         else:
             if self._to_all is not None:
-                lost = head.to_all - self._to_all - 1
+                lost = head.to_all - self._to_all - count
                 if lost < 0:
                     return None
             self._to_all = head.to_all
@@ -106,14 +114,19 @@ class Departed:
     _MOST: Final = 4096
 
     def __init__(self) -> None:
-        self._incarnations: dict[str, int] = {}
+        self._known: dict[str, tuple[int, Numbers]] = {}
 
-    def add(self, node: str, incarnation: int) -> None:
-        self._incarnations.pop(node, None)
-        self._incarnations[node] = incarnation
-        if len(self._incarnations) > self._MOST:
-            del self._incarnations[next(iter(self._incarnations))]
+    def add(self, node: OtherNode) -> None:
+        name = node.hello.node
+        self._known.pop(name, None)
+        self._known[name] = (node.hello.incarnation, node.numbers)
+        if len(self._known) > self._MOST:
+            del self._known[next(iter(self._known))]
 
     def incarnation(self, node: str) -> int:
         """The last incarnation that a node was known in; 0 if it is not among those gone."""
-        return self._incarnations.get(node, 0)
+        return self._known.get(node, _UNKNOWN)[0]
+
+    def numbers(self, node: str) -> Numbers:
+        """The numbers that a node had reached."""
+        return self._known.get(node, _UNKNOWN)[1]

@@ -107,7 +107,7 @@ class Streams:
         self._linger = linger
         self._max_waiting = max_waiting
         self._to_all = 0
-        #: Batches sent to each node alone. It outlives the lanes: a node that was taken for dead
+        #: Entries sent to each node alone. It outlives the lanes: a node that was taken for dead
         #: here may have noticed nothing, and takes lower numbers for repeated ones.
         self._to_one: dict[str, int] = {}
         self._common = OutQueue()
@@ -231,16 +231,16 @@ class Streams:
     def _flush_common(self) -> bool:
         common = self._common
         for portion in portions(list(common.entries), self.room) if common.entries else ():
-            batch = self._seal("", self._to_all + 1, 0, portion)
-            if not self.link.send_all(batch):
+            number = self._to_all + len(portion)
+            if not self.link.send_all(batch := self._seal("", number, 0, portion)):
                 return False
-            self._to_all += 1
+            self._to_all = number
             self._count(common, portion, batch)
         return True
 
     def _flush_lane(self, node: str, lane: Lane) -> bool:
         for portion in portions(list(lane.entries), self.room):
-            number = self._to_one.get(node, 0) + 1
+            number = self._to_one.get(node, 0) + len(portion)
             batch = self._seal(node, self._to_all, number, portion)
             if not self.link.send(node, batch):
                 return False

@@ -55,7 +55,7 @@ CLUSTER_COUNTERS: Final[Mapping[str, tuple[str, Callable[[ClusterStats], Value]]
     "cluster_sent_bytes": ("Bytes sent to other servers.", lambda c: c.bytes_out),
     "cluster_lost_messages": ("Messages that other servers did not get.", lambda c: c.lost),
     "cluster_behind": ("Times that another server was too far behind.", lambda c: c.behind),
-    "cluster_missed_batches": ("Batches that did not arrive here.", lambda c: c.missed),
+    "cluster_missed_entries": ("Messages and changes that got lost.", lambda c: c.missed),
     "cluster_repeated_batches": ("Batches that came twice.", lambda c: c.repeated),
     "cluster_refused_batches": ("Batches that made no sense.", lambda c: c.refused),
     "cluster_unknown_records": ("Records of a kind not known here.", lambda c: c.unknown),

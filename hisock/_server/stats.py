@@ -85,7 +85,8 @@ class ClusterStats:
     :ivar lost: messages that were dropped because a link was down or a node was behind, counted
         for each node that did not get them.
     :ivar behind: how often what waited for a node was dropped because that was behind.
-    :ivar missed: batches of other nodes that did not arrive.
+    :ivar missed: messages and changes of other nodes that did not arrive, though these had sent
+        them.
     :ivar repeated: batches that came twice and were dropped; ``refused`` those that made no sense
         or were made with another key; ``unknown`` messages of a kind that is not known here.
     :ivar resyncs: how often another node's list of clients was asked for because of a loss.

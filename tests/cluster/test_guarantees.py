@@ -196,6 +196,36 @@ def test_lost_changes_are_noticed_and_made_up_for() -> None:
     on_virtual_loop(main())
 
 
+@pytest.mark.parametrize("broadcasts", [True, False])
+def test_every_message_that_a_link_loses_is_counted(broadcasts: bool) -> None:
+    async def main() -> None:
+        async with game(2, broadcasts) as made:
+            one, two = made.servers
+            _, peer = await all_hear(made, 2)
+            stats = two.stats().cluster
+            assert stats is not None
+            before = stats.missed
+            for number in range(100):
+                made.network.lose = lambda sender, receiver, n=number: n % 10 < 3
+                for _ in range(5):
+                    one.send_all_clients("n", number)
+                await asyncio.sleep(0.01)
+            # Nobody is heard for so long that each gives the other up, and meets it again.
+            made.network.lose = lambda sender, receiver: True
+            await asyncio.sleep(4)
+            one.send_all_clients("n", 100)
+            await asyncio.sleep(4)
+            made.network.lose = lambda sender, receiver: False
+            await asyncio.sleep(3)
+            stats = two.stats().cluster
+            assert stats is not None
+            missed, beats = stats.missed - before, 20
+            assert len(numbers(peer)) == 350
+            assert 151 <= missed <= 151 + beats
+
+    on_virtual_loop(main())
+
+
 def test_a_server_that_does_not_read_costs_what_waits_for_it_and_nothing_more() -> None:
     async def main() -> None:
         async with game(3, False, {"max_waiting": 1024 * 1024}) as made:
