@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .places import ROOT
@@ -20,7 +20,7 @@ class Contender:
     name: str
     title: str
     kind: Kind
-    wire: Literal["raw", "hisock", "ws", "sio"]
+    wire: Literal["raw", "hisock", "ws", "sio", "web"]
     server: str
     """File in servers/; one that ends in .c is compiled first."""
     environment: str
@@ -169,7 +169,30 @@ CODERS = tuple(
     for library in ("json", "msgspec", "orjson")
 )
 
-BY_NAME = {contender.name: contender for contender in (*CONTENDERS, RELAY_FLOOR, *CODERS)}
+
+def _reached(name: str, title: str, engine: str, wire: Literal["hisock", "web"]) -> Contender:
+    """hisock with ``websocket=``, by an engine."""
+    ours = _hisock(name, title, "uvloop", "compiled", 2400)
+    return replace(ours, wire=wire, variables={"BENCH_WEBSOCKET": engine})
+
+
+REACHED = (
+    _reached("hisock-sniffed", "hisock, TCP, WebSockets on", "picows", "hisock"),
+    _reached("hisock-web", "hisock, WebSocket", "picows", "web"),
+    _reached("hisock-web-websockets", "hisock, WebSocket, engine websockets", "websockets", "web"),
+    Contender(
+        name="aiohttp",
+        title="aiohttp, uvloop",
+        kind="peer",
+        wire="ws",
+        server="serve_aiohttp.py",
+        environment="aiohttp",
+        arguments=("{role}",),
+        writes="one transport.write per message; uvloop joins those of an iteration",
+    ),
+)
+
+BY_NAME = {c.name: c for c in (*CONTENDERS, RELAY_FLOOR, *CODERS, *REACHED)}
 OURS = tuple(c.name for c in CONTENDERS if c.kind == "ours")
 MODERN_PEERS = ("picows", "websockets", "socketio")
 PEERS = (*MODERN_PEERS, "hisock202")

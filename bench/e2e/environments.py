@@ -15,6 +15,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "aiofastnet": ("aiofastnet", "uvloop", "msgspec"),
     "hisock202": ("hisock==2.0.2",),
     "picows": ("picows>=2", "uvloop", "msgspec"),
+    "aiohttp": ("aiohttp>=3.14", "uvloop"),
     "websockets": ("websockets>=15", "uvloop", "msgspec", "orjson"),
     "socketio": ("python-socketio>=5", "uvicorn[standard]", "uvloop"),
     "floors": ("uvloop",),

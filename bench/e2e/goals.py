@@ -39,6 +39,40 @@ def _detail(workload: str, key: str, ours: str = "hisock") -> Callable[[Outcomes
     return lambda outcomes: outcomes[workload].rows[ours].detail(key)
 
 
+def _cost(
+    workload: str, key: str, ours: str, reference: str, of: str = ""
+) -> Callable[[Outcomes], float | None]:
+    """A detail of ours, by one of the reference, or by its figure."""
+
+    def measured(outcomes: Outcomes) -> float | None:
+        rows = outcomes[workload].rows
+        value = rows[ours].detail(key)
+        divisor = rows[reference].detail(of) if of else rows[reference].median
+        return None if value is None or not divisor else value / divisor
+
+    return measured
+
+
+def _more(workload: str, ours: str, reference: str) -> Callable[[Outcomes], float | None]:
+    """By how much the figure of ours is above that of the reference."""
+
+    def measured(outcomes: Outcomes) -> float | None:
+        rows = outcomes[workload].rows
+        value, of = rows[ours].median, rows[reference].median
+        return None if value is None or of is None else value - of
+
+    return measured
+
+
+WEB = "hisock-web"
+SNIFFED = "hisock-sniffed"
+
+
+def _single(reference: str) -> Callable[[Outcomes], float | None]:
+    """A round trip over a WebSocket, by that of another."""
+    return _cost("web", "single_us", WEB, reference, "single_us")
+
+
 GOALS: tuple[Goal, ...] = (
     Goal("pipelined", "x floor-c", "≥", 0.40, 0.55, _ratio("pipelined", "floor-c")),
     Goal(
@@ -67,6 +101,32 @@ GOALS: tuple[Goal, ...] = (
     Goal("scale", "cost, turns of 1", "≤", 1.3, 1.1, _value("scale")),
     Goal("scale", "cost, turns of 16", "≤", 1.3, 1.1, _detail("scale", "batched")),
     Goal("fairness", "p99 ms", "≤", 25, None, _value("fairness")),
+    Goal("web", "x picows", "≤", 0.35, None, _ratio("web", "picows", WEB)),
+    Goal("web", "batched x TCP", "≤", 1.5, None, _cost("web", "batched_ns", WEB, "hisock")),
+    Goal(
+        "web", "single x TCP", "≤", 1.2, None, _cost("web", "single_us", WEB, "hisock", "single_us")
+    ),
+    Goal(
+        "web",
+        "single x picows",
+        "≤",
+        1.3,
+        None,
+        _cost("web", "single_us", WEB, "picows", "single_us"),
+    ),
+    Goal(
+        "web",
+        "engine websockets x websockets",
+        "≤",
+        0.3,
+        None,
+        _ratio("web", "websockets", "hisock-web-websockets"),
+    ),
+    Goal("web", "sniffer x TCP", "≤", 1.05, None, _ratio("web", "hisock", SNIFFED)),
+    Goal("web-players", "x TCP", "≤", 1.35, None, _ratio("web-players", "hisock", WEB)),
+    Goal("web-players", "x picows", "≤", 1.0, None, _ratio("web-players", "picows", WEB)),
+    Goal("web-idle", "KiB/client", "≤", 12, None, _value("web-idle", WEB)),
+    Goal("web-idle", "sniffer, KiB more", "≤", 0.2, None, _more("web-idle", SNIFFED, "hisock")),
 )
 
 

@@ -16,7 +16,7 @@ int main(int argc, char **argv) {
     struct options options = options_read(argc, argv);
     struct crowd crowd = crowd_make(&options, options.conns);
     /* Those without a handshake that is answered need an echo to know that they are in. */
-    crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK, 0);
+    crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK || options.wire == WIRE_WEB, 0);
     usleep((useconds_t)(options.settle * 1e6));
 
     uint8_t *message = must_alloc(options.size), *requests = must_alloc((options.size + WIRE_OVERHEAD) * (size_t)options.outstanding);

@@ -69,7 +69,10 @@ static size_t receive(struct crowd *crowd, struct conn *conn) {
     if (n == 0) fail("the server closed connection %d", conn->id);
     if (n < 0 && errno == EAGAIN) return 0;
     if (n < 0) fail("recv on connection %d: %s", conn->id, strerror(errno));
-    return conn->tail_size + (size_t)n;
+    size_t size = (size_t)n;
+    if (crowd->options->wire == WIRE_WEB && conn->stage != STAGE_HTTP)
+        size = wire_unwrap(&conn->web, crowd->buffer + conn->tail_size, size);
+    return size ? conn->tail_size + size : 0;
 }
 
 void crowd_receive(struct crowd *crowd, struct conn *conn, on_frame *on_message, void *context) {
@@ -114,6 +117,18 @@ static void greeted(struct crowd *crowd, struct conn *conn, bool proof) {
     crowd_send(crowd, conn, out, wire_request(crowd->options->wire, out, "echo", message, sizeof message));
 }
 
+/* The hello of hisock: as a frame, in a WebSocket frame for web. */
+static size_t hello(const struct crowd *crowd, const struct conn *conn, uint8_t *out, int rooms) {
+    char payload[128], group[32] = "null", text[160];
+    if (rooms) snprintf(group, sizeof group, "\"room%d\"", conn->id / rooms);
+    int n = snprintf(payload, sizeof payload, "$CLTHELLO${\"name\": null, \"group\": %s%s}", group,
+                     crowd->options->call ? ", \"features\": [\"call\"]" : "");
+    n = snprintf(text, sizeof text, "%-16d%s", n, payload);
+    if (crowd->options->wire == WIRE_WEB) return wire_wrap(out, (uint8_t *)text, (size_t)n);
+    memcpy(out, text, (size_t)n);
+    return (size_t)n;
+}
+
 /* The TCP connection stands: say hello. */
 static void greet(struct crowd *crowd, struct conn *conn, bool proof, int rooms) {
     int error = 0;
@@ -121,24 +136,18 @@ static void greet(struct crowd *crowd, struct conn *conn, bool proof, int rooms)
     getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error) fail("connect: %s", strerror(error));
     watch(crowd, conn, EPOLLIN, EPOLL_CTL_MOD);
-    char text[512], path[64] = "/", hello[128];
+    char text[512], path[64] = "/", room[128];
     int n = 0;
     switch (crowd->options->wire) {
     case WIRE_RAW:
         if (rooms) { /* the floor takes the first message for the name of the room */
-            n = snprintf(hello, sizeof hello, "room%d", conn->id / rooms);
-            n = (int)wire_request(WIRE_RAW, (uint8_t *)text, "", (uint8_t *)hello, (size_t)n);
+            n = snprintf(room, sizeof room, "room%d", conn->id / rooms);
+            n = (int)wire_request(WIRE_RAW, (uint8_t *)text, "", (uint8_t *)room, (size_t)n);
         }
         break;
-    case WIRE_HISOCK:
-        if (rooms)
-            n = snprintf(hello, sizeof hello, "$CLTHELLO${\"name\": null, \"group\": \"room%d\"}", conn->id / rooms);
-        else
-            n = snprintf(hello, sizeof hello, "$CLTHELLO${\"name\": null, \"group\": null%s}",
-                         crowd->options->call ? ", \"features\": [\"call\"]" : "");
-        n = snprintf(text, sizeof text, "%-16d%s", n, hello);
-        break;
+    case WIRE_HISOCK: n = (int)hello(crowd, conn, (uint8_t *)text, rooms); break;
     case WIRE_WS:
+    case WIRE_WEB:
     case WIRE_SIO:
         if (crowd->options->wire == WIRE_SIO)
             snprintf(path, sizeof path, "/socket.io/?EIO=4&transport=websocket");
@@ -151,10 +160,10 @@ static void greet(struct crowd *crowd, struct conn *conn, bool proof, int rooms)
         break;
     }
     if (n) crowd_send(crowd, conn, (uint8_t *)text, (size_t)n);
-    if (crowd->options->wire == WIRE_WS || crowd->options->wire == WIRE_SIO)
-        conn->stage = STAGE_HTTP;
-    else
+    if (crowd->options->wire == WIRE_RAW || crowd->options->wire == WIRE_HISOCK)
         greeted(crowd, conn, proof);
+    else
+        conn->stage = STAGE_HTTP;
 }
 
 /* One step of the handshake with what is in the buffer; returns how much of it was used, 0: needs more. */
@@ -163,6 +172,10 @@ static size_t step(struct crowd *crowd, struct conn *conn, const uint8_t *data, 
         const uint8_t *end = memmem(data, size, "\r\n\r\n", 4);
         if (!end) return 0;
         if (memcmp(data, "HTTP/1.1 101", 12) != 0) fail("the handshake was answered %.40s", (const char *)data);
+        if (crowd->options->wire == WIRE_WEB) {
+            uint8_t out[192];
+            crowd_send(crowd, conn, out, hello(crowd, conn, out, rooms));
+        }
         if (crowd->options->wire == WIRE_SIO)
             conn->stage = STAGE_SIO_OPEN;
         else

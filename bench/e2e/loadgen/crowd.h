@@ -14,6 +14,7 @@ struct conn {
     size_t tail_size, tail_room;
     uint8_t *unsent;
     size_t unsent_size;
+    struct unwrapper web;
     uint64_t got;
     int64_t sent_at;
 };

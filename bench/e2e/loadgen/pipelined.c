@@ -11,6 +11,7 @@
 
 struct stream {
     int fd;
+    struct unwrapper *web; /* NULL unless frames of hisock come in a WebSocket's */
     uint8_t *request, *reply, *chunk;
     size_t request_size, reply_size;
 };
@@ -33,9 +34,10 @@ static void batch(const struct stream *stream) {
         if (n == 0) fail("the server closed the connection");
         if (n < 0 && !try_again(n)) fail("recv: %s", strerror(errno));
         if (n > 0) {
-            if ((size_t)n > stream->reply_size - got) fail("more came back than was sent");
-            if (memcmp(stream->chunk, stream->reply + got, (size_t)n) != 0) fail("a reply differs from its request");
-            got += (size_t)n;
+            size_t size = stream->web ? wire_unwrap(stream->web, stream->chunk, (size_t)n) : (size_t)n;
+            if (size > stream->reply_size - got) fail("more came back than was sent");
+            if (memcmp(stream->chunk, stream->reply + got, size) != 0) fail("a reply differs from its request");
+            got += size;
             idle = false;
         }
         if (idle) {
@@ -53,6 +55,8 @@ int main(int argc, char **argv) {
     size_t room = options.size + WIRE_OVERHEAD;
     uint8_t *message = options_message(&options);
     struct stream stream = {.fd = crowd.conns[0].fd, .chunk = must_alloc(CHUNK)};
+    if (options.wire == WIRE_WEB) stream.web = &crowd.conns[0].web;
+    enum wire wire = options.together ? WIRE_HISOCK : options.wire;
     stream.request = must_alloc(room * (size_t)options.batch);
     stream.reply = must_alloc(room * (size_t)options.batch);
     for (int i = 0; i < options.batch; i++) {
@@ -61,9 +65,15 @@ int main(int argc, char **argv) {
             stream.request_size += wire_call(request, i + 1, "echo", message, options.size);
             stream.reply_size += wire_returned(reply, i + 1, message, options.size);
         } else {
-            stream.request_size += wire_request(options.wire, request, "echo", message, options.size);
+            stream.request_size += wire_request(wire, request, "echo", message, options.size);
             stream.reply_size += wire_reply(options.wire, reply, "echo", message, options.size);
         }
+    }
+
+    if (options.together) {
+        uint8_t *one = must_alloc(stream.request_size + WIRE_OVERHEAD);
+        stream.request_size = wire_wrap(one, stream.request, stream.request_size);
+        stream.request = one;
     }
 
     int64_t end = now_ns() + (int64_t)(options.warmup * 1e9);

@@ -61,7 +61,7 @@ int main(int argc, char **argv) {
     struct crowd crowd = crowd_make(&options, options.conns);
     if (options.conns % options.room_size) fail("--conns must be a multiple of --room-size");
     if (options.size < 16) fail("--size must be 16 or more");
-    crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK, options.room_size);
+    crowd_join(&crowd, 0, options.conns, options.wire == WIRE_HISOCK || options.wire == WIRE_WEB, options.room_size);
     usleep((useconds_t)(options.settle * 1e6));
 
     uint8_t *message = must_alloc(options.size), *request = must_alloc(options.size + WIRE_OVERHEAD);

@@ -35,9 +35,9 @@ int main(int argc, char **argv) {
         }
         if (send(fd, request, request_size, 0) != (ssize_t)request_size) fail("send: %s", strerror(errno));
         for (size_t got = 0; got < reply_size;) {
-            ssize_t n = recv(fd, in + got, reply_size - got, 0);
+            ssize_t n = recv(fd, in + got, room - got, 0);
             if (n <= 0) fail("recv: %s", n ? strerror(errno) : "closed");
-            got += (size_t)n;
+            got += options.wire == WIRE_WEB ? wire_unwrap(&crowd.conns[0].web, in + got, (size_t)n) : (size_t)n;
         }
         after = now_ns();
         if (memcmp(in, reply, reply_size) != 0) fail("a reply differs from its request");

@@ -54,7 +54,7 @@ static const struct option OPTIONS[] = {
     {"warmup", 1, 0, 'u'}, {"settle", 1, 0, 'S'},      {"limit", 1, 0, 'l'},      {"size", 1, 0, 'z'},
     {"batch", 1, 0, 'b'},
     {"conns", 1, 0, 'c'},  {"inflight", 1, 0, 'i'},    {"outstanding", 1, 0, 'o'}, {"rate", 1, 0, 'r'},
-    {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"call", 0, 0, 'C'},       {0, 0, 0, 0},
+    {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"together", 0, 0, 'T'}, {"call", 0, 0, 'C'},       {0, 0, 0, 0},
 };
 
 struct options options_read(int argc, char **argv) {
@@ -86,6 +86,7 @@ struct options options_read(int argc, char **argv) {
             options.text = optarg;
             options.size = strlen(optarg);
             break;
+        case 'T': options.together = true; break;
         case 'C': options.call = true; break;
         default: fail("unknown option");
         }

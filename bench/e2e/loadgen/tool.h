@@ -18,6 +18,7 @@ struct options {
     double limit;         /* the whole program, seconds; over it: exit 3 */
     size_t size;          /* bytes of a message, as the application sees it */
     const char *text;     /* the message itself; otherwise it is made up */
+    bool together;        /* web: a whole batch in one WebSocket frame */
     bool call;            /* hisock: each message is a call, to be answered with itself */
     int batch;            /* messages sent before the first reply is awaited */
     int conns;

@@ -1,12 +1,14 @@
 #define _GNU_SOURCE
 #include "wire.h"
 
+#include "tool.h"
+
 #include <stdio.h>
 #include <string.h>
 
 bool wire_by_name(const char *name, enum wire *wire) {
-    static const char *const NAMES[] = {"raw", "hisock", "ws", "sio"};
-    for (int i = 0; i < 4; i++)
+    static const char *const NAMES[] = {"raw", "hisock", "ws", "sio", "web"};
+    for (int i = 0; i < 5; i++)
         if (strcmp(name, NAMES[i]) == 0) {
             *wire = (enum wire)i;
             return true;
@@ -54,6 +56,9 @@ static size_t build(enum wire wire, uint8_t *out, const char *command, const uin
         break;
     }
     case WIRE_WS: n = ws_header(out, 2, size, masked); break;
+    case WIRE_WEB:
+        if (masked) n = ws_header(out, 2, 16 + 5 + name + 5 + size, true);
+        return n + build(WIRE_HISOCK, out + n, command, message, size, masked);
     case WIRE_SIO:
         if (size && (message[0] == '{' || message[0] == '[')) { /* JSON, which is no text but a part of the event */
             n = ws_header(out, 1, 4 + name + 2 + size + 1, masked);
@@ -107,6 +112,43 @@ size_t wire_text(uint8_t *out, const char *text) {
     return n + put(out + n, text, size);
 }
 
+size_t wire_wrap(uint8_t *out, const uint8_t *frames, size_t size) {
+    size_t n = ws_header(out, 2, size, true);
+    return n + put(out + n, frames, size);
+}
+
+/* Whether the header is whole; if so, how long the frame is. */
+static bool ws_length(const uint8_t *head, size_t size, size_t *length) {
+    if (size < 2) return false;
+    size_t more = head[1] == 126 ? 2 : head[1] == 127 ? 8 : 0;
+    if (size < 2 + more) return false;
+    *length = more ? 0 : head[1];
+    for (size_t i = 0; i < more; i++) *length = *length << 8 | head[2 + i];
+    return true;
+}
+
+size_t wire_unwrap(struct unwrapper *unwrapper, uint8_t *data, size_t size) {
+    size_t kept = 0;
+    for (size_t at = 0; at < size;) {
+        if (!unwrapper->left) {
+            unwrapper->head[unwrapper->head_size++] = data[at++];
+            if (unwrapper->head[0] != 0x82 || unwrapper->head[1] & 0x80)
+                fail("a WebSocket frame begins with %02x %02x", unwrapper->head[0], unwrapper->head[1]);
+            if (ws_length(unwrapper->head, unwrapper->head_size, &unwrapper->left)) {
+                unwrapper->head_size = 0;
+                unwrapper->head[1] = 0;
+            }
+            continue;
+        }
+        size_t n = unwrapper->left < size - at ? unwrapper->left : size - at;
+        memmove(data + kept, data + at, n);
+        kept += n;
+        at += n;
+        unwrapper->left -= n;
+    }
+    return kept;
+}
+
 size_t wire_body_offset(enum wire wire, const char *command, size_t size) {
     uint8_t header[16];
     size_t name = strlen(command);
@@ -114,6 +156,10 @@ size_t wire_body_offset(enum wire wire, const char *command, size_t size) {
     case WIRE_RAW: return 4;
     case WIRE_HISOCK: return 16 + 5 + name + 5;
     case WIRE_WS: return ws_header(header, 2, size, true);
+    case WIRE_WEB: {
+        size_t offset = wire_body_offset(WIRE_HISOCK, command, size);
+        return ws_header(header, 2, offset + size, true) + offset;
+    }
     case WIRE_SIO: return ws_header(header, 1, 4 + name + 3 + size + 2, true) + 4 + name + 3;
     }
     return 0;
@@ -186,7 +232,8 @@ static int parse_sio(const uint8_t *data, size_t size, struct frame *frame) {
 int wire_parse(enum wire wire, const uint8_t *data, size_t size, struct frame *frame) {
     switch (wire) {
     case WIRE_RAW: return parse_raw(data, size, frame);
-    case WIRE_HISOCK: return parse_hisock(data, size, frame);
+    case WIRE_HISOCK:
+    case WIRE_WEB: return parse_hisock(data, size, frame);
     case WIRE_WS: return parse_ws(data, size, frame);
     case WIRE_SIO: return parse_sio(data, size, frame);
     }

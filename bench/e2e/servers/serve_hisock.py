@@ -4,10 +4,12 @@
 Usage: serve_hisock.py asyncio|uvloop|aiofastnet compiled|python ROLE
 
 The second word is what the framing core must turn out to be; anything else stops the run, so that
-a missing extension is never measured by accident.
+a missing extension is never measured by accident. BENCH_WEBSOCKET names an engine: WebSockets are
+taken on the same port then.
 """
 
 import json
+import os
 import sys
 from importlib.metadata import version
 from typing import Any, Literal
@@ -27,10 +29,20 @@ versions = {"hisock": hisock.__version__}
 if loop == "uvloop":
     versions["uvloop"] = version("uvloop")
 
+engine: Any = os.environ.get("BENCH_WEBSOCKET")
+if engine:
+    versions[engine] = version(engine)
+
 announce: Literal["all", "none"] = "all" if sys.argv[3] == "announced" else "none"
 codec = "msgpack" if sys.argv[3].endswith("-msgpack") else "json"
 server = HiSockServer(
-    ("127.0.0.1", 0), keepalive=False, announce=announce, loop=loop, codec=codec, ssl=CONTEXT
+    ("127.0.0.1", 0),
+    keepalive=False,
+    announce=announce,
+    loop=loop,
+    codec=codec,
+    ssl=CONTEXT,
+    websocket=hisock.WebSocket(engine=engine) if engine else None,
 )
 
 

@@ -15,6 +15,7 @@ from . import (
     scale,
     tls,
     typed,
+    web,
 )
 from .base import Workload
 
@@ -35,6 +36,9 @@ WORKLOADS: tuple[Workload, ...] = (
     tls.TLS,
     scale.SCALE,
     fairness.FAIRNESS,
+    web.ECHO,
+    web.PLAYERS_CPU,
+    web.IDLE,
 )
 
 BY_NAME = {workload.name: workload for workload in WORKLOADS}

@@ -6,7 +6,8 @@ from ..contenders import MODERN_PEERS, OURS, Contender
 from .base import Bench, Measurement, Workload
 
 
-def _memory(bench: Bench, contender: Contender) -> Measurement:
+def idle(bench: Bench, contender: Contender) -> Measurement:
+    """KiB of an idle client, and the server's time for its join."""
     clients = bench.settings.clients
     with bench.serving(contender) as server:
         holding = bench.holding(contender, server, "joins", conns=clients, hold=True)
@@ -15,8 +16,10 @@ def _memory(bench: Bench, contender: Contender) -> Measurement:
             before = server.resident()
             next_line()
             after = server.resident()
+            joins = next_line()
     growth = (after - before) / clients / 1024
-    return Measurement(growth, {"server_mib": after / 2**20})
+    cpu = joins["server_cpu"] * joins["seconds"] / clients * 1e6
+    return Measurement(growth, {"server_mib": after / 2**20, "join_us": cpu})
 
 
 MEMORY = Workload(
@@ -26,7 +29,7 @@ MEMORY = Workload(
     better="less",
     references=("websockets", "picows"),
     contenders=(*OURS, *MODERN_PEERS),
-    measure=_memory,
+    measure=idle,
     columns=(("server_mib", "server MiB at the end"),),
     weight="long",
 )

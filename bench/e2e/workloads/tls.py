@@ -23,6 +23,7 @@ from .base import Bench, Measurement, Workload
 BATCH = 512
 HANDSHAKES = 100
 IDLE = 200
+PEERS = ("picows", "websockets")
 ROUND_TRIPS = 2000
 BATCHES = 60
 MESSAGE = b"x" * 64
@@ -53,33 +54,55 @@ class Client:
         raw = socket.create_connection(("127.0.0.1", port), timeout=20)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = context.wrap_socket(raw, server_hostname="localhost", session=session)
-        if wire == "hisock":
-            self.sock.sendall(_framed(b'$CLTHELLO${"name": null, "group": null}'))
-        else:
-            self.sock.sendall(
-                b"GET / HTTP/1.1\r\nHost: localhost\r\n"
-                b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            )
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                answer += self.sock.recv(4096)
+        if wire != "hisock":
+            self._upgrade()
+        if wire != "ws":
+            hello = _framed(b'$CLTHELLO${"name": null, "group": null}')
+            self.sock.sendall(_message(hello) if wire == "web" else hello)
         self.echo(1)
+
+    def _upgrade(self) -> None:
+        self.sock.sendall(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.sock.recv(4096)
 
     def echo(self, count: int) -> None:
         """Send some messages at once, and await all of them."""
-        if self.wire == "hisock":
-            request = reply = _framed(b"$CMD$echo$MSG$" + MESSAGE)
+        frame = _framed(b"$CMD$echo$MSG$" + MESSAGE)
+        if self.wire == "ws":
+            request, reply = _message(MESSAGE), b"\x82" + bytes([len(MESSAGE)]) + MESSAGE
         else:
-            request = b"\x82" + bytes([0x80 | len(MESSAGE)]) + bytes(4) + MESSAGE
-            reply = b"\x82" + bytes([len(MESSAGE)]) + MESSAGE
+            request, reply = _message(frame) if self.wire == "web" else frame, frame
         self.sock.sendall(request * count)
         left = len(reply) * count
         while left:
-            got = len(self.sock.recv(min(left, 262144)))
-            if not got:
-                raise BenchError("the server closed the connection")
-            left -= got
+            left -= self._carried() if self.wire == "web" else len(self._receive(left))
+
+    def _receive(self, most: int) -> bytes:
+        got = self.sock.recv(min(most, 262144))
+        if not got:
+            raise BenchError("the server closed the connection")
+        return got
+
+    def _carried(self) -> int:
+        """Take one WebSocket message of a server that cuts its stream; how many bytes it had."""
+        head = self._exactly(2)
+        size = head[1]
+        if size >= 126:
+            size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
+        self._exactly(size)
+        return size
+
+    def _exactly(self, size: int) -> bytes:
+        got = b""
+        while len(got) < size:
+            got += self._receive(size - len(got))
+        return got
 
 
 CONTEXTS: dict[int, ssl.SSLContext] = {}
@@ -87,6 +110,11 @@ CONTEXTS: dict[int, ssl.SSLContext] = {}
 
 def _framed(payload: bytes) -> bytes:
     return str(len(payload)).encode().ljust(16) + payload
+
+
+def _message(payload: bytes) -> bytes:
+    """A WebSocket message of less than 126 bytes, masked with zeros."""
+    return b"\x82" + bytes([0x80 | len(payload)]) + bytes(4) + payload
 
 
 @contextmanager
@@ -170,7 +198,7 @@ TLS = Workload(
     unit="µs",
     better="less",
     references=("picows", "websockets"),
-    contenders=("hisock", "hisock-asyncio", "hisock-aiofastnet", "picows", "websockets"),
+    contenders=("hisock", "hisock-asyncio", "hisock-aiofastnet", "hisock-web", *PEERS),
     measure=_measure,
     columns=(
         ("batched_us", "µs in batches"),
