@@ -57,7 +57,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	$(abspath $(PY)) -m
 
 .PHONY: rebuild help demo test test-once test-dev test-js test-web test-over-websocket coverage coverage-core coverage-choice coverage-run coverage-report \
-	lint format bench bench-full fuzz asan soak attacks model model-slow crowd docs \
+	lint format bench bench-full fuzz asan soak soak-cluster attacks model model-slow crowd docs \
 	changelog dist lint-release venv clean
 .DEFAULT_GOAL := help
 
@@ -175,6 +175,9 @@ model-slow: $(READY)  ## the model of slow clients, with examples that were neve
 	for round in 1 2 3 4 5 6 7 8 9 10; do \
 		HISOCK_MODEL=random $(PY) -m pytest -q tests/reliability/test_model_slow.py || exit 1; \
 	done
+
+soak-cluster: $(READY)  ## servers of a cluster and brokers are killed, stopped and restarted; ARGS=--short
+	$(PY) -m soak.cluster $(ARGS)
 
 attacks: $(READY)  ## all attacks beside a hundred good clients, for ATTACK_SECONDS
 	$(PY) -m soak.attacks --seconds $(ATTACK_SECONDS) $(ARGS)

@@ -12,6 +12,7 @@ from hisock._cluster.asking import Questions
 from hisock._cluster.config import Cluster
 from hisock._cluster.delivery import Delivery, Outgoing
 from hisock._cluster.directory import ClusterDirectory
+from hisock._cluster.link import NodeHello
 from hisock._cluster.links import make_link
 from hisock._cluster.names import Names
 from hisock._cluster.node import Node
@@ -99,6 +100,7 @@ class Plane:
             Beat: self.replica.beat,
             Cancel: self.asking.take_cancel,
             Delta: self.replica.delta,
+            NodeHello: self.replica.greeted,
             Order: self.orders.take,
             Portion: self.replica.portion,
             Question: self.asking.take_question,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from hisock._cluster.link import NodeHello
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import (
     Beat,
@@ -61,6 +62,14 @@ class Replica:
         self._questions += 1
         node.question, node.asked, node.fresh = self._questions, self._now(), None
         self._streams.put([node.hello.node], entry_of(Resync(self._questions)), push=True)
+
+    def greeted(self, node: OtherNode, hello: NodeHello) -> None:
+        """A node that was known says hello: after an outage, its link is up only now.
+
+        What it was asked before, it may not have heard.
+        """
+        if node.question and node.fresh is None and hello is not node.hello:
+            self.ask(node)
 
     def _missed(self, node: OtherNode) -> None:
         self.resyncs += 1

@@ -177,6 +177,25 @@ def test_a_server_that_hangs_is_given_up_and_comes_back_anew() -> None:
     on_virtual_loop(main())
 
 
+def test_after_an_outage_lists_are_equal_at_once_whoever_is_back_first() -> None:
+    async def main() -> None:
+        async with game(3) as made:
+            servers = made.servers
+            await asyncio.gather(*(join(server, f"p{n}") for n, server in enumerate(servers)))
+            for server in servers:
+                link(server).take_down()
+            await asyncio.sleep(0.5)
+            for number, server in enumerate(servers):
+                await join(server, f"new {number}")
+            for server in servers:
+                link(server).bring_up()
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
+            assert [len(rows) for rows in rosters(servers)] == [6, 6, 6]
+
+    on_virtual_loop(main())
+
+
 def test_lost_changes_are_noticed_and_made_up_for() -> None:
     async def main() -> None:
         async with game(2) as made:
