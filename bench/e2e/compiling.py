@@ -12,7 +12,7 @@ from pathlib import Path
 from .places import CACHE, LOADGEN, SERVERS, BenchError
 
 FLAGS = ("-O2", "-std=c11", "-Wall", "-Wextra")
-SHARED = ("crowd.c", "wire.c", "tool.c")
+SHARED = ("accepting.c", "crowd.c", "wire.c", "tool.c")
 
 
 @cache

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
-from .places import ROOT
+from .places import CLIENTS, ROOT, SERVERS
 
 Kind = Literal["ours", "peer", "floor"]
 Role = str
@@ -22,7 +23,7 @@ class Contender:
     kind: Kind
     wire: Literal["raw", "hisock", "ws", "sio", "web"]
     server: str
-    """File in servers/; one that ends in .c is compiled first."""
+    """File in the folder; one that ends in .c is compiled first."""
     environment: str
     """Whose Python runs it: a name in environments.REQUIREMENTS, or "hisock"."""
     arguments: tuple[str, ...] = ()
@@ -32,6 +33,8 @@ class Contender:
     """Joins the generator may have under way at once."""
     players: int = 200
     """Where the search for the number of players begins; it goes up or down from there."""
+    folder: Path = SERVERS
+    """Where its program is: CLIENTS for one that connects."""
     writes: str = ""
     """When replies go to the socket: what makes or breaks a pipelined workload."""
 
@@ -192,7 +195,57 @@ REACHED = (
     ),
 )
 
-BY_NAME = {c.name: c for c in (*CONTENDERS, RELAY_FLOOR, *CODERS, *REACHED)}
+
+def _client(
+    name: str,
+    title: str,
+    wire: Literal["hisock", "ws", "sio"],
+    environment: str,
+    *arguments: str,
+    writes: str,
+) -> Contender:
+    return Contender(
+        name=name,
+        title=title,
+        kind="ours" if environment == "hisock" else "peer",
+        wire=wire,
+        server=f"client_{environment}.py",
+        environment=environment,
+        arguments=(*arguments, "{role}"),
+        folder=CLIENTS,
+        writes=writes,
+    )
+
+
+AT_ONCE = "one system call per message, at once"
+CLIENT_PROGRAMS = (
+    _client("blocking", "hisock, blocking", "hisock", "hisock", "blocking", writes=AT_ONCE),
+    _client("threaded", "hisock, threaded", "hisock", "hisock", "threaded", writes=AT_ONCE),
+    _client(
+        *("async", "hisock, async, uvloop", "hisock", "hisock", "uvloop"),
+        writes="once per iteration of the loop",
+    ),
+    _client(
+        *("async-asyncio", "hisock, async, asyncio", "hisock", "hisock", "asyncio"),
+        writes="once per iteration of the loop",
+    ),
+    _client("client-hisock202", "hisock 2.0.2", "hisock", "hisock202", writes=AT_ONCE),
+    _client("client-picows", "picows, uvloop", "ws", "picows", writes=AT_ONCE),
+    _client(
+        *("client-websockets-sync", "websockets, sync", "ws", "websockets", "sync"),
+        writes=AT_ONCE,
+    ),
+    _client(
+        *("client-websockets", "websockets, uvloop", "ws", "websockets", "uvloop"),
+        writes="one transport.write per message; uvloop joins those of an iteration",
+    ),
+    _client(
+        *("client-socketio", "python-socketio, aiohttp, uvloop", "sio", "socketio"),
+        writes="one queue and one transport.write per message",
+    ),
+)
+
+BY_NAME = {c.name: c for c in (*CONTENDERS, RELAY_FLOOR, *CODERS, *REACHED, *CLIENT_PROGRAMS)}
 OURS = tuple(c.name for c in CONTENDERS if c.kind == "ours")
 MODERN_PEERS = ("picows", "websockets", "socketio")
 PEERS = (*MODERN_PEERS, "hisock202")

@@ -8,6 +8,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LOADGEN = HERE / "loadgen"
 SERVERS = HERE / "servers"
+CLIENTS = HERE / "clients"
 CACHE = ROOT / ".bench"
 """Environments of the peers, compiled programs, logs. Safe to delete; ignored by git."""
 

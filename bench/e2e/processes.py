@@ -149,9 +149,16 @@ def _command(program: Path, options: Mapping[str, object], limit: float) -> list
 
 
 def generate(
-    program: Path, options: Mapping[str, object], core: int | None, limit: float
+    program: Path,
+    options: Mapping[str, object],
+    core: int | None,
+    limit: float,
+    inherited: Sequence[int] = (),
 ) -> dict[str, float]:
-    """Runs a load generator to its end. It stops itself after `limit` seconds."""
+    """Runs a load generator to its end. It stops itself after `limit` seconds.
+
+    `inherited` are descriptors that it gets.
+    """
     try:
         done = subprocess.run(
             _command(program, options, limit),
@@ -160,6 +167,7 @@ def generate(
             text=True,
             check=False,
             timeout=limit + 5,
+            pass_fds=inherited,
             preexec_fn=_child(core),
         )
     except subprocess.TimeoutExpired:

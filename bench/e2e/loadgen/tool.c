@@ -54,13 +54,14 @@ static const struct option OPTIONS[] = {
     {"warmup", 1, 0, 'u'}, {"settle", 1, 0, 'S'},      {"limit", 1, 0, 'l'},      {"size", 1, 0, 'z'},
     {"batch", 1, 0, 'b'},
     {"conns", 1, 0, 'c'},  {"inflight", 1, 0, 'i'},    {"outstanding", 1, 0, 'o'}, {"rate", 1, 0, 'r'},
-    {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"together", 0, 0, 'T'}, {"call", 0, 0, 'C'},       {0, 0, 0, 0},
+    {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"together", 0, 0, 'T'},
+    {"call", 0, 0, 'C'}, {"listener", 1, 0, 'L'}, {"role", 1, 0, 'k'}, {0, 0, 0, 0},
 };
 
 struct options options_read(int argc, char **argv) {
     struct options options = {
         .wire = WIRE_HISOCK, .seconds = 1, .warmup = 0.2, .limit = 60, .size = 64, .batch = 512,
-        .conns = 1, .inflight = 64, .outstanding = 10, .rate = 20, .room_size = 20,
+        .conns = 1, .inflight = 64, .listener = -1, .role = "", .outstanding = 10, .rate = 20, .room_size = 20,
     };
     for (int letter; (letter = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
         switch (letter) {
@@ -88,10 +89,12 @@ struct options options_read(int argc, char **argv) {
             break;
         case 'T': options.together = true; break;
         case 'C': options.call = true; break;
+        case 'L': options.listener = atoi(optarg); break;
+        case 'k': options.role = optarg; break;
         default: fail("unknown option");
         }
     }
-    if (options.port <= 0) fail("--port is missing");
+    if (options.port <= 0 && options.listener < 0) fail("--port is missing");
     signal(SIGALRM, on_limit);
     signal(SIGPIPE, SIG_IGN);
     struct itimerval timer = {.it_value = {.tv_sec = (time_t)options.limit + 1}};

@@ -11,12 +11,14 @@
 struct options {
     enum wire wire;
     int port;
-    int server_pid;       /* whose CPU time is read at both ends of the measured window; 0: nobody's */
+    int server_pid;       /* the process of which CPU time is read at both ends of the measured window; 0: none */
     double seconds;       /* measured window */
     double warmup;        /* same work before it, not counted */
     double settle;        /* seconds of silence after everybody has joined, for servers that tell each other */
     double limit;         /* the whole program, seconds; over it: exit 3 */
     size_t size;          /* bytes of a message, as the application sees it */
+    int listener;         /* descriptor of a socket that listens, for what accepts clients; -1: none */
+    const char *role;     /* what a client is given to do */
     const char *text;     /* the message itself; otherwise it is made up */
     bool together;        /* web: a whole batch in one WebSocket frame */
     bool call;            /* hisock: each message is a call, to be answered with itself */

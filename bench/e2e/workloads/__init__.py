@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     arrivals,
     broadcast,
+    clients,
     echo,
     fairness,
     handlers,
@@ -34,6 +35,8 @@ WORKLOADS: tuple[Workload, ...] = (
     arrivals.ARRIVALS,
     arrivals.STORM,
     tls.TLS,
+    clients.CLIENTS,
+    clients.SWARM,
     scale.SCALE,
     fairness.FAIRNESS,
     web.ECHO,

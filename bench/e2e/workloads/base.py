@@ -12,7 +12,7 @@ from typing import Literal
 from .. import compiling, processes
 from ..contenders import Contender, Role
 from ..machine import Machine
-from ..places import ROOT, SERVERS
+from ..places import ROOT
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Bench:
 
     @contextmanager
     def serving(self, contender: Contender, role: Role = "echo") -> Iterator[processes.Server]:
-        script = SERVERS / contender.server
+        script = contender.folder / contender.server
         if script.suffix == ".c":
             command = [str(compiling.server(contender.server))]
         else:
@@ -76,13 +76,18 @@ class Bench:
     def generate(
         self, contender: Contender, server: processes.Server, program: str, **options: object
     ) -> dict[str, float]:
-        """Runs a load generator against the server; options become --name value."""
+        """Runs a load generator against the server; options become --name value.
+
+        It inherits the descriptor that is the option `listener`, if there is one.
+        """
         settings = self.settings
         options = {"seconds": settings.seconds, "warmup": settings.warmup, **options}
+        listener = options.get("listener")
+        inherited = (listener,) if isinstance(listener, int) else ()
         limit = 20.0 + 2 * settings.seconds
         command = compiling.generator(program)
         return processes.generate(
-            command, self._options(contender, server, options), self._core(), limit
+            command, self._options(contender, server, options), self._core(), limit, inherited
         )
 
     def holding(
