@@ -27,7 +27,7 @@ from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.sockets import address_text
 from hisock._runtime.tasks import Tasks
-from hisock._runtime.waiters import LoopWaiter, call_timed_out, current_sender, part_timed_out
+from hisock._runtime.waiters import LoopWaiter, call_timed_out, part_timed_out
 from hisock.exceptions import (
     ClientDisconnected,
     ConnectionLost,
@@ -230,7 +230,7 @@ class AsyncioDriver(AsyncioReader):
         """Queue a command, or keep it for the next connection."""
         if self.closed:
             raise self.error()
-        self.waiting.sent(current_sender())
+        self.waiting.sent(self.sender())
         session = self.session
         if session.ended or session.returning or not session.outbox.send(command, message):
             self._send_offline(build_command(command, message, self.options.header_len))
@@ -239,7 +239,7 @@ class AsyncioDriver(AsyncioReader):
         """Queue frames, or keep them for the next connection."""
         if self.closed:
             raise self.error()
-        self.waiting.sent(current_sender())
+        self.waiting.sent(self.sender())
         session = self.session
         for frame in frames:
             if session.ended or session.returning or not session.outbox.write(frame):
@@ -247,7 +247,7 @@ class AsyncioDriver(AsyncioReader):
 
     def send_acknowledged(self, command: str, message: bytes | None) -> None:
         """Queue a message that is kept until the server confirms it."""
-        self.waiting.sent(current_sender())
+        self.waiting.sent(self.sender())
         self.keep_unconfirmed(command, message)
         session = self.session
         if not session.ended and not session.returning:

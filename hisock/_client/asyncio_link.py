@@ -58,6 +58,8 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.gone = asyncio.Event()
         self.settled = asyncio.Event()
         self._made = False
+        #: Set while frames that were read are handled: what that sends is flushed right after.
+        self._reading = False
         self._dirty: list[Any] = []
         self.outbox = Outbox(self._dirty, self, self._schedule_flush, options.header_len)
         self.pauses = Pauses(self._set_reading)
@@ -85,11 +87,21 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             frames = self.take_greeting(frames)
             self._begin_vigil()
         if frames:
-            self.owner.received(self, frames)
+            self._handle(frames)
         if self._decoder.error is not None:
             reason = f"the server sent what is no frame: {self._decoder.error}"
             self.end(End.LOST, ConnectionLost(reason))
             self.transport.abort()
+
+    def _handle(self, frames: list[Frame]) -> None:
+        """Give frames to the client, and flush at once what its handlers have sent."""
+        self._reading = True
+        try:
+            self.owner.received(self, frames)
+        finally:
+            self._reading = False
+            if self._dirty:
+                self.flush()
 
     def eof_received(self) -> None:
         return None
@@ -199,7 +211,8 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
 
     def _schedule_flush(self) -> None:
         if threading.get_ident() == self._thread_id:
-            self._loop.call_soon(self.flush)
+            if not self._reading:
+                self._loop.call_soon(self.flush)
             return
         try:
             self._loop.call_soon_threadsafe(self.flush)

@@ -49,6 +49,8 @@ class AsyncioReader(ClientBase):
         )
         super().__init__(connector, options, waiting)
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.current_thread()
+        self._thread_id = threading.get_ident()
         self._tasks = Tasks()
         self._concurrent = ConcurrentTasks(self._hold_up, self._let_go_on, self._loop.call_soon)
         self.session = AsyncioSession(self, self.identity)
@@ -187,8 +189,14 @@ class AsyncioReader(ClientBase):
         wanted = (command, None)
         put_back = self.events.put_back
         return await await_frame(
-            self.waiting, self.codec, wanted, kind, timeout, put_back, current_sender()
+            self.waiting, self.codec, wanted, kind, timeout, put_back, self.sender()
         )
+
+    def sender(self) -> object:
+        """As :func:`current_sender`, faster on the thread of the client."""
+        if threading.get_ident() != self._thread_id:
+            return current_sender()
+        return asyncio.current_task(self._loop) or self._thread
 
     def on_own_loop(self, what: str) -> None:
         """Refuse to wait on another loop, where nothing would wake the waiter.

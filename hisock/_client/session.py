@@ -70,6 +70,7 @@ class Session:
 
     :param identity: the name and the group that its hello says.
     :ivar state: changed by :meth:`take_greeting` and :meth:`end` only.
+    :ivar ended: whether ``state`` says so; asked for each message.
     :ivar how: how it ended, and ``reason`` the exception that says why.
     :ivar features: what the server knows beyond 2.0.2; ``None`` until its first frame.
     :ivar posted: the last number of the messages to be confirmed that were written on it.
@@ -86,6 +87,7 @@ class Session:
         self.returning = False
         self.posted = 0
         self.state = State.CONNECTING
+        self.ended = False
         self.how: End | None = None
         self.reason: Exception = ClientDisconnected("the client is closed; make a new one")
         self.features: frozenset[str] | None = None
@@ -121,10 +123,6 @@ class Session:
     def online(self) -> bool:
         return self.state is State.ONLINE
 
-    @property
-    def ended(self) -> bool:
-        return self.state is State.ENDED
-
     def end(self, how: End, reason: Exception) -> bool:
         """The connection is over: fail the waiters for answers, and notify the owner.
 
@@ -135,7 +133,7 @@ class Session:
         with self._changing:
             if self.state is State.ENDED:
                 return False
-            self.state, self.how, self.reason = State.ENDED, how, reason
+            self.state, self.how, self.reason, self.ended = State.ENDED, how, reason, True
             waiters = [*self._asked_for_clients, *self._awaiting_greeting]
             self._asked_for_clients.clear()
             self._awaiting_greeting.clear()
@@ -203,7 +201,7 @@ class Session:
 
     def forget(self, reason: Exception) -> None:
         """End in a forked child, without failing the waiters, which are the parent's."""
-        self.state, self.how, self.reason = State.ENDED, End.CLOSED, reason
+        self.state, self.how, self.reason, self.ended = State.ENDED, End.CLOSED, reason, True
         self._changing, self._asking = threading.Lock(), threading.Lock()
         self.calls = CallTable(self.owner.events.codec)
         self.batch = []

@@ -69,6 +69,8 @@ class Codec:
         def encode(content: Any) -> bytes | None:
             kind = type(content)
             try:
+                if kind is bytes:
+                    return content  # type: ignore[no-any-return]  # it is bytes
                 if kind is str:
                     return content.encode()  # type: ignore[no-any-return]  # it is a str
                 if kind not in direct:

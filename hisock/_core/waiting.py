@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from hisock._core.account import frame_size
 
@@ -51,6 +51,10 @@ class Waiter(Protocol):
         """Deliver an error: no frame will come."""
 
 
+def _nothing() -> None:
+    """No sender: what a weak reference to one that has gone returns."""
+
+
 class _Unclaimed(NamedTuple):
     arrived: float
     observed: bool
@@ -88,6 +92,7 @@ class Waiting:
         self._sent_at = 0
         # Kept for each thread or task, so that it is not affected by what another one sends.
         self._sent_by: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        self._last_sender: Callable[[], object] = _nothing
         self._closed: BaseException | None = None
         #: The number of the frames that are offered or kept now; 0 for a new one each.
         self.number = 0
@@ -99,9 +104,12 @@ class Waiting:
         :param before: whether frames have arrived that were not offered yet.
         :returns: the number of those, for when they are; see ``number``.
         """
+        if self._last_sender() is sender and self._sent_at == self._arrived and not before:
+            return self._sent_at  # nothing has arrived since its last send
         with self._lock:
             self._arrived += before
             self._sent_at = self._sent_by[sender] = self._arrived
+            self._last_sender = ref(sender)
             return self._arrived
 
     def add(self, wanted: Wanted, waiter: Waiter, sender: object = None) -> None:

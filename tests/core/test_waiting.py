@@ -127,6 +127,21 @@ def test_what_came_before_a_send_is_no_answer_to_it() -> None:
     assert stranger.messages == [b"newest"]
 
 
+def test_a_sender_that_sends_again_does_not_take_what_came_in_between() -> None:
+    class Thread: ...
+
+    mine, me = Thread(), KeptWaiter()
+    waiting = make_waiting()
+    waiting.sent(mine)
+    waiting.keep(frame("a", b"first"))
+    waiting.sent(mine)
+    waiting.sent(mine)
+    waiting.add(("a", None), me, mine)
+    assert me.messages == []
+    waiting.keep(frame("a", b"second"))
+    assert me.messages == [b"second"]
+
+
 def test_what_is_kept_is_bounded_in_frames_and_bytes() -> None:
     waiting = make_waiting(frames=2, most_bytes=10)
     for message in (b"1", b"2", b"3"):
