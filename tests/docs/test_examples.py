@@ -172,3 +172,122 @@ def test_what_one_draws_on_the_whiteboard_another_sees(module: Any) -> None:
             del ada
             gc.collect()
     assert [line.points for line in drawn] == [[(10, 10), (50, 60)], [(50, 60), (90, 20)]]
+
+
+def test_the_chat_passes_lines_on() -> None:
+    port = str(free_port())
+    with example("chat.py", "serve", port) as server:
+        server.wait_line("Listening")
+        with example("chat.py", "join", "Ada", port) as ada:
+            ada.wait_line("Ada joined, 1 here")
+            with example("chat.py", "join", "Bob", port) as bob:
+                ada.wait_line("Bob joined, 2 here")
+                ada.tell("Good evening")
+                assert bob.wait_line("Ada: Good evening")
+                bob.tell("")
+                bob.finish(30)
+            ada.wait_line("Bob left")
+            ada.tell("")
+            ada.finish(30)
+
+
+def test_the_rooms_example_shows_who_hears_what() -> None:
+    with example("rooms.py") as program:
+        assert program.finish(30) == [
+            "{'kitchen': ['Ada', 'Bob']}",
+            "Bob hears: Bob: Tea, anyone?",
+            "Bob hears: Bob came from the kitchen",
+            "Bob hears: Bob: Lovely out here.",
+            "{'kitchen': ['Ada'], 'garden': ['Bob']}",
+            "Ada hears: Bob: Tea, anyone?",
+            "Ada hears: Bob went to the garden",
+        ]
+
+
+def test_the_game_loop_sees_the_ball_move() -> None:
+    with example("game_loop.py") as program:
+        text = "\n".join(program.finish(30))
+    assert len(set(re.findall(r"ball at +(\d+) +\d+", text))) > 1
+
+
+def test_the_typed_example_takes_what_fits_and_refuses_the_rest() -> None:
+    with example("typed_messages.py") as program:
+        first, refusal, second = program.finish(30)
+    assert first == "Place(x=0, y=3)"
+    assert refusal.startswith("refused:")
+    assert "'up'" in refusal
+    assert second == "Place(x=-1, y=3)"
+
+
+def test_the_async_chat_is_heard_by_both_and_saved() -> None:
+    with example("async_chat.py") as program:
+        lines = program.finish(30)
+    both = "['Ada: Good evening', 'Bob: Hello']"
+    assert sorted(lines[:2]) == [f"Ada heard {both}", f"Bob heard {both}"]
+    assert lines[2:] == ["2 lines saved"]
+
+
+def test_the_calls_example_asks_in_both_directions() -> None:
+    with example("calls.py") as program:
+        assert program.finish(30) == [
+            "{'lamp': 30, 'rope': 5}",
+            "The server asks: rope for 5?",
+            "one rope for Ada",
+            "The server asks: lamp for 30?",
+            "another time, then",
+            "Refused: we have no moon",
+        ]
+
+
+def test_the_reconnecting_example_comes_back_with_its_new_name_and_its_note() -> None:
+    with example("reconnecting.py") as program:
+        lines = program.finish(30)
+    assert lines[0] == "Ada is here"
+    assert "The connection is lost" in lines
+    # The client's thread may be late to say that, but these two are in order.
+    assert [line for line in lines if line.startswith("Countess")] == [
+        "Countess Ada is here",
+        "Countess Ada: written while there was no connection",
+    ]
+
+
+def test_the_ticks_example_moves_the_ship() -> None:
+    with example("ticks.py") as program:
+        flown, skipped = program.finish(30)
+    assert float(flown.removeprefix("Ada's ship has flown ")) >= 5
+    assert re.fullmatch(r"ticks skipped: \d+", skipped)
+
+
+def test_the_example_of_many_rooms_shows_who_hears_what() -> None:
+    with example("many_rooms.py") as program:
+        assert program.finish(30) == [
+            "Bob finds ['Ada']",
+            "Ada hears: Bob enters the kitchen",
+            "Ada hears: Ada in the cellar: Hello?",
+            "Ada hears: Ada in the kitchen: Hello?",
+            "heard by 3",
+            "Bob hears: Ada in the kitchen: Hello?",
+            "Bob is in []",
+            "Ada hears: Bob leaves the kitchen",
+            "Ada is still in ['cellar']",
+        ]
+
+
+def test_hisock_and_aiohttp_share_a_loop_in_their_example() -> None:
+    pytest.importorskip("aiohttp")
+    with example("beside_aiohttp.py") as program:
+        assert program.finish(30) == [
+            '/players 200 ["Ada"]',
+            "/players/Ada/score 200 42",
+            "/players/Bob/score 404 404: Not Found",
+        ]
+
+
+def test_hisock_and_fastapi_share_a_port_in_their_example() -> None:
+    for needed in ("fastapi", "uvicorn", "websockets"):
+        pytest.importorskip(needed)
+    with example("beside_fastapi.py") as program:
+        joined, players = program.finish(30)
+    assert joined.startswith("b'$CLTCONN$")
+    assert '"name":"Ada"' in joined
+    assert players == '["Ada"]'

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from support import Events
+
+import hisock
 
 from .clients import KINDS, Kind
 from .wire import HandServer
@@ -21,3 +27,32 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def by_hand() -> Iterator[HandServer]:
     with HandServer() as made:
         yield made
+
+
+@pytest.fixture
+def serve(events: Events) -> Iterator[Callable[..., hisock.ThreadedHiSockServer]]:
+    """Makes and starts servers on any address."""
+    servers: list[hisock.ThreadedHiSockServer] = []
+
+    def make(addr: Any, **options: Any) -> hisock.ThreadedHiSockServer:
+        server = hisock.ThreadedHiSockServer(addr, **options)
+        servers.append(server)
+
+        @server.on("who am I")
+        def who_am_i(client: hisock.ClientInfo) -> list[Any]:
+            return [client.ip, list(client.addr), client.name]
+
+        server.on("join")(lambda client: events.add("join", client))
+        server.on("leave")(lambda client: events.add("leave", client))
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    # The path of a Unix socket may have about a hundred bytes.
+    return Path(os.path.relpath(tmp_path / "game.sock"))

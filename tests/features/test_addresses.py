@@ -7,78 +7,18 @@ import contextlib
 import os
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import Events, Peer, free_port
-from support.events import PATIENCE
 
 import hisock
 from hisock.utils import ipstr_to_tup, iptup_to_str
 
+from .addresses import has_ipv6, ipv6, unix, use
 from .clients import AnyClient, Kind
 from .loops import LOOPBACK, on_loops, within
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
-unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
-
-
-@pytest.fixture
-def serve(events: Events) -> Iterator[Callable[..., hisock.ThreadedHiSockServer]]:
-    """Makes and starts servers on any address."""
-    servers: list[hisock.ThreadedHiSockServer] = []
-
-    def make(addr: Any, **options: Any) -> hisock.ThreadedHiSockServer:
-        server = hisock.ThreadedHiSockServer(addr, **options)
-        servers.append(server)
-
-        @server.on("who am I")
-        def who_am_i(client: hisock.ClientInfo) -> list[Any]:
-            return [client.ip, list(client.addr), client.name]
-
-        server.on("join")(lambda client: events.add("join", client))
-        server.on("leave")(lambda client: events.add("leave", client))
-        server.start()
-        return server
-
-    yield make
-    for server in servers:
-        server.close()
-
-
-def use(server: hisock.HiSockServer, kind: Kind, addr: Any, events: Events) -> hisock.ClientInfo:
-    """Join, call, be sent to by every form of the address, ask for oneself, and leave."""
-    with AnyClient(kind, addr, "Ada", "red") as client:
-        client.start()
-        ip, pair, name = client.call("who am I", None, list[Any])
-        assert name == "Ada"
-        info = server.get_client("Ada")
-        assert (info.ip, list(info.addr)) == (ip, pair)
-        for who in (info, info.ip, info.addr, "Ada"):
-            assert server.get_client(who) == info
-            server.send_client(who, "hello", "there")
-            assert client.recv("hello", str) == "there"
-        asked = client._do("get_client", "Ada", timeout=PATIENCE)
-        assert (asked.name, asked.ip) == ("Ada", info.ip)
-        assert client._do("get_client", info, timeout=PATIENCE) == asked
-    events.wait_for("leave", info)
-    assert len(server) == 0
-    return info
-
 
 # IPv6 and names
 
@@ -131,141 +71,6 @@ def test_a_name_that_does_not_exist_is_an_error_at_once(kind: Kind) -> None:
         hisock.HiSockServer(("no-such-host.invalid", 0))
     with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
         AnyClient(kind, ("no-such-host.invalid", 5000))
-
-
-# Unix sockets
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    # The path of a Unix socket may have about a hundred bytes.
-    return Path(os.path.relpath(tmp_path / "game.sock"))
-
-
-@unix
-@pytest.mark.parametrize("as_text", [False, True])
-def test_a_unix_socket(serve: Any, kind: Kind, events: Events, path: Path, as_text: bool) -> None:
-    addr: Any = str(path) if as_text else path
-    server = serve(addr)
-    assert server.addr == str(path)
-    assert path.is_socket()
-    first = use(server, kind, addr, events)
-    assert first != use(server, kind, addr, events), "clients can be told apart"
-    assert str(path) in repr(server)
-    server.close()
-    assert not path.exists()
-
-
-@unix
-def test_many_clients_of_a_unix_socket_have_addresses_of_their_own(
-    serve: Any, events: Events, path: Path
-) -> None:
-    server = serve(path)
-    clients = [hisock.connect(path, f"player {n}") for n in range(20)]
-    events.wait_for("join", count=20)
-    infos = server.get_all_clients()
-    assert len({info.ip for info in infos}) == 20
-    assert len({info.addr for info in infos}) == 20
-    for n, info in enumerate(infos):
-        assert hisock.ClientInfo(info.ip, info.name, info.group) == info
-        server.send_client(info.ip, "number", n)
-    for info, client in zip(infos, clients, strict=True):
-        assert client.recv("number", int, 10) == infos.index(info)
-        client.close()
-
-
-@unix
-def test_announcements_of_a_unix_socket_look_as_on_every_other(
-    serve: Any, events: Events, path: Path
-) -> None:
-    server = serve(path)
-    with hisock.connect(path, "Ada") as ada:
-        events.wait_for("join")
-        heard: list[hisock.ClientInfo] = []
-        ada.on("client_connect")(heard.append)
-        ada.on("client_disconnect")(heard.append)
-        with hisock.connect(path, "Bob"):
-            events.wait_for("join", count=2)
-            bob = server.get_client("Bob")
-        deadline = time.monotonic() + PATIENCE
-        while sum(info.name == "Bob" for info in heard) < 2:
-            assert time.monotonic() < deadline
-            ada.update()
-        assert [info for info in heard if info.name == "Bob"] == [bob, bob]
-
-
-@unix
-def test_a_socket_left_over_by_a_server_that_was_killed_is_no_obstacle(
-    serve: Any, kind: Kind, events: Events, path: Path
-) -> None:
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-        dead.listen()
-    assert path.is_socket()
-    use(serve(path), kind, path, events)
-
-
-@unix
-def test_a_path_in_use_is_an_error_and_stays_in_use(
-    serve: Any, kind: Kind, events: Events, path: Path, tmp_path: Path
-) -> None:
-    server = serve(path)
-    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
-        hisock.HiSockServer(path)
-    use(server, kind, path, events)
-    note = tmp_path / "note.txt"
-    note.write_text("keep me")
-    with pytest.raises(OSError):  # noqa: PT011
-        hisock.HiSockServer(note)
-    assert note.read_text() == "keep me"
-    with pytest.raises(OSError):  # noqa: PT011
-        hisock.HiSockServer(tmp_path / "missing" / "game.sock")
-
-
-@unix
-def test_closing_removes_only_the_servers_own_socket(serve: Any, path: Path) -> None:
-    server = serve(path)
-    path.unlink()
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(path))
-        other.listen()
-        server.close()
-        assert path.exists(), "it belongs to somebody else now"
-
-
-@unix
-def test_nobody_at_a_path_is_server_not_running(kind: Kind, path: Path) -> None:
-    with pytest.raises(hisock.ServerNotRunning, match=r"game\.sock"):
-        AnyClient(kind, path)
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    with pytest.raises(hisock.ServerNotRunning):
-        AnyClient(kind, path)
-
-
-@unix
-def test_a_client_comes_back_over_a_unix_socket(
-    serve: Any, kind: Kind, events: Events, path: Path
-) -> None:
-    server = serve(path)
-    again = hisock.Reconnect(initial=0.01, maximum=0.05)
-    back = threading.Event()
-    with AnyClient(kind, path, "Ada", reconnect=again) as ada:
-        ada.on("reconnect", back.set)
-        ada.start()
-        events.wait_for("join")
-        server.disconnect_client("Ada", force=True)
-        ada.pump(back.is_set)
-        assert ada.call("who am I", None, list[Any])[2] == "Ada"
-
-
-@unix
-def test_a_relative_path_and_pathlib_are_the_same_place(
-    serve: Any, events: Events, path: Path
-) -> None:
-    serve(str(path))
-    with hisock.connect(path.resolve() if len(str(path.resolve())) < 100 else path, "Ada") as ada:
-        assert ada.call("who am I", None, list[Any])[2] == "Ada"
 
 
 # Sockets that exist
@@ -356,7 +161,7 @@ def test_one_address_of_several_in_use_frees_the_others(serve: Any) -> None:
 @on_loops
 async def test_any_address_in_a_loop_of_ones_own() -> None:
     addresses: list[Any] = [LOOPBACK]
-    if _has_ipv6():
+    if has_ipv6():
         addresses.append(("::1", 0))
     async with hisock.HiSockServer(addresses) as server:
         server.on("x")(lambda client: "here")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Events, Peer, Program
+from support import Events, Peer
 from support.events import PATIENCE
 from support.wire import listening
 
@@ -303,153 +302,6 @@ def test_either_event_loop_serves(make_server: MakeServer, loop: str) -> None:
         assert peer.ask("echo", "x" * 100_000).message == b"x" * 100_000
         peer.reserved("USRCLOSE")
         assert peer.rest()[-1].reserved == "DISCONN"
-
-
-# Signals
-
-
-@pytest.mark.parametrize("how", ["interrupt", "terminate"])
-@pytest.mark.skipif(sys.platform == "win32", reason="a terminated process gets no signal there")
-def test_a_signal_ends_start_cleanly_and_frees_the_port(
-    run_on_ours: Callable[..., Program], how: str
-) -> None:
-    port = "0"
-    for _ in range(2):
-        with run_on_ours(PROGRAMS / "signalled_server.py", port) as program:
-            port = program.wait_line("port").split()[1]
-            with Peer.joined(("127.0.0.1", int(port)), "ann") as peer:
-                peer.ask("send me a lot", answer="ready")
-                getattr(program, how)()
-                got = peer.rest()
-            assert got[-1].reserved == "DISCONN"
-            # What was sent before the signal is flushed.
-            assert [frame.message for frame in got[:-1]] == [b"x" * 100_000] * 20
-            end = "interrupted True" if how == "interrupt" else "after start"
-            assert program.finish() == [f"port {port}", end]
-            assert program.errors == ""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a process gets no Ctrl-C by itself there")
-def test_an_interrupted_client_can_still_talk_and_then_closes_itself(
-    run_on_ours: Callable[..., Program], make_server: MakeServer, events: Events
-) -> None:
-    server = make_server()
-    server.on("join")(lambda client: server.send_client(client, "begin"))
-    server.on("question")(lambda client: server.send_client(client, "answer", "yes"))
-    server.on("bye")(lambda client, message: events.add("bye", message))
-    server.on("leave")(lambda client: events.add("leave", client.name))
-    server.start()
-    with run_on_ours(PROGRAMS / "signalled_client.py", str(server.addr[1])) as program:
-        program.wait_line("running")
-        program.interrupt()
-        assert program.finish() == ["running", "interrupted False", "answer yes", "end True"]
-        assert program.errors == ""
-    events.wait_for("leave", "ann")
-    assert events.seen == [("bye", b"see you"), ("leave", "ann")]
-
-
-# Keepalive
-
-
-def test_keepalive_ends_a_silent_client_and_keeps_one_that_answers(
-    make_server: MakeServer, make_client: MakeClient, events: Events
-) -> None:
-    server = make_server(keepalive_interval=0.1, keepalive_timeout=1.0)
-    server.on("leave")(lambda client: events.add("leave", client.name))
-    server.on("ping")(lambda client: server.send_client(client, "pong"))
-    server.start()
-    client = make_client(server, "client")
-    client.start()
-    with Peer.joined(server.addr, "silent") as silent, Peer.joined(server.addr, "dutiful") as d:
-        for _ in range(2):
-            d.wait_for(lambda frame: frame.reserved == "KEEPALIVE")
-            d.reserved("KEEPACK")
-        assert "KEEPALIVE" in [frame.reserved for frame in silent.rest()]
-        events.wait_for("leave", "silent")
-        d.ask("ping", answer="pong")
-        client.send("ping")
-        client.recv("pong", timeout=PATIENCE)
-        assert sorted(server.get_all_clients("name")) == ["client", "dutiful"]
-
-
-def test_whoever_talks_is_alive(make_server: MakeServer) -> None:
-    """A client that is busy sending does not have to answer first."""
-    server = make_server(keepalive_interval=0.1, keepalive_timeout=0.5)
-    server.on("ping")(lambda client: server.send_client(client, "pong"))
-    server.start()
-    with Peer.joined(server.addr, "busy") as busy:
-        asked = 0
-        while asked < 3:
-            busy.send("ping")
-            while (frame := busy.read()).command != "pong":
-                asked += frame.reserved == "KEEPALIVE"
-
-
-def test_keepalive_can_be_turned_off(make_server: MakeServer) -> None:
-    server = make_server(keepalive=False, keepalive_interval=0.01, keepalive_timeout=0.01)
-    server.on("ping")(lambda client: server.send_client(client, "pong"))
-    server.start()
-    with Peer.joined(server.addr) as peer:
-        for _ in range(200):
-            peer.send("ping")
-            assert peer.read().command == "pong"
-
-
-# update()
-
-
-def test_update_returns_when_nothing_has_come(make_server: MakeServer) -> None:
-    server = make_server(announce="none")
-    server.start()
-    with hisock.connect(server.addr) as client:
-        for _ in range(1000):
-            client.update()
-
-
-def test_update_handles_what_has_come(make_server: MakeServer, events: Events) -> None:
-    server = make_server()
-
-    @server.on("ask")
-    def ask(client: hisock.ClientInfo, count: int) -> None:
-        for number in range(count):
-            server.send_client(client, "n", number)
-
-    server.start()
-    with hisock.connect(server.addr) as client:
-        client.on("n")(lambda number: events.add(int(number)))
-        client.send("ask", 100)
-        while len(events.seen) < 100:  # the test's time-out ends this if update() handles nothing
-            client.update()
-    assert events.seen == [(number,) for number in range(100)]
-
-
-def test_update_may_be_called_by_a_handler_and_after_close(make_server: MakeServer) -> None:
-    server = make_server()
-    server.on("join")(lambda client: server.send_client(client, "again"))
-    server.start()
-    with hisock.connect(server.addr) as client:
-        called = []
-
-        @client.on("again")
-        def again() -> None:
-            called.append(True)
-            client.update()
-
-        while not called:
-            client.update()
-    client.update()
-
-
-def test_update_sees_the_end(make_server: MakeServer, events: Events) -> None:
-    server = make_server()
-    server.start()
-    with hisock.connect(server.addr, name="ann") as client:
-        client.on("force_disconnect")(lambda: events.add("forced"))
-        with Peer.joined(server.addr):
-            server.disconnect_client("ann")
-        while not client.closed:
-            client.update()
-    assert events.seen == [("forced",)]
 
 
 def test_close_that_overtakes_start_ends_it(make_server: MakeServer) -> None:

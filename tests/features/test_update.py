@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from support import Events, command_frame
+from support import Events, Peer, command_frame
 from support.events import PATIENCE
 
 import hisock
@@ -232,3 +232,57 @@ def test_a_handler_of_an_event_of_the_client_cannot_wait_for_frames(
         server.disconnect_client(server.get_all_clients()[0], force=True)
         seen.wait_for("RuntimeError")
     player.join(PATIENCE)
+
+
+def test_update_returns_when_nothing_has_come(make_server: MakeServer) -> None:
+    server = make_server(announce="none")
+    server.start()
+    with hisock.connect(server.addr) as client:
+        for _ in range(1000):
+            client.update()
+
+
+def test_update_handles_what_has_come(make_server: MakeServer, events: Events) -> None:
+    server = make_server()
+
+    @server.on("ask")
+    def ask(client: hisock.ClientInfo, count: int) -> None:
+        for number in range(count):
+            server.send_client(client, "n", number)
+
+    server.start()
+    with hisock.connect(server.addr) as client:
+        client.on("n")(lambda number: events.add(int(number)))
+        client.send("ask", 100)
+        while len(events.seen) < 100:  # the test's time-out ends this if update() handles nothing
+            client.update()
+    assert events.seen == [(number,) for number in range(100)]
+
+
+def test_update_may_be_called_by_a_handler_and_after_close(make_server: MakeServer) -> None:
+    server = make_server()
+    server.on("join")(lambda client: server.send_client(client, "again"))
+    server.start()
+    with hisock.connect(server.addr) as client:
+        called = []
+
+        @client.on("again")
+        def again() -> None:
+            called.append(True)
+            client.update()
+
+        while not called:
+            client.update()
+    client.update()
+
+
+def test_update_sees_the_end(make_server: MakeServer, events: Events) -> None:
+    server = make_server()
+    server.start()
+    with hisock.connect(server.addr, name="ann") as client:
+        client.on("force_disconnect")(lambda: events.add("forced"))
+        with Peer.joined(server.addr):
+            server.disconnect_client("ann")
+        while not client.closed:
+            client.update()
+    assert events.seen == [("forced",)]

@@ -125,13 +125,19 @@ def feeding(decoder: Decoder, chunk: bytes) -> Iterator[list[Frame]]:
 
 def receiving(decoder: Decoder, chunk: bytes) -> Iterator[list[Frame]]:
     """Hand in a chunk through get_buffer() and buffer_updated(), as often as it takes."""
-    while chunk:
+    rest = memoryview(chunk)
+    while rest:
         view = decoder.get_buffer()
-        n = min(len(view), len(chunk))
-        view[:n] = chunk[:n]
+        n = min(len(view), len(rest))
+        view[:n] = rest[:n]
         del view
         yield decoder.buffer_updated(n)
-        chunk = chunk[n:]
+        rest = rest[n:]
+
+
+def receive(decoder: Decoder, data: bytes) -> int:
+    """Receive all of ``data``; returns how many frames came."""
+    return sum(len(batch) for batch in receiving(decoder, data))
 
 
 def fed(decoder: Decoder, chunks: Iterable[bytes]) -> Outcome:
@@ -148,3 +154,17 @@ def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     """Cut a stream at these places (any integers; they are wrapped into it)."""
     marks = sorted({place % (len(stream) + 1) for place in places} | {0, len(stream)})
     return [stream[a:b] for a, b in pairwise(marks)]
+
+
+class Calls:
+    """Counts how often schedule() was called."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+def make_outbox(core: Core, header_len: int = 16) -> Outbox:
+    return core.Outbox([], None, lambda: None, header_len)

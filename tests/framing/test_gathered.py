@@ -6,12 +6,7 @@ import threading
 
 import pytest
 
-from framing.cores import Core
-from hisock.framing import Outbox
-
-
-def make(core: Core) -> Outbox:
-    return core.Outbox([], None, lambda: None)
+from framing.cores import Core, make_outbox
 
 
 def number(core: Core, at: int) -> bytes:
@@ -20,7 +15,7 @@ def number(core: Core, at: int) -> bytes:
 
 @pytest.mark.parametrize("way", ["send", "write", "fan_out", "take", "catch_up"])
 def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> None:
-    outbox, gathered = make(core), core.Gathered(threading.Lock())
+    outbox, gathered = make_outbox(core), core.Gathered(threading.Lock())
     outbox.send("before")
     gathered.frames.extend(number(core, at) for at in range(3))
     outbox.hold(gathered, 1)
@@ -46,7 +41,7 @@ def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> N
 
 
 def test_all_of_it_is_shared_by_all(core: Core) -> None:
-    outboxes, gathered = [make(core) for _ in range(3)], core.Gathered(threading.Lock())
+    outboxes, gathered = [make_outbox(core) for _ in range(3)], core.Gathered(threading.Lock())
     gathered.frames.extend(number(core, at) for at in range(100))
     for outbox in outboxes:
         outbox.hold(gathered, 0)
@@ -61,7 +56,7 @@ def test_all_of_it_is_shared_by_all(core: Core) -> None:
 
 
 def test_what_all_have_got_may_be_forgotten(core: Core) -> None:
-    outbox, gathered = make(core), core.Gathered(threading.Lock())
+    outbox, gathered = make_outbox(core), core.Gathered(threading.Lock())
     gathered.frames.extend(number(core, at) for at in range(3))
     outbox.hold(gathered, 2)
     gathered.forget(2)
@@ -93,7 +88,7 @@ def test_an_owner_is_queued_once_for_what_is_held(core: Core) -> None:
 
 @pytest.mark.parametrize("end", ["close", "refuse"])
 def test_an_outbox_that_takes_nothing_drops_what_it_holds(core: Core, end: str) -> None:
-    outbox, gathered = make(core), core.Gathered(threading.Lock())
+    outbox, gathered = make_outbox(core), core.Gathered(threading.Lock())
     gathered.frames.extend([number(core, 0), number(core, 1)])
     outbox.hold(gathered, 0)
     if end == "close":
@@ -111,7 +106,7 @@ def test_an_outbox_that_takes_nothing_drops_what_it_holds(core: Core, end: str) 
 
 def test_threads_that_write_meanwhile_get_each_frame_once_and_before_their_own(core: Core) -> None:
     """A thread that has seen number n gathered writes n, which must not come before it."""
-    outbox, gathered = make(core), core.Gathered(threading.Lock())
+    outbox, gathered = make_outbox(core), core.Gathered(threading.Lock())
     seen = [-1]
     done = threading.Event()
 

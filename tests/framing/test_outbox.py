@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,21 +10,11 @@ from typing import Any
 
 import pytest
 
-from framing.cores import Core, frame
+from framing.cores import Calls, Core, frame, make_outbox
 from hisock.framing import Outbox
 
 LARGE = 32 * 1024
 PATIENCE = 20.0  # seconds
-
-
-class Calls:
-    """Counts how often schedule() was called."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> None:
-        self.count += 1
 
 
 @pytest.fixture
@@ -37,12 +26,8 @@ def switching() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def make(core: Core, header_len: int = 16) -> Outbox:
-    return core.Outbox([], None, lambda: None, header_len)
-
-
 def test_what_was_sent_is_taken_in_order(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     frames = []
     for i in range(500):
         message = None if i % 7 == 0 else bytes([i % 256]) * (i * 3)
@@ -58,7 +43,7 @@ def test_what_was_sent_is_taken_in_order(core: Core) -> None:
 
 
 def test_a_few_frames_are_taken_as_one_piece(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     for _ in range(3):  # the first take is a hint to the second
         for i in range(20):
             outbox.send("move", bytes(i))
@@ -70,7 +55,7 @@ def test_a_few_frames_are_taken_as_one_piece(core: Core) -> None:
 def test_what_was_kept_by_reference_reserves_nothing_for_what_follows(
     core: Core, traced: Callable[[], tuple[int, int]], length: int
 ) -> None:
-    outboxes = [make(core) for _ in range(100)]
+    outboxes = [make_outbox(core) for _ in range(100)]
     large = core.build_raw(bytes(length))
     core.fan_out(outboxes, large)
     assert all(outbox.take() == [large] for outbox in outboxes)
@@ -82,7 +67,7 @@ def test_what_was_kept_by_reference_reserves_nothing_for_what_follows(
 
 
 def test_nothing_but_a_large_message_is_a_long_piece(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     small, large = bytes(20_000), bytes(1_000_000)
     for _ in range(3):
         for _ in range(30):
@@ -99,13 +84,13 @@ def test_nothing_but_a_large_message_is_a_long_piece(core: Core) -> None:
 def test_a_sent_frame_is_the_frame_that_is_built(
     core: Core, header_len: int, message: bytes | None
 ) -> None:
-    outbox = make(core, header_len)
+    outbox = make_outbox(core, header_len)
     outbox.send("größe", message)
     assert outbox.take() == [core.build_command("größe", message, header_len)]
 
 
 def test_a_single_written_frame_is_passed_on_without_a_copy(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     built = core.build_raw(b"$KEEPALIVE$")
     outbox.write(built)
     taken = outbox.take()
@@ -121,7 +106,7 @@ def test_a_subclass_of_bytes_is_written_as_its_bytes(core: Core) -> None:
     class Body(bytes):
         __slots__ = ()
 
-    outbox = make(core)
+    outbox = make_outbox(core)
     for body in (Body(), Body(b"x"), Body(LARGE)):
         outbox.write(body)
         outbox.send("a", body)
@@ -133,7 +118,7 @@ def test_a_subclass_of_bytes_is_written_as_its_bytes(core: Core) -> None:
 def test_a_shared_frame_is_never_written_into(core: Core) -> None:
     built = core.build_command("move", b"north")
     copy = bytes(bytearray(built))
-    one, two = make(core), make(core)
+    one, two = make_outbox(core), make_outbox(core)
     assert core.fan_out([one, two], built) == 2
     one.send("more", b"x" * 100)
     assert built == copy
@@ -142,7 +127,7 @@ def test_a_shared_frame_is_never_written_into(core: Core) -> None:
 
 
 def test_a_large_message_is_kept_by_reference(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     large = bytes(LARGE)
     outbox.send("before", b"small")
     outbox.send("big", large)
@@ -159,7 +144,7 @@ def test_a_large_message_is_kept_by_reference(core: Core) -> None:
 
 
 def test_a_message_just_below_that_is_copied(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     small = bytes(LARGE - 1)
     outbox.send("big", small)
     outbox.write(small)
@@ -196,7 +181,7 @@ def test_what_cannot_be_sent_queues_nothing(
 
 @pytest.mark.parametrize("thing", ["text", bytearray(b"x"), None])
 def test_a_frame_must_be_bytes(core: Core, thing: Any) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     with pytest.raises(TypeError, match="a frame must be bytes, not "):
         outbox.write(thing)
     with pytest.raises(TypeError, match="a frame must be bytes, not "):
@@ -328,94 +313,6 @@ def test_the_queue_must_be_a_list(core: Core) -> None:
             core.Outbox(queue, None, lambda: None)
 
 
-@pytest.mark.parametrize("kind", [list, tuple, iter, dict.fromkeys, lambda boxes: iter(boxes)])
-def test_a_frame_goes_to_every_outbox(core: Core, kind: Any) -> None:
-    queue: list[object] = []
-    calls = Calls()
-    boxes = [core.Outbox(queue, i, calls) for i in range(20)]
-    boxes[3].send("earlier")
-    boxes[5].close()
-    calls.count = 0
-    queue.clear()
-    built = core.build_command("move", b"north")
-    assert core.fan_out(kind(boxes), built) == 19
-    for i, box in enumerate(boxes):
-        before = core.build_command("earlier") if i == 3 else b""
-        assert box.take() == ([] if i == 5 else [before + built])
-    assert queue == [i for i in range(20) if i not in (3, 5)]
-    assert calls.count == 1
-
-
-def test_a_large_frame_is_fanned_out_by_reference(core: Core) -> None:
-    boxes = [make(core) for _ in range(3)]
-    built = core.build_command("big", bytes(LARGE))
-    boxes[1].send("earlier")
-    assert core.fan_out(boxes, built) == 3
-    taken = [box.take() for box in boxes]
-    assert taken[0][-1] is taken[1][-1] is taken[2][-1] is built
-    assert [len(chunks) for chunks in taken] == [1, 2, 1]
-
-
-def test_outboxes_of_several_queues_are_all_scheduled(core: Core) -> None:
-    calls = [Calls() for _ in range(4)]
-    boxes = [core.Outbox([], i, calls[i]) for i in range(4)]
-    assert core.fan_out(dict.fromkeys(boxes), b"x") == 4
-    assert [call.count for call in calls] == [1] * 4
-
-
-def test_nobody_to_send_to_is_no_error(core: Core) -> None:
-    assert core.fan_out([], b"x") == core.fan_out({}, b"x") == 0
-
-
-def test_something_else_among_the_outboxes_is_an_error_and_the_others_are_announced(
-    core: Core,
-) -> None:
-    queue: list[object] = []
-    calls = Calls()
-    box = core.Outbox(queue, "me", calls)
-    things: Any = {box: 1, "text": 2}
-    with pytest.raises(TypeError, match="writes to outboxes, not to str"):
-        core.fan_out(things, b"x")
-    assert (queue, calls.count, box.take()) == (["me"], 1, [b"x"])
-
-
-def test_schedule_may_change_the_dictionary_that_is_fanned_out_to(core: Core) -> None:
-    boxes: dict[Outbox, int] = {}
-
-    def schedule() -> None:
-        for _ in range(100):
-            boxes[make(core)] = 0
-
-    for i in range(50):
-        boxes[core.Outbox([], i, schedule)] = i
-    assert core.fan_out(boxes, b"x") == 50
-    assert len(boxes) == 50 + 50 * 100
-
-
-def test_the_collector_may_run_anything_during_a_fan_out(core: Core) -> None:
-    boxes: dict[Outbox, int] = {make(core): i for i in range(50)}
-    built = core.build_raw(b"x" * 100)
-
-    def grow(phase: str, info: dict[str, int]) -> None:
-        boxes[make(core)] = 0
-        for box in list(boxes)[:5]:
-            box.take()
-
-    before = gc.get_threshold()
-    gc.callbacks.append(grow)
-    gc.set_threshold(1, 1, 1)
-    try:
-        for _ in range(50):
-            core.fan_out(boxes, built)
-            for box in list(boxes)[:25]:
-                box.send("large", bytes(LARGE))
-    finally:
-        gc.set_threshold(*before)
-        gc.callbacks.remove(grow)
-    for box in boxes:
-        assert all(type(chunk) is bytes for chunk in box.take())
-
-
 @pytest.mark.usefixtures("switching")
 def test_frames_from_several_threads_all_arrive_each_threads_in_order(core: Core) -> None:
     threads, each = 4, 3000
@@ -461,7 +358,7 @@ def test_frames_from_several_threads_all_arrive_each_threads_in_order(core: Core
 @pytest.mark.usefixtures("switching")
 def test_closing_from_another_thread_loses_no_order_and_keeps_nothing(core: Core) -> None:
     for _ in range(30):
-        outbox = make(core)
+        outbox = make_outbox(core)
         accepted: list[bool] = []
 
         def send(outbox: Outbox = outbox, accepted: list[bool] = accepted) -> None:
@@ -479,7 +376,7 @@ def test_closing_from_another_thread_loses_no_order_and_keeps_nothing(core: Core
 
 
 def test_sizes_grow_as_frames_do(core: Core) -> None:
-    outbox = make(core)
+    outbox = make_outbox(core)
     sizes = [outbox.size]
     for i in range(2000):
         outbox.send("a", bytes(i % 50))

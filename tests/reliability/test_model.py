@@ -10,67 +10,21 @@ echo, once and in order, and nothing else.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from support import Events, Frame, Peer, command_frame, frame
+from support import Events, Peer, command_frame, frame
 from support.wire import Closed
 
 import hisock
 from hisock._runtime.loops import fast_loop_module
 
-NAMES = st.sampled_from([None, "ann", "bob", "carla", "größe"])
-GROUPS = st.sampled_from([None, "red", "blue"])
-ROOMS = st.sampled_from(["hall", "attic"])
+from .modelled import GARBAGE, GROUPS, NAMES, ROOMS, Client, readable
+
 MOST_CLIENTS = 6
 LOOPS = ["asyncio"] if fast_loop_module() is None else ["asyncio", "uvloop"]
-
-#: What ends a connection, whoever sends it.
-GARBAGE = st.sampled_from(
-    [
-        b"\xff" * 16,
-        b"-1              x",
-        b"99999999        ",
-        frame(b"$CMD$$MSG$x"),
-        frame(b"$CMD$a $b$ c$MSG$x"),
-        frame(b"$CMD$\xff$MSG$x"),
-        frame(b"$CLTHELLO$" + b"{}"),
-        frame(b"$DISCONN$"),
-        frame(b"$KEEPACK$data"),
-        frame(b"$CHNAME$\xff"),
-    ]
-)
-
-
-@dataclass(eq=False)
-class Client:
-    """One raw connection, what it did, and what it has received.
-
-    :ivar wanted: what the server has to write down about it, in this order.
-    :ivar ending: whether it has ended, or done what must end it.
-    :ivar gone: whether there is no more to read.
-    :ivar cut: whether it broke off, so that what was sent after its last act may be lost.
-    """
-
-    peer: Peer
-    joined_with: tuple[str | None, str | None]
-    name: str | None
-    group: str | None
-    wanted: list[tuple[Any, ...]] = field(default_factory=list)
-    received: list[Frame] = field(default_factory=list)
-    ending: bool = False
-    gone: bool = False
-    cut: bool = False
-
-    @property
-    def ip(self) -> str:
-        return self.peer.ip
-
-    def want(self, *event: Any) -> None:
-        self.wanted.append(event)
 
 
 class LiveServer(RuleBasedStateMachine):
@@ -351,7 +305,7 @@ class LiveServer(RuleBasedStateMachine):
     def _compare_received(self, client: Client) -> None:
         """It was told what the order of things says, to the last frame."""
         wanted, certain = self._told(client)
-        got = [_readable(frame) for frame in client.received]
+        got = [readable(frame) for frame in client.received]
         if client.ending and got[-1:] == [("DISCONN",)]:
             got.pop()
         if client.cut:
@@ -402,18 +356,6 @@ class LiveServer(RuleBasedStateMachine):
             for client in self.clients:
                 client.peer.close()
             self.server.close()
-
-
-def _readable(got: Frame) -> tuple[Any, ...]:
-    if got.command is not None:
-        assert got.message is not None
-        return got.command, got.message.decode()
-    if got.reserved in ("CLTCONN", "CLTDISCONN"):
-        info = json.loads(got.data)
-        ip, port = info["ip"]
-        event = "join" if got.reserved == "CLTCONN" else "leave"
-        return event, f"{ip}:{port}", info["name"], info["group"]
-    return (got.reserved,)
 
 
 LiveServer.TestCase.settings = settings(

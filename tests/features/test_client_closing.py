@@ -1,0 +1,73 @@
+"""``close()`` of a client returns, whatever a server or another thread does meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.events import PATIENCE
+
+import hisock
+
+from .clients import AnyClient, Kind, Watched
+from .wire import HandServer
+
+MakeServer = Callable[..., hisock.ThreadedHiSockServer]
+
+
+@contextlib.contextmanager
+def returns(act: Callable[[], Any]) -> Iterator[None]:
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def takes_no_more(sock: socket.socket) -> bool:
+    """Whether the system would take nothing more that is sent."""
+    return not select.select([], [sock], [], 0)[1]
+
+
+@pytest.mark.parametrize("kind", ["plain", "threaded"])
+def test_close_returns_while_a_thread_sends_to_a_server_that_reads_nothing(
+    by_hand: HandServer, kind: Kind
+) -> None:
+    client = AnyClient(kind, by_hand.addr)
+    client.start()
+    raised: list[Exception] = []
+
+    def send() -> None:
+        try:
+            while True:
+                client.send("big", bytes(1 << 20))
+        except Exception as exc:
+            raised.append(exc)
+
+    with by_hand.accept(), returns(send):
+        client.pump(lambda: takes_no_more(client.client.sock))
+        with returns(client.close):
+            pass
+    assert [type(exc) for exc in raised] == [hisock.ClientDisconnected]
+
+
+def test_close_ends_a_connection_that_is_sent_the_offline_buffer(
+    by_hand: HandServer, kind: Kind
+) -> None:
+    watched = Watched(kind, by_hand.addr, "Ada", offline_buffer=64_000_000)
+    by_hand.accept().close()
+    watched.until("disconnect")
+    for _ in range(20):
+        watched.any.send("big", bytes(1 << 20))
+    with by_hand.accept() as peer:
+        with returns(watched.any.close):
+            pass
+        with contextlib.suppress(OSError):
+            while peer.sock.recv(1 << 20):
+                pass
+    assert not watched.any.client.connected

@@ -1,0 +1,101 @@
+"""A frame for many goes into every outbox, built once."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from framing.cores import Calls, Core, make_outbox
+from hisock.framing import Outbox
+
+LARGE = 32 * 1024
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, dict.fromkeys, lambda boxes: iter(boxes)])
+def test_a_frame_goes_to_every_outbox(core: Core, kind: Any) -> None:
+    queue: list[object] = []
+    calls = Calls()
+    boxes = [core.Outbox(queue, i, calls) for i in range(20)]
+    boxes[3].send("earlier")
+    boxes[5].close()
+    calls.count = 0
+    queue.clear()
+    built = core.build_command("move", b"north")
+    assert core.fan_out(kind(boxes), built) == 19
+    for i, box in enumerate(boxes):
+        before = core.build_command("earlier") if i == 3 else b""
+        assert box.take() == ([] if i == 5 else [before + built])
+    assert queue == [i for i in range(20) if i not in (3, 5)]
+    assert calls.count == 1
+
+
+def test_a_large_frame_is_fanned_out_by_reference(core: Core) -> None:
+    boxes = [make_outbox(core) for _ in range(3)]
+    built = core.build_command("big", bytes(LARGE))
+    boxes[1].send("earlier")
+    assert core.fan_out(boxes, built) == 3
+    taken = [box.take() for box in boxes]
+    assert taken[0][-1] is taken[1][-1] is taken[2][-1] is built
+    assert [len(chunks) for chunks in taken] == [1, 2, 1]
+
+
+def test_outboxes_of_several_queues_are_all_scheduled(core: Core) -> None:
+    calls = [Calls() for _ in range(4)]
+    boxes = [core.Outbox([], i, calls[i]) for i in range(4)]
+    assert core.fan_out(dict.fromkeys(boxes), b"x") == 4
+    assert [call.count for call in calls] == [1] * 4
+
+
+def test_nobody_to_send_to_is_no_error(core: Core) -> None:
+    assert core.fan_out([], b"x") == core.fan_out({}, b"x") == 0
+
+
+def test_something_else_among_the_outboxes_is_an_error_and_the_others_are_announced(
+    core: Core,
+) -> None:
+    queue: list[object] = []
+    calls = Calls()
+    box = core.Outbox(queue, "me", calls)
+    things: Any = {box: 1, "text": 2}
+    with pytest.raises(TypeError, match="writes to outboxes, not to str"):
+        core.fan_out(things, b"x")
+    assert (queue, calls.count, box.take()) == (["me"], 1, [b"x"])
+
+
+def test_schedule_may_change_the_dictionary_that_is_fanned_out_to(core: Core) -> None:
+    boxes: dict[Outbox, int] = {}
+
+    def schedule() -> None:
+        for _ in range(100):
+            boxes[make_outbox(core)] = 0
+
+    for i in range(50):
+        boxes[core.Outbox([], i, schedule)] = i
+    assert core.fan_out(boxes, b"x") == 50
+    assert len(boxes) == 50 + 50 * 100
+
+
+def test_the_collector_may_run_anything_during_a_fan_out(core: Core) -> None:
+    boxes: dict[Outbox, int] = {make_outbox(core): i for i in range(50)}
+    built = core.build_raw(b"x" * 100)
+
+    def grow(phase: str, info: dict[str, int]) -> None:
+        boxes[make_outbox(core)] = 0
+        for box in list(boxes)[:5]:
+            box.take()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(grow)
+    gc.set_threshold(1, 1, 1)
+    try:
+        for _ in range(50):
+            core.fan_out(boxes, built)
+            for box in list(boxes)[:25]:
+                box.send("large", bytes(LARGE))
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(grow)
+    for box in boxes:
+        assert all(type(chunk) is bytes for chunk in box.take())
