@@ -1,4 +1,4 @@
-"""The command in this process, where a process of its own would show no more."""
+"""The command in this process, where a process of its own would show no more, and servers of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import contextlib
 import io
 import logging
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.process import Program, environment
 
+import hisock
 from hisock._cli.main import main
 
 
@@ -36,3 +39,9 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str, script: str = "")
     finally:
         logger.setLevel(level)
     return Done(status, out.getvalue(), err.getvalue())
+
+
+def serve(folder: Path, *arguments: str) -> Program:
+    """``hisock serve`` in a folder, with hisock as it is here."""
+    env = environment(PYTHONPATH=str(Path(hisock.__file__).parents[1]))
+    return Program([sys.executable, "-m", "hisock", "serve", *arguments], env, cwd=folder)

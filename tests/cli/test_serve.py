@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-from support.process import Program, environment
 
 import hisock
+
+from .running import serve
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -35,11 +35,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "game.py").write_text(GAME, "utf-8")
     (tmp_path / "broken.py").write_text("import nothing_of_that_name\n", "utf-8")
     return tmp_path
-
-
-def serve(folder: Path, *arguments: str) -> Program:
-    env = environment(PYTHONPATH=str(Path(hisock.__file__).parents[1]))
-    return Program([sys.executable, "-m", "hisock", "serve", *arguments], env, cwd=folder)
 
 
 @pytest.mark.parametrize("name", ["game:server", "game:make"])

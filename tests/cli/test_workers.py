@@ -18,6 +18,8 @@ from support.process import Program, environment
 
 import hisock
 
+from .running import serve
+
 pytestmark = [
     pytest.mark.timeout(90),
     pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix sockets"),
@@ -64,11 +66,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "broken.py").write_text("import nothing_of_that_name\n", "utf-8")
     (tmp_path / "script.py").write_text(SCRIPT, "utf-8")
     return tmp_path
-
-
-def serve(folder: Path, *arguments: str) -> Program:
-    env = environment(PYTHONPATH=str(Path(hisock.__file__).parents[1]))
-    return Program([sys.executable, "-m", "hisock", "serve", *arguments], env, cwd=folder)
 
 
 class Workers:

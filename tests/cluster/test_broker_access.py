@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 from support.brokers import ROOT, Broker
+from support.polling import until
 
-from cluster.test_real_links import Ear, until
+from cluster.test_real_links import Ear
 from hisock._cluster.brokers import PUBLISHER_ID
 from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link

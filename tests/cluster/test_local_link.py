@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.polling import until
 
 import hisock
-from cluster.test_real_links import Ear, Mesh, run, until
+from cluster.test_real_links import Ear, Mesh, run
 from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link
 from hisock._cluster.local import LocalLink

@@ -9,12 +9,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.brokers import Broker
 from support.events import PATIENCE
+from support.polling import eventually
 from support.process import Program, environment
 
 import hisock
@@ -92,7 +93,7 @@ class Played:
     def all_know_all(self) -> None:
         """Wait until the worker of each player knows all players, and nobody else."""
         for player in self.players:
-            until(lambda player=player: player.ask("known", list) == self.names)  # type: ignore[misc] # mypy and defaults
+            eventually(lambda player=player: player.ask("known", list) == self.names)  # type: ignore[misc] # mypy and defaults
 
     def on_others(self) -> list[Player]:
         return [player for player in self.players if player.pid != self.speaker.pid]
@@ -101,13 +102,6 @@ class Played:
         for number in numbers:
             self.speaker.client.send("say", number)
             time.sleep(0.002)
-
-
-def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -133,12 +127,12 @@ def test_a_killed_worker_costs_only_its_own_clients_their_connection(
     victim = game.on_others()[0].pid
     speaking = threading.Thread(target=game.speak, args=(range(NUMBERS),))
     speaking.start()
-    until(lambda: len(game.speaker.heard) > NUMBERS // 3)
+    eventually(lambda: len(game.speaker.heard) > NUMBERS // 3)
     os.kill(int(str(victim)), signal.SIGKILL)
     speaking.join()
     for player in game.players:
         if player.pid != victim:
-            until(lambda player=player: len(player.heard) >= NUMBERS)  # type: ignore[misc] # likewise
+            eventually(lambda player=player: len(player.heard) >= NUMBERS)  # type: ignore[misc] # likewise
             assert player.heard == list(range(NUMBERS))
         else:
             assert player.ask("where", int) != victim
@@ -147,7 +141,7 @@ def test_a_killed_worker_costs_only_its_own_clients_their_connection(
     game.all_know_all()
     game.speak(range(NUMBERS, NUMBERS + 20))
     for player in game.players:
-        until(lambda player=player: player.heard[-1] == NUMBERS + 19)  # type: ignore[misc] # likewise
+        eventually(lambda player=player: player.heard[-1] == NUMBERS + 19)  # type: ignore[misc] # likewise
 
 
 @pytest.mark.parametrize("kind", ["nats-newest", "valkey"])
@@ -158,16 +152,16 @@ def test_what_a_broker_that_is_killed_loses_is_counted_and_what_is_later_arrives
     game = Played(tmp_path, ["--cluster", broker.url], stack)
     speaking = threading.Thread(target=game.speak, args=(range(NUMBERS * 2),))
     speaking.start()
-    until(lambda: len(game.speaker.heard) > NUMBERS // 3)
+    eventually(lambda: len(game.speaker.heard) > NUMBERS // 3)
     broker.kill()
-    until(lambda: len(game.speaker.heard) > NUMBERS)
+    eventually(lambda: len(game.speaker.heard) > NUMBERS)
     broker.start()
     speaking.join()
     game.all_know_all()
     game.speak(range(NUMBERS * 2, NUMBERS * 2 + 20))
     missing = 0
     for player in game.players:
-        until(lambda player=player: player.heard[-1] == NUMBERS * 2 + 19)  # type: ignore[misc] # likewise
+        eventually(lambda player=player: player.heard[-1] == NUMBERS * 2 + 19)  # type: ignore[misc] # likewise
         assert player.heard == sorted(set(player.heard)), "twice, or out of order"
         if player.pid == game.speaker.pid:
             assert len(player.heard) == NUMBERS * 2 + 20

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from support.brokers import Broker
 from support.events import PATIENCE
+from support.polling import eventually
 from support.process import Program, environment
 
 import hisock
-from cluster.test_processes import until
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -42,10 +42,10 @@ class Game:
             client.on("news")(lambda message, name=name: self.heard[name].append(message))
             client.start()
             self.clients[name] = client
-        until(lambda: all(len(server) == 2 for server in self.servers))
+        eventually(lambda: all(len(server) == 2 for server in self.servers))
 
     def hear(self, ada: list[object], bob: list[object]) -> None:
-        until(lambda: self.heard == {"Ada": ada, "Bob": bob})
+        eventually(lambda: self.heard == {"Ada": ada, "Bob": bob})
 
 
 @pytest.fixture(params=["local", "nats", "redis"])
@@ -80,7 +80,7 @@ def test_what_is_published_reaches_the_clients_of_all_servers(game: Game) -> Non
         with pytest.raises(ValueError, match="too large"):
             out.send_all_clients("news", bytes(300_000))
         out.disconnect_client("Bob")
-        until(lambda: game.clients["Bob"].closed)
+        eventually(lambda: game.clients["Bob"].closed)
     with pytest.raises(RuntimeError, match="closed"):
         out.count()
 
@@ -90,7 +90,7 @@ def test_what_is_published_reaches_the_clients_of_all_servers(game: Game) -> Non
             assert await out.count() == 1
 
     asyncio.run(main())
-    until(lambda: game.heard["Ada"][-1] == b"7")
+    eventually(lambda: game.heard["Ada"][-1] == b"7")
 
 
 def test_whoever_does_not_know_the_key_is_not_heard(game: Game) -> None:

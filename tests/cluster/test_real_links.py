@@ -13,22 +13,13 @@ from typing import Any
 
 import pytest
 from support.brokers import Broker
-from support.events import PATIENCE
+from support.polling import until
 
 from hisock._cluster.link import LinkDown, NodeHello, NodeLink
 from hisock._cluster.links import make_link
 
 BROKERS = ["nats", "nats-newest", "redis", "valkey"]
 pytestmark = pytest.mark.timeout(60)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until something is so, looking now and then."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
-    while not holds():
-        assert loop.time() < deadline, "did not happen"
-        await asyncio.sleep(0.002)
 
 
 class Ear:

@@ -12,7 +12,8 @@ from support import Events
 
 import hisock
 
-from .clients import KINDS, Kind
+from .answering import answer
+from .clients import KINDS, AnyClient, Kind
 from .wire import HandServer
 
 
@@ -56,3 +57,22 @@ def serve(events: Events) -> Iterator[Callable[..., hisock.ThreadedHiSockServer]
 def path(tmp_path: Path) -> Path:
     # The path of a Unix socket may have about a hundred bytes.
     return Path(os.path.relpath(tmp_path / "game.sock"))
+
+
+@pytest.fixture
+def server(
+    make_server: Callable[..., hisock.ThreadedHiSockServer],
+) -> hisock.ThreadedHiSockServer:
+    """A server that answers calls as :func:`answer` says; a test file may have one of its own."""
+    made = make_server()
+    answer(made)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def client(server: hisock.ThreadedHiSockServer, kind: Kind) -> Iterator[AnyClient]:
+    """A client of it, of every kind in turn."""
+    with AnyClient(kind, server.addr, "Ada", "red") as made:
+        made.start()
+        yield made

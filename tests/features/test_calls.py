@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from support.logs import logged
 
 import hisock
 
-from .answering import Point, answer
+from .answering import Point
 from .clients import AnyClient, Kind
 from .loops import LOOPBACK, on_loops, within
 from .wire import HandServer
@@ -24,21 +24,6 @@ MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 Run = Callable[..., Program]
 PROGRAMS = Path(__file__).parent / "programs"
 AWAY = (hisock.ConnectionLost, hisock.ClientDisconnected)
-
-
-@pytest.fixture
-def server(make_server: MakeServer) -> hisock.ThreadedHiSockServer:
-    made = make_server()
-    answer(made)
-    made.start()
-    return made
-
-
-@pytest.fixture
-def client(server: hisock.ThreadedHiSockServer, kind: Kind) -> Iterator[AnyClient]:
-    with AnyClient(kind, server.addr, "Ada", "red") as made:
-        made.start()
-        yield made
 
 
 def test_what_the_handler_returns_is_the_reply(client: AnyClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,13 @@ from support.events import PATIENCE
 import hisock
 from hisock._core import protocol
 
-from .answering import answer
-from .clients import AnyClient, Kind
+from .clients import AnyClient
 from .loops import LOOPBACK, Seen, on_loops, within
 
 MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 Run = Callable[..., Program]
 PROGRAMS = Path(__file__).parent / "programs"
 AWAY = (hisock.ConnectionLost, hisock.ClientDisconnected)
-
-
-@pytest.fixture
-def server(make_server: MakeServer) -> hisock.ThreadedHiSockServer:
-    made = make_server()
-    answer(made)
-    made.start()
-    return made
-
-
-@pytest.fixture
-def client(server: hisock.ThreadedHiSockServer, kind: Kind) -> Iterator[AnyClient]:
-    with AnyClient(kind, server.addr, "Ada", "red") as made:
-        made.start()
-        yield made
 
 
 # From server to client

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.events import PATIENCE
+from support.polling import until
 
 import hisock
 
@@ -20,15 +21,6 @@ from .loops import LOOPBACK, Seen, on_loops, within
 from .wire import FEATURES, HandServer, Relay
 
 MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    for _ in range(int(PATIENCE * 1000)):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not come to that")
 
 
 # A goodbye, or a question, while a handler runs
@@ -59,7 +51,7 @@ async def test_a_goodbye_during_a_handler_is_no_loss(reconnect: Any) -> None:
 
         client.send("go")
         await seen.until_named("item")
-        await eventually(lambda: client.closed)
+        await until(lambda: client.closed)
         with pytest.raises(hisock.ClientDisconnected):
             client.send("go")
         go_on.set()
@@ -123,7 +115,7 @@ async def test_two_iterators_share_what_comes_and_both_end() -> None:
         await asyncio.sleep(0)
         for number in range(100):
             server.send_client("Ada", "n", number)
-        await eventually(lambda: sum(map(len, got)) == 100)
+        await until(lambda: sum(map(len, got)) == 100)
         await within(client.close())
         await within(asyncio.gather(*readers))
     assert sorted(got[0] + got[1]) == list(range(100))
@@ -142,7 +134,7 @@ async def test_async_for_is_bounded_in_bytes() -> None:
         async for _ in client:
             count += 1
             if count == 1:
-                await eventually(lambda: bool(client._driver.session.pauses))
+                await until(lambda: bool(client._driver.session.pauses))
                 assert server.stats().queued_bytes > 32 << 20, "the client has read it all"
             if count == 64:
                 break
@@ -311,7 +303,7 @@ async def test_a_client_that_is_given_up_leaves_no_ghost(how: str) -> None:
             await asyncio.sleep(0.3)  # longer than a client that comes back would take
             if how != "lost":
                 assert len(server) == 0
-        await eventually(lambda: not len(server))
+        await until(lambda: not len(server))
 
 
 @on_loops
@@ -353,13 +345,13 @@ async def test_what_is_dropped_with_a_connection_is_in_no_account_of_the_next() 
                 await within(call)
             go_on.set()
             await seen.until_named("back")
-            await eventually(lambda: len(server) == 1)
+            await until(lambda: len(server) == 1)
             go_on.clear()
         server.send_client("Ada", "slow")
         for number in range(1500):
             server.send_client("Ada", "tiny", number)
         go_on.set()
-        await eventually(lambda: ("tiny", 1499) in seen.seen)
+        await until(lambda: ("tiny", 1499) in seen.seen)
 
 
 def test_a_loss_that_another_thread_notices_while_recv_waits_is_a_loss(

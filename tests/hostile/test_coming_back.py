@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,14 +14,7 @@ from support.events import PATIENCE
 import hisock
 
 from .conftest import Loop
-
-
-@contextlib.contextmanager
-def serving(loop: Loop, **options: Any) -> Iterator[hisock.ThreadedHiSockServer]:
-    with hisock.ThreadedHiSockServer(("127.0.0.1", 0), loop=loop, **options) as server:
-        server.on("ping")(lambda client: server.send_client(client, "pong"))
-        yield server
-
+from .serving import serving
 
 HELLO = frame(b"$CLTHELLO$" + json.dumps({"name": "x", "group": None}).encode())
 

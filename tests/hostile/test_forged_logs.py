@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from support.logs import LogEvents, logged
 import hisock
 
 from .conftest import Loop
+from .serving import serving
 
 TOKEN = "correct-horse-battery-staple"
 FORGED = "\nCRITICAL:root:forged\r\x1b[2J\u2028"
@@ -40,13 +40,6 @@ def everything() -> Iterator[LogEvents]:
     """All that is logged, by whoever."""
     with logged("", logging.DEBUG) as records:
         yield records
-
-
-@contextlib.contextmanager
-def serving(loop: Loop, **options: Any) -> Iterator[hisock.ThreadedHiSockServer]:
-    with hisock.ThreadedHiSockServer(("127.0.0.1", 0), loop=loop, **options) as server:
-        server.on("ping")(lambda client: server.send_client(client, "pong"))
-        yield server
 
 
 def texts(log: LogEvents) -> list[str]:

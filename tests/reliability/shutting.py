@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 from support import Events, Frame, Peer
 from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
-from reliability.watching import eventually
 
 StartServer = Callable[..., hisock.ThreadedHiSockServer]
 #: Seconds that no test needs; one that would wait so long fails.

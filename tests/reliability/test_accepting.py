@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from support import Peer, Program
 from support.events import PATIENCE
+from support.polling import eventually
 from support.wire import Closed
 
 import hisock
 from reliability.certificates import Authority
-from reliability.watching import PROGRAMS, eventually, on_linux
+from reliability.watching import PROGRAMS, on_linux
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

@@ -14,9 +14,10 @@ import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
 from support.logs import logged
+from support.polling import eventually
 
 import hisock
-from reliability.watching import eventually, serves
+from reliability.watching import serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

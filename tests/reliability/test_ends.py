@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from support import Events, Peer, Program, command_frame, frame
 from support.logs import logged
+from support.polling import eventually
 
 import hisock
-from reliability.watching import LOOPBACK, LOOPS, PROGRAMS, eventually, on_linux, serves
+from reliability.watching import LOOPBACK, LOOPS, PROGRAMS, on_linux, serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

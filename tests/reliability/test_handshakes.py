@@ -13,11 +13,11 @@ import pytest
 from support import Peer
 from support.events import PATIENCE
 from support.logs import logged
+from support.polling import eventually
 
 import hisock
 from hisock._server.admission import _MAX_PENDING_REJECTIONS
 from reliability.certificates import Authority
-from reliability.watching import eventually
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

@@ -16,16 +16,11 @@ import pytest
 from support import Events, Peer, command_frame, frame
 from support.events import PATIENCE
 from support.logs import logged
+from support.polling import eventually
 from support.wire import Closed
 
 import hisock
-from reliability.watching import (
-    MIB,
-    eventually,
-    on_linux,
-    resident,
-    serves,
-)
+from reliability.watching import MIB, on_linux, resident, serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

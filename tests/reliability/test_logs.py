@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from support import Peer, command_frame, frame
 from support.logs import logged
+from support.polling import eventually
 
 import hisock
-from reliability.watching import eventually, serves
+from reliability.watching import serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
-from reliability.watching import eventually
 
 pytest.importorskip("prometheus_client", reason="needs hisock[metrics]")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from support import Peer
 from support.memory import MemoryPeer, on_virtual_loop, settle
+from support.polling import eventually
 
 import hisock
 from hisock._server.writer import Writer
 from reliability.certificates import Authority
-from reliability.watching import eventually
 
 KIB = bytes(1024)
 

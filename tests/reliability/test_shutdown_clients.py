@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from support import Peer, frame
 from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
 from reliability.certificates import Authority
-from reliability.watching import MIB, eventually
+from reliability.watching import MIB
 
 from .shutting import LONG, Held, closing_in_a_thread, farewell, told
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from support import Peer, Program
 from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
-from reliability.watching import PROGRAMS, eventually
+from reliability.watching import PROGRAMS
 
 from .shutting import LONG, Held, closing_in_a_thread, farewell, refused, refuses
 

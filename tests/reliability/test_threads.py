@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
 from hisock._core.ordering import DEFERRED_FRAMES
 from hisock._runtime.threads import FAIR_SHARE, MOST_THREADS, WAITING_WORK
-from reliability.watching import MIB, eventually, on_linux, resident
+from reliability.watching import MIB, on_linux, resident
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

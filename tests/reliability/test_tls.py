@@ -14,12 +14,13 @@ import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
 from support.logs import logged
+from support.polling import eventually
 from support.wire import Closed, listening
 
 import hisock
 from hisock.utils import ServerNotRunning
 from reliability.certificates import Authority
-from reliability.watching import MIB, eventually, nothing_left_behind
+from reliability.watching import MIB, nothing_left_behind
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 StartServer = Callable[..., hisock.ThreadedHiSockServer]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from support import Events
+from support.polling import eventually
 
 from hisock._core.account import BOUNDS, Account, Total, Use
 from hisock._runtime.concurrency import Concurrency, Pending
 from hisock._runtime.threads import FAIR_SHARE, WAITING_WORK, Threads
-from reliability.watching import MIB, eventually
+from reliability.watching import MIB
 
 TOTAL = Total(10**9)
 

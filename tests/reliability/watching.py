@@ -6,14 +6,12 @@ import contextlib
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import Peer
-from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
 from hisock._runtime.loops import fast_loop_module
@@ -24,20 +22,6 @@ LOOPS = ["asyncio"] if fast_loop_module() is None else ["asyncio", "uvloop"]
 PROGRAMS = Path(__file__).parent / "programs"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-
-
-def eventually(check: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
-    """Wait for something that nobody announces: what the operating system says of this process.
-
-    :returns: what ``check`` returned, once that is true.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"did not happen within {timeout:g} s: {what}"
-        time.sleep(0.01)
 
 
 def descriptors() -> dict[str, str]:

@@ -6,10 +6,9 @@ import contextlib
 import json
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import fastapi
@@ -17,6 +16,7 @@ import pytest
 import uvicorn
 from support import Events
 from support.events import PATIENCE
+from support.polling import eventually
 
 import hisock
 import hisock.asgi
@@ -86,12 +86,6 @@ class Site:
 def site(request: pytest.FixtureRequest) -> Site:
     """A site that is not started yet."""
     return Site(request.param, send_buffer=262144)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def test_the_site_and_the_game_share_a_port(site: Site) -> None:
@@ -173,7 +167,7 @@ def test_who_is_rejected_or_kicked_is_told_by_the_close_code(site: Site) -> None
             peer.hello("Ada")
             peer.send("quit")
             assert peer.wait_closed()[0] == 1000
-        until(lambda: site.game.stats().connections == 0)
+        eventually(lambda: site.game.stats().connections == 0)
     assert site.game.stats().ended == {"rejected": 1, "kicked": 1}
 
 
@@ -183,8 +177,8 @@ def test_a_client_that_does_not_read_is_ended_and_holds_nothing(site: Site) -> N
         site.game.send_all_clients("flood", b"x" * 65536)
 
     with site, WebPeer.in_web(site.addr):
-        until(lambda: site.game.stats().ended == {"slow": 1})
-        until(lambda: site.game.stats().connections == 0)
+        eventually(lambda: site.game.stats().ended == {"slow": 1})
+        eventually(lambda: site.game.stats().connections == 0)
         assert site.game.stats().queued_bytes == 0
 
 

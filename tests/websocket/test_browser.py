@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from reliability.watching import eventually
+from support.polling import eventually
 
 from .browsing import ROOT, Browser, BrowserName, find_browser, served
 from .conftest import MakeWebServer

@@ -7,14 +7,14 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from reliability.certificates import Authority
 from support import Events, Peer
 from support.events import PATIENCE
+from support.polling import eventually
 from support.wire import Closed
 
 import hisock
@@ -67,19 +67,13 @@ def draining(
         thread = threading.Thread(target=lambda: server.close(timeout=PATIENCE))
         thread.start()
         try:
-            until(lambda: status(server.addr, HEALTH, tls) == 503)
+            eventually(lambda: status(server.addr, HEALTH, tls) == 503)
             yield
         finally:
             release.set()
             thread.join(PATIENCE)
         assert not thread.is_alive()
         assert events.wait_for("worked")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def is_free(addr: tuple[str, int]) -> bool:
@@ -130,7 +124,7 @@ def test_who_asks_nothing_does_not_hold_up_the_end_and_is_not_kept_long(
                 idle[-1].answer()
             with pytest.raises(Closed):  # after two seconds
                 idle[0].answer()
-            until(lambda: status(server.addr, HEALTH) == 503)
+            eventually(lambda: status(server.addr, HEALTH) == 503)
             stack.enter_context(WebPeer(server.addr)).say(b"GET /hea")
         assert is_free(server.addr)
 
@@ -152,7 +146,7 @@ def test_without_health_the_address_is_free_at_once(
         assert events.wait_for("working")
         thread = threading.Thread(target=lambda: server.close(timeout=PATIENCE))
         thread.start()
-        until(lambda: is_free(server.addr))
+        eventually(lambda: is_free(server.addr))
         release.set()
         thread.join(PATIENCE)
         assert not thread.is_alive()

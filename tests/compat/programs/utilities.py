@@ -8,10 +8,6 @@ import hisock.constants
 import hisock.server
 import hisock.utils
 from hisock import (
-    HiSockClient,
-    HiSockServer,
-    ThreadedHiSockClient,
-    ThreadedHiSockServer,
     connect,
     get_local_ip,
     input_client_config,
@@ -19,13 +15,10 @@ from hisock import (
     ipstr_to_tup,
     iptup_to_str,
     start_server,
-    start_threaded_server,
-    threaded_connect,
 )
 from hisock.client import connect as client_connect
 from hisock.server import start_server as server_start
 from hisock.utils import (
-    Client,
     ClientDisconnected,
     ClientException,
     ClientInfo,
@@ -37,11 +30,9 @@ from hisock.utils import (
     MessageCacheMember,
     NoHeaderWarning,
     NoMessageException,
-    Sendable,
     ServerException,
     ServerNotRunning,
     make_header,
-    receive_message,
     validate_command_not_reserved,
     validate_ipv4,
 )
