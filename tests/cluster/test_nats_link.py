@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.brokers import Broker
+from support.polling import until
 
-from cluster.test_real_links import Ear, a_broker, until
+from cluster.test_real_links import Ear, a_broker
 from hisock._cluster.link import NodeHello
 from hisock._cluster.links import make_link
 
