@@ -118,7 +118,8 @@ class Pipe(asyncio.Transport):
 
     def close(self) -> None:
         self.write_eof()
-        self._raw.close()
+        if not self._raw.is_closing():  # see Writer.close_if_no_eof()
+            self._raw.close()
 
     def abort(self) -> None:
         if not self._raw.is_closing():

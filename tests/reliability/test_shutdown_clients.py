@@ -17,7 +17,7 @@ from support.polling import eventually
 
 import hisock
 from reliability.certificates import Authority
-from reliability.watching import MIB
+from reliability.watching import LOOPBACK, MIB, answer_pings
 
 from .shutting import LONG, Held, closing_in_a_thread, farewell, told
 
@@ -104,6 +104,25 @@ def test_a_client_that_has_everything_and_stays_is_not_waited_for(
         with closing_in_a_thread(server, LONG):
             assert stays.read().reserved == "DISCONN"
         assert time.monotonic() - began < PATIENCE
+
+
+def test_a_client_that_is_slow_to_confirm_the_end_of_tls_is_closed_once(
+    closing: contextlib.ExitStack, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a transport that was closed twice the server lost the socket, and its thread ended."""
+    server = hisock.ThreadedHiSockServer(
+        LOOPBACK, loop="asyncio", ssl=(authority.server, authority.server)
+    )
+    closing.callback(server.close)
+    answer_pings(server)
+    server.start()
+    stays = closing.enter_context(slow_peer(server, authority))
+    # As the system says it: all is confirmed, what closing adds is not, then that is as well.
+    answers = iter([0, 1, 0, 1])
+    monkeypatch.setattr("hisock._runtime.sockets.unsent", lambda sock: next(answers, 0))
+    with closing_in_a_thread(server, LONG):
+        assert stays.read().reserved == "DISCONN"
+    assert next(answers, None) is None, "the system was not asked often enough"
 
 
 def test_the_newest_state_arrives_before_the_goodbye(
