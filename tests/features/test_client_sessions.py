@@ -334,17 +334,16 @@ async def test_what_is_dropped_with_a_connection_is_in_no_account_of_the_next() 
             seen.add("slow")
             await go_on.wait()
 
-        for _ in range(3):
-            seen.seen.clear()
+        for turn in range(1, 4):
             server.send_client("Ada", "slow")
-            await seen.until_named("slow")
+            await seen.until_named("slow", turn)
             call = asyncio.ensure_future(server.call("Ada", "big", bytes(3_000_000)))
             assert isinstance(await client.get_client("Ada", timeout=PATIENCE), hisock.ClientInfo)
             server.disconnect_client("Ada", force=True)
             with pytest.raises(hisock.ConnectionLost):
                 await within(call)
             go_on.set()
-            await seen.until_named("back")
+            await seen.until_named("back", turn)
             await until(lambda: len(server) == 1)
             go_on.clear()
         server.send_client("Ada", "slow")
