@@ -15,6 +15,10 @@ from .running import Stage
 PAIRS = [("ours", "ours"), ("ours", "2.0.2"), ("2.0.2", "ours")]
 
 
+#: Seconds that a play may take: on a busy machine some pass before all its programs have started.
+PLAYS_SECONDS = 60
+
+
 class Play(NamedTuple):
     """A server, its clients in the order in which they come, and what each has to print.
 
@@ -115,7 +119,7 @@ def test_a_published_program(stage: Stage, name: str, pair: tuple[str, str]) -> 
             (server if until == "connected" else clients[-1]).wait_line(until)
     versions = [pair[0]] + [pair[1]] * len(clients)
     for version, program, wanted in zip(versions, [server, *clients], play.lines, strict=True):
-        program.wait()
+        program.wait(PLAYS_SECONDS)
         assert program.lines == wanted, program.errors
         # Threads of 2.0.2 end with tracebacks where their sockets are closed.
         assert version == "2.0.2" or "Traceback" not in program.errors, program.errors

@@ -38,6 +38,6 @@ class Game:
 
 
 game = Game()
-game.out.wait(15)
+game.out.wait(60)
 print("tab", game.tab)
 game.client.close()

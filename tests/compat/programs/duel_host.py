@@ -41,7 +41,7 @@ class Game:
 
 game = Game()
 print("ready")
-game.done.wait(15)
+game.done.wait(60)
 print("moves", game.moves)
 game.server.close()
 print("end")

@@ -29,9 +29,9 @@ def out():
 
 
 client.start()
-begun.wait(15)
+begun.wait(60)
 if sys.argv[2] == "sender":
     for size in range(1000, 6000, 1000):  # 2.0.2 takes no more than one recv() gives
         client.send("load", list(range(size)))
-done.wait(15)
+done.wait(60)
 print("end")

@@ -32,7 +32,7 @@ def update_data(data: dict):
 
 
 client.start(callback=callback)
-print("started", started.wait(15))
-print("arrived", arrived.wait(15))
+print("started", started.wait(60))
+print("arrived", arrived.wait(60))
 client.close(emit_leave=True)
 print("end")
