@@ -25,6 +25,7 @@ from hisock._core.parts import Ended
 from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
+from hisock._runtime.flag import Flag
 from hisock._runtime.sockets import address_text
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.waiters import LoopWaiter, call_timed_out, part_timed_out
@@ -295,6 +296,8 @@ class AsyncioDriver(AsyncioReader):
             trace = outgoing(session.features)
             call = call_frames.Call(number, command, message, trace)
             session.write(call_frames.build_call(call, self.options.header_len))
+            if len(session.calls) == 1:  # many at once are written together
+                session.flush_now()
             left = None if timeout is None else began + timeout - self._loop.time()
             return await waiter.wait(left)
         except asyncio.CancelledError:
@@ -391,7 +394,5 @@ class AsyncioDriver(AsyncioReader):
         super().forget()
         self._tasks = Tasks()
         self._changing = threading.Lock()
-        self._ended, self._settled = asyncio.Event(), asyncio.Event()
-        self._ended.set()
-        self._settled.set()
+        self._ended, self._settled = Flag(is_set=True), Flag(is_set=True)
         self._unread = None

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
 
 from hisock._client.endings import End, goodbye_in
 from hisock._client.session import Owner, Session, State
@@ -16,15 +17,27 @@ from hisock._core.account import Account, Total
 from hisock._core.inbox import Inbox
 from hisock._core.pausing import Pauses
 from hisock._runtime.draining import close_when_written
+from hisock._runtime.flag import Flag
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
-from hisock.framing import Decoder, Frame, Outbox
+from hisock.framing import Decoder, Frame, Outbox, Scratch
 
 #: Seconds to flush the last frames when the client closes.
 LINGER_SECONDS = 1.0
 #: Frames that no running handler delays: control frames, and changes of the client's name or group.
 _URGENT = (*protocol.URGENT, *protocol.CHANGES)
+
+
+#: What the decoders of all clients on a loop share: a receive buffer of 64 KiB and command names.
+_scratches: WeakKeyDictionary[asyncio.AbstractEventLoop, Scratch] = WeakKeyDictionary()
+
+
+def _scratch_of(loop: asyncio.AbstractEventLoop) -> Scratch:
+    scratch = _scratches.get(loop)
+    if scratch is None:
+        scratch = _scratches[loop] = Scratch()
+    return scratch
 
 
 class AsyncioOwner(Owner, Protocol):
@@ -42,6 +55,26 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     :ivar writable: set while the transport is not behind.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_decoder",
+        "_dirty",
+        "_loop",
+        "_made",
+        "_reading",
+        "_thread_id",
+        "_vigil",
+        "_watch",
+        "get_buffer",
+        "gone",
+        "inbox",
+        "outbox",
+        "pauses",
+        "settled",
+        "transport",
+        "writable",
+    )
+
     owner: AsyncioOwner
     transport: asyncio.Transport
 
@@ -50,13 +83,13 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         options = owner.options
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
-        self._decoder = Decoder(options.header_len, options.max_message_size)
+        scratch = _scratch_of(self._loop)
+        self._decoder = Decoder(options.header_len, options.max_message_size, scratch)
         # The loop calls the decoder without a method of ours in between, as in Connection.
         self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
-        self.writable = asyncio.Event()
-        self.writable.set()
-        self.gone = asyncio.Event()
-        self.settled = asyncio.Event()
+        self.writable = Flag(is_set=True)
+        self.gone = Flag()
+        self.settled = Flag()
         self._made = False
         #: Set while frames that were read are handled: what that sends is flushed right after.
         self._reading = False
@@ -219,6 +252,11 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         except RuntimeError:
             self._dirty.clear()  # the loop has ended
 
+    def flush_now(self) -> None:
+        """Write what is queued in this iteration of the loop, for somebody who awaits an answer."""
+        if self._dirty:
+            self.flush()
+
     async def hand_over(self, frame: bytes) -> None:
         """Write a frame past the queue, and wait until the system has taken it whole.
 
@@ -264,8 +302,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     def forget(self, reason: Exception) -> None:
         super().forget(reason)
         self.outbox.close()
-        self.gone = asyncio.Event()
-        self.gone.set()
+        self.gone = Flag(is_set=True)
         if self._made:
             disown(self.transport.get_extra_info("socket"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -21,6 +20,7 @@ from hisock._core import tracing
 from hisock._core.binding import cast_message
 from hisock._core.jobs import Job
 from hisock._core.waiting import Waiting
+from hisock._runtime.flag import Flag
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.waiters import await_frame, current_sender, wrong_loop
 from hisock.exceptions import ClientDisconnected
@@ -52,15 +52,15 @@ class AsyncioReader(ClientBase):
         self._thread = threading.current_thread()
         self._thread_id = threading.get_ident()
         self._tasks = Tasks()
-        self._concurrent = ConcurrentTasks(self._hold_up, self._let_go_on, self._loop.call_soon)
+        self._concurrent: ConcurrentTasks | None = None  # made for the first of them
         self.session = AsyncioSession(self, self.identity)
         # The connections with frames in handlers, oldest first; all but the last one have ended.
-        self._line = deque([self.session])
+        self._line = [self.session]
         self._dispatching = False
         # True until the program has its client and has had a chance to register handlers.
         self._holding = True
-        self._ended = asyncio.Event()
-        self._settled = asyncio.Event()
+        self._ended = Flag()
+        self._settled = Flag()
         self._told = False
         self._unread: Unread | None = None
         self._iterators = 0
@@ -76,9 +76,15 @@ class AsyncioReader(ClientBase):
                 begun, ended = self._ordered(job.connection or self._line[0])
                 self._tasks.start(coroutine, job, begun, ended)
             else:
-                self._concurrent.start(self._tasks, coroutine, job)
+                self._concurrent_tasks().start(self._tasks, coroutine, job)
         finally:
             _HANDLING.reset(token)
+
+    def _concurrent_tasks(self) -> ConcurrentTasks:
+        if self._concurrent is None:
+            call_soon = self._loop.call_soon
+            self._concurrent = ConcurrentTasks(self._hold_up, self._let_go_on, call_soon)
+        return self._concurrent
 
     def _ordered(self, session: AsyncioSession) -> tuple[Callable[[], None], Callable[[], None]]:
         """What holds up a session's frames, and what lets them go on."""
@@ -152,7 +158,7 @@ class AsyncioReader(ClientBase):
             if frame is not None:
                 self._handle(session, [frame])
             elif session.ended and len(self._line) > 1:
-                self._line.popleft()
+                self._line.pop(0)
             else:
                 if session.ended and self.closed:
                     self._settle()
@@ -186,6 +192,8 @@ class AsyncioReader(ClientBase):
         if unread is not None:
             self._put_off_release()
             return cast_message(unread.command, self.codec.cast_for(kind), unread.message)
+        if self.waiting.idle:  # where others wait too, what they send is written together
+            self.session.flush_now()
         wanted = (command, None)
         put_back = self.events.put_back
         return await await_frame(

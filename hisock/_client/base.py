@@ -74,7 +74,6 @@ class ClientBase:
             options.cache_size,
             reconnects=options.reconnect is not None,
         )
-        self.workers = Threads("hisock-client")
         self.error_handler: BoundErrorHandler | None = None
         if options.error_handler is not None:
             self.error_handler = bind_error_handler(options.error_handler)
@@ -145,6 +144,14 @@ class ClientBase:
         """Whether a handler only waited for something when the client ended."""
         ended_by = self.ended_by
         return self.closed and type(exc) is type(ended_by) and exc.args == ended_by.args
+
+    @property
+    def workers(self) -> Threads:
+        """The threads of its ``threaded`` handlers; made for the first of them."""
+        made: Threads | None = self.__dict__.get("workers_made")
+        if made is None:  # one thread may close them while another has work for them
+            made = self.__dict__.setdefault("workers_made", Threads("hisock-client"))
+        return made
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in a thread of its own."""
@@ -355,7 +362,7 @@ class ClientBase:
         """Be closed in a forked child, where any lock may be held by a thread that is not there."""
         reason = ClientDisconnected("the process was forked; this client is its parent's")
         self.closed, self.how, self.ended_by = True, End.CLOSED, reason
-        self.workers = Threads("hisock-client")
+        self.__dict__.pop("workers_made", None)
         self.waiting = self.events.waiting = Waiting(threading.Lock(), time.monotonic)
         self.waiting.close(reason)
         self._posting = threading.Lock()

@@ -287,8 +287,8 @@ class BlockingDriver(BlockingSender):
         )
         if self._handling:
             return  # close() was called by a handler; the socket is closed when the handler returns
-        with self._turn:
-            self._turn.wait_for(lambda: self._reader is None, LINGER_SECONDS)
+        with self._turn_lock:
+            self._wait_for_turn(None, LINGER_SECONDS)
             reading = self._reader is not None
         if reading:
             self.session.link.close()

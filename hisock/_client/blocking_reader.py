@@ -40,7 +40,9 @@ class BlockingReader(ClientBase):
     def __init__(self, connector: Connector, options: ClientOptions) -> None:
         super().__init__(connector, options, Waiting(threading.Lock(), time.monotonic))
         # One thread reads at a time; others wait for their turn, or for their frame.
-        self._turn = threading.Condition()
+        self._turn_lock = threading.Lock()
+        self._turn = threading.Condition(self._turn_lock)
+        self._turn_wanted = 0
         self._reader: int | None = None
         self._started = False
         #: Whether the program calls ``recv``, as far as is known.
@@ -94,23 +96,33 @@ class BlockingReader(ClientBase):
 
         :returns: whether it is this thread's turn now.
         """
-        with self._turn:
-            self._turn.wait_for(
-                lambda: self._reader is None or (waiter is not None and waiter.served), timeout
-            )
+        with self._turn_lock:
+            if self._reader is not None and timeout != 0:
+                self._wait_for_turn(waiter, timeout)
             if self._reader is not None or self.closed:
                 return False
             self._reader = threading.get_ident()
             return True
+
+    def _wait_for_turn(self, waiter: ThreadWaiter[Any] | None, timeout: float | None) -> None:
+        """Wait, with the lock held, until no thread reads; or until ``waiter`` is served."""
+        self._turn_wanted += 1
+        try:
+            self._turn.wait_for(
+                lambda: self._reader is None or (waiter is not None and waiter.served), timeout
+            )
+        finally:
+            self._turn_wanted -= 1
 
     def _end_turn(self) -> None:
         if self.closed and self._closed_here:
             self.session.link.drain()
         elif self.closed:
             self.session.link.close()
-        with self._turn:
+        with self._turn_lock:
             self._reader = None
-            self._turn.notify_all()
+            if self._turn_wanted:
+                self._turn.notify_all()
 
     def _fetch(self, timeout: float | None) -> bool:
         """Receive once; whether frames came. All that came before must have been handled."""

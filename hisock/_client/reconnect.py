@@ -63,12 +63,14 @@ class OfflineBuffer:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes] | None = None  # made for the first frame
 
     def add(self, frame: bytes) -> bool:
         """Keep a frame; ``False`` when it does not fit any more."""
         if self._size + len(frame) > self._limit:
             return False
+        if self._frames is None:
+            self._frames = deque()
         self._frames.append(frame)
         self._size += len(frame)
         return True
@@ -80,4 +82,5 @@ class OfflineBuffer:
 
     def drop_first(self) -> None:
         """The first frame has been written to a connection."""
+        assert self._frames is not None, "there is a first frame"
         self._size -= len(self._frames.popleft())

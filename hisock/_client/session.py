@@ -11,15 +11,16 @@ the connection and discarded whole with it, so nothing of an old connection reac
 from __future__ import annotations
 
 import enum
+import functools
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
 from hisock._client.endings import End, fresh, read_goodbye
 from hisock._client.options import ClientOptions
+from hisock._client.vigil import NOBODY
 from hisock._core import call_frames, client_answers, protocol, tracing
 from hisock._core.acks import Unconfirmed, parse_acknowledgement
 from hisock._core.calls import CallTable, RunningCalls, build_answer
@@ -77,6 +78,12 @@ class Session:
     :ivar returning: whether what was kept without a connection has yet to be sent on this one.
     """
 
+    __slots__ = (
+        *("_asked_for_clients", "_asking", "_awaiting_greeting", "_changing", "_header_len"),
+        *("_keepalive", "answering", "batch", "busy", "calls", "ended", "features", "how"),
+        *("identity", "owner", "posted", "reason", "returning", "state"),
+    )
+
     #: Only servers tell clients apart; see :class:`hisock._core.jobs.Peer`.
     info: ClientInfo | None = None
 
@@ -101,8 +108,8 @@ class Session:
         # Held while a request is queued and written, so that both have the same order.
         self._asking = threading.Lock()
         # Waiters for answers to $GETCLT$, which arrive in the order of the requests.
-        self._asked_for_clients: deque[Waiter] = deque()
-        self._awaiting_greeting: deque[Waiter] = deque()
+        self._asked_for_clients: list[Waiter] = []
+        self._awaiting_greeting: list[Waiter] = []
 
     # -- what each driver implements
 
@@ -172,7 +179,7 @@ class Session:
 
     def _take_hello(self, hello: protocol.ServerHello) -> None:
         self._require_codec(hello.codec)
-        self.features = frozenset(hello.features)
+        self.features = _shared(tuple(hello.features))
         self._keepalive = hello.keepalive_interval
 
     def _require_codec(self, theirs: str) -> None:
@@ -260,10 +267,10 @@ class Session:
             return  # another thread has sent the request already
         try:
             with self._changing:
-                self._asked_for_clients.append(_NOBODY)
+                self._asked_for_clients.append(NOBODY)
             if not write(protocol.build_reserved(protocol.GET_CLIENT, b"", self._header_len)):
                 with self._changing:
-                    self._asked_for_clients.remove(_NOBODY)
+                    self._asked_for_clients.remove(NOBODY)
         finally:
             self._asking.release()
 
@@ -287,7 +294,7 @@ class Session:
         if not self._asked_for_clients or client_answers.parse_client_answer(payload) is None:
             return False
         with self._changing:
-            waiter = self._asked_for_clients.popleft() if self._asked_for_clients else None
+            waiter = self._asked_for_clients.pop(0) if self._asked_for_clients else None
         if waiter is not None:
             waiter.deliver(ReceivedFrame(None, payload))
         return waiter is not None
@@ -372,23 +379,16 @@ _TAKEN: dict[bytes, Callable[[Session, bytes], None]] = {
 }
 
 
-class _Nobody:
-    """Takes an answer that only had to come."""
-
-    def deliver(self, frame: ReceivedFrame) -> bool:
-        return True
-
-    def fail(self, exc: BaseException) -> None:
-        pass
-
-
-_NOBODY = _Nobody()
-
-
 def _reserved(frame: Frame) -> tuple[bytes, bytes]:
     """The name and the data of a reserved frame; no name for any other."""
     command, payload = frame
     return (command is None and protocol.split_reserved(payload or b"")) or (b"", b"")
+
+
+@functools.lru_cache(maxsize=16)
+def _shared(features: tuple[str, ...]) -> frozenset[str]:
+    """The same set for all connections to servers of one kind."""
+    return frozenset(features)
 
 
 def client_info(client: protocol.WireClient) -> ClientInfo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 
+from hisock._core.waiting import ReceivedFrame
 from hisock.exceptions import ConnectionLost
 
 #: Silent keepalive intervals after which the client asks for a sign of life.
@@ -65,3 +66,17 @@ class Vigil:
         """The error for a server that is gone."""
         seconds = (_ASK_AFTER + 1) * self.interval
         return ConnectionLost(f"nothing has been heard of the server for {seconds:g} seconds")
+
+
+class _Nobody:
+    """Takes an answer that only had to come."""
+
+    def deliver(self, frame: ReceivedFrame) -> bool:
+        return True
+
+    def fail(self, exc: BaseException) -> None:
+        pass
+
+
+#: Waits for the answer to a question that only has to be answered.
+NOBODY = _Nobody()

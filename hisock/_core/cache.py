@@ -47,11 +47,13 @@ class MessageCache:
         self.size = size
         self.enabled = size >= 0
         self._header_len = header_len
-        self._members: deque[MessageCacheMember] = deque(maxlen=max(size, 0) or None)
+        self._members: deque[MessageCacheMember] | None = None
 
     def remember(self, command: str, message: bytes | None, called: bool) -> None:
         """Add a frame; ``called`` tells whether a handler or a ``recv`` took it."""
         payload = payload_of(command, message)
+        if self._members is None:
+            self._members = deque(maxlen=max(self.size, 0) or None)
         self._members.append(
             MessageCacheMember(
                 {
@@ -65,5 +67,5 @@ class MessageCache:
 
     def get(self, idx: int | slice | None = None) -> Any:
         """The cached frames, oldest first: all of them, the one at an index, or a slice."""
-        members = list(self._members)
+        members = list(self._members or ())
         return members if idx is None else members[idx]

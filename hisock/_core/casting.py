@@ -306,6 +306,8 @@ def remembered(make: Callable[[Any], Cast]) -> Callable[[Any], Cast]:
     _memories.append(casts)
 
     def cast_for(annotation: Any) -> Cast:
+        if type(annotation) is type and (known := casts.get(annotation)) is not None:
+            return known
         try:
             key = (annotation, repr(annotation) if typing.get_args(annotation) else None)
             known = casts.get(key)
@@ -315,6 +317,8 @@ def remembered(make: Callable[[Any], Cast]) -> Callable[[Any], Cast]:
             if len(casts) >= 1024:
                 casts.clear()
             known = casts[key] = make(annotation)
+            if type(annotation) is type:
+                casts[annotation] = known
         return known
 
     return cast_for

@@ -14,6 +14,10 @@ from hisock.framing import Frame
 INBOX = "inbox"
 
 
+#: The queue of all inboxes that have held no frame yet: a deque takes 760 bytes. It stays empty.
+_EMPTY: deque[Frame] = deque(maxlen=0)
+
+
 class Inbox:
     """Frames that wait until earlier handlers have ended, or until a client is admitted.
 
@@ -29,7 +33,7 @@ class Inbox:
         self._account = account
         self._pauses = pauses
         self._kind = kind
-        self._frames: deque[Frame] = deque()
+        self._frames = _EMPTY
         self.changes = 0
 
     def __len__(self) -> int:
@@ -37,6 +41,8 @@ class Inbox:
 
     def put(self, frame: Frame) -> None:
         """Queue a frame."""
+        if self._frames is _EMPTY:
+            self._frames = deque()
         self._frames.append(frame)
         self.changes += is_change(*frame)
         if not self._account.take(self._kind, frame_size(*frame)):

@@ -82,7 +82,7 @@ def wait_until_receiving(server: hisock.HiSockServer, thread: threading.Thread) 
             names.append((frame.f_code.co_name, frame.f_globals.get("__name__")))
             frame = frame.f_back
         ours = any(name == "recv" and str(room).startswith("hisock.") for name, room in names)
-        if ours and ("wait", "threading") in names:
+        if ours and ("_wake", "hisock._runtime.waiters") in names:
             return
     raise AssertionError("recv returned")
 
