@@ -28,6 +28,10 @@ _HERE = Path(__file__).parent
 _LIMITS = {"features": 60, "hostile": 90, "interop": 90, "compat": 90}
 
 
+# Where bytecode is not kept, each program that a test starts compiles all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell starts what runs in the background with this signal ignored, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
