@@ -242,7 +242,7 @@ class Outbox:
     def _queue_held(self) -> int:
         """Queue what is held; return how many frames that was."""
         held = self._held
-        if held is None:
+        if held is None:  # pragma: no cover - another thread is about to clear the flag
             return 0
         with held._lock:
             if self._held is not held:

@@ -23,7 +23,7 @@ def print_info() -> None:
 def facts() -> dict[str, str]:
     """What runs here: versions, framing core, event loop."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):  # pragma: no cover - measured with it
         python += ", free-threaded"
     return {
         "hisock": __version__,

@@ -17,7 +17,7 @@ from hisock._runtime import peers
 
 try:
     import fcntl
-except ImportError:  # Windows, which has no local links
+except ImportError:  # pragma: no cover - on Windows, which has no local links
     fcntl = None  # type: ignore[assignment] # never used there
 
 #: Seconds that a hub which has taken over waits for the nodes to tell their names.

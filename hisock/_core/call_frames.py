@@ -9,7 +9,6 @@ import msgspec
 from hisock._core.protocol import (
     CALL,
     CANCEL,
-    MORE,
     NOT_JSON,
     PART,
     REPLY,
@@ -127,11 +126,6 @@ def parse_part(data: bytes) -> tuple[int, bytes | None]:
     """
     digits, separator, message = data.partition(_MSG)
     return _number(digits, "part"), message if separator else None
-
-
-def build_more(number: int, header_len: int) -> bytes:
-    """``$MORE$`` number: as many parts more as :data:`PARTS_PER_MORE` may come."""
-    return build_reserved(MORE, b"%d" % number, header_len)
 
 
 def parse_more(data: bytes) -> int:

@@ -55,8 +55,8 @@ def register(kind: type, encode: Callable[[Any], Any], decode: Callable[[Any], A
 def _is_built_in(kind: type) -> bool:
     try:
         return not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType)
-    except Exception:
-        return False
+    except NameError:  # of the annotations of a dataclass or the like, which msgspec writes itself
+        return True
 
 
 def _wire_type(decode: Callable[[Any], Any]) -> Any:

@@ -31,14 +31,11 @@ def maker_of(cls: Callable[P, T], func: Callable[..., object], name: str) -> Cal
     made = inspect.signature(cls)
     returned = inspect.signature(func).return_annotation
     func.__name__ = func.__qualname__ = name
-    func.__doc__ = f"{inspect.getdoc(func)}\n\n{_documented_parameters(cls)}"
+    func.__doc__ = f"{inspect.getdoc(func)}\n\n{_documented_parameters(cast(type, cls))}"
     func.__signature__ = made.replace(return_annotation=returned)  # type: ignore[attr-defined]
     return cast("Callable[P, T]", func)
 
 
-def _documented_parameters(cls: object) -> str:
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
-        text = inspect.cleandoc(base.__doc__ or "")
-        if ":param" in text:
-            return text[text.index(":param") :]
-    return ""
+def _documented_parameters(cls: type) -> str:
+    texts = (inspect.cleandoc(base.__doc__ or "") for base in inspect.getmro(cls))
+    return next(text[text.index(":param") :] for text in texts if ":param" in text)

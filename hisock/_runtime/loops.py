@@ -21,7 +21,7 @@ _NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.versi
 
 def write_chunks(transport: asyncio.WriteTransport, chunks: list[bytes]) -> None:
     """Write all chunks, with ``writelines`` where that is safe."""
-    if _NEVER_PAUSES:
+    if _NEVER_PAUSES:  # pragma: no cover - measured on a newer Python
         transport.write(b"".join(chunks))  # as older versions do themselves
     else:
         transport.writelines(chunks)
@@ -31,7 +31,7 @@ def fast_loop_module() -> Any | None:
     """The module of the faster loop for this platform (uvloop, winloop), if it is installed."""
     try:
         return importlib.import_module("winloop" if sys.platform == "win32" else "uvloop")
-    except ImportError:
+    except ImportError:  # pragma: no cover - uvloop is installed where it is measured
         return None
 
 
@@ -126,7 +126,7 @@ def raise_descriptor_limit() -> None:
     """Raise the limit of file descriptors, and so of connections, as far as the system allows."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # pragma: no cover - on Windows, which has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

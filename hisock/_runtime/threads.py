@@ -228,7 +228,8 @@ class Threads:
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError:  # the system allows no more threads: the existing ones take the work
+        # The system allows no more threads: the existing ones take the work.
+        except RuntimeError:  # pragma: no cover - needs all threads of the machine
             self._threads.discard(thread)
             if not self._threads:
                 raise

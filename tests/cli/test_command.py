@@ -14,6 +14,8 @@ import hisock
 from hisock._cli.main import COMMANDS
 from hisock.framing import IMPLEMENTATION
 
+from .running import run_here
+
 pytestmark = pytest.mark.timeout(60)
 
 WITHOUT = "import sys; sys.modules['typer'] = None; "
@@ -73,3 +75,26 @@ def test_the_installed_command_is_the_module() -> None:
         pytest.skip("hisock is not installed into this environment")
     with Program([Path(command), "info"]) as installed:
         assert facts(installed.finish(30))["hisock"] == hisock.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["publish", "news", "--group", "a", "--room", "b"], "give one of --group, --room"),
+        (["publish", "news", "--kick"], "--kick needs --client"),
+        (["publish", "news", "plain text", "--cluster", "http://x"], "the URL of a cluster begins"),
+        (["serve", "game:server", "--reload", "--workers", "2"], "--reload runs one process"),
+    ],
+)
+def test_words_that_contradict_each_other_are_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.setenv("HISOCK_CLUSTER", "nats://127.0.0.1:1")
+    done = run_here(monkeypatch, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_the_version_is_an_option_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run_here(monkeypatch, "--version")
+    assert (done.returncode, done.stdout) == (0, f"hisock {hisock.__version__}\n")

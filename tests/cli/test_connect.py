@@ -166,3 +166,21 @@ def test_a_line_is_taken_apart() -> None:
     assert content('"[1"') == '"[1"'
     with pytest.raises(Unusable, match="/text"):
         content("{")
+
+
+def test_every_verb_does_what_help_says(
+    server: hisock.ThreadedHiSockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["/help", "/group red", "/text room by hand", "/recv room", "/call", "/who", "/text"]
+    script = "\n".join([*lines, "/quit", "/call add [1]\n"])
+    done = run_here(monkeypatch, "connect", f":{server.addr[1]}", "--wait", "0", script=script)
+    assert done.returncode == 1
+    assert re.search(r"^  /stream COMMAND", done.stdout, re.MULTILINE)
+    assert "<-- room by hand" in done.stdout
+    errors = re.findall(r"!!! (.*)", done.stdout)
+    assert [error.partition(":")[0] for error in errors] == [
+        "the command is missing",
+        "the name is missing",
+        "the command is missing",
+    ]
+    assert "<== add" not in done.stdout, "it goes on after /quit"

@@ -79,6 +79,13 @@ def test_what_is_published_reaches_the_clients_of_all_servers(game: Game) -> Non
             out.get_client("nobody")
         with pytest.raises(ValueError, match="too large"):
             out.send_all_clients("news", bytes(300_000))
+        assert out.get_room("hall") == []
+        game.servers[0].join_room("Ada", "hall")
+        eventually(lambda: out.get_room("hall") == [ada])
+        out.send_room("hall", "news", "8")
+        eventually(lambda: game.heard["Ada"][-1] == b"8")
+        assert repr(out).startswith("<Publisher to ")
+        assert KEY not in repr(out)
         out.disconnect_client("Bob")
         eventually(lambda: game.clients["Bob"].closed)
     with pytest.raises(RuntimeError, match="closed"):

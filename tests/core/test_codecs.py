@@ -274,3 +274,14 @@ def test_a_value_is_encoded_alike_the_first_time_and_later(codec: Codec) -> None
         assert (first, type(first)) == (second, type(second)), value
     with pytest.raises(InvalidTypeCast, match="cannot send a value of type Spot"):
         codec.encode(Spot(object()))  # type: ignore[arg-type]  # it is no number
+
+
+def test_what_messagepack_cannot_hold_may_hold_nan_all_the_same() -> None:
+    encode = JSON.encode
+    assert encode([2**70, math.nan]) == b"[1180591620717411303424,NaN]"
+
+
+def test_more_annotations_than_are_remembered_are_cast_to() -> None:
+    cast_for = JSON.cast_for
+    for number in range(1100):
+        assert cast_for(Literal[number])(str(number).encode()) == number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -261,3 +262,11 @@ def test_packages_that_are_only_being_imported_offer_nothing() -> None:
 
     assert hooks._numpy_hook(Half, Vector) is None
     assert hooks._pydantic_hook(Half, Vector) is None
+
+
+def test_a_dataclass_whose_annotations_name_nothing_can_be_sent_already() -> None:
+    class Torn:
+        __annotations__ = {"other": "there_is_no_such_class"}
+
+    with pytest.raises(ValueError, match="Torn can be sent already"):
+        hooks.register(dataclasses.dataclass(Torn), lambda torn: 5, lambda data: Torn())

@@ -158,3 +158,21 @@ def test_a_function_for_errors_leaves_results_alone(
     handler: Callable[..., Any], is_async: bool
 ) -> None:
     assert run(handler, error_layer(answer), args=(2, 3), is_async=is_async) == 5
+
+
+def test_what_a_middleware_has_begun_ends_when_the_program_does() -> None:
+    seen: list[str] = []
+
+    def bracket(context: Context) -> Generator[None, Any, None]:
+        seen.append("begun")
+        try:
+            yield
+        finally:
+            seen.append("ended")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupt, layer_of(bracket))
+    assert seen == ["begun", "ended"]

@@ -14,6 +14,7 @@ from hisock._core.checks import require
 from hisock._core.error_handlers import ErrorContext, bind_error_handler
 from hisock._core.events import EventTable
 from hisock._core.inspection import Inspection
+from hisock._core.parts import Parts
 from hisock._core.rates import RateLimit
 from hisock._core.unhandled import MOST_COMPARED, MOST_NAMES, OTHERS, Unhandled
 
@@ -220,3 +221,37 @@ def test_what_a_program_can_look_up() -> None:
     assert list(server.funcs) == ["a"]
     with pytest.raises(TypeError):
         server.funcs["b"] = {}  # type: ignore[index]
+
+
+# The parts of a reply
+
+
+def test_what_ends_a_reply_early_comes_after_the_parts_before_it() -> None:
+    parts = Parts(lambda: None)
+    parts.take(b"1")
+    parts.fail(ConnectionError("lost"))
+    assert (parts.pop(), parts.ended) == (b"1", False)
+    with pytest.raises(ConnectionError, match="lost"):
+        parts.pop()
+    assert parts.ended
+
+
+class Sleeper:
+    """Waits for a part."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def deliver(self, value: None, /) -> bool:
+        return True
+
+    def fail(self, exc: BaseException, /) -> None:
+        self.failures.append(str(exc))
+
+
+def test_who_waits_for_a_part_is_told_that_none_will_come() -> None:
+    parts, waiter = Parts(lambda: None), Sleeper()
+    assert parts.wake(waiter)
+    parts.fail(ConnectionError("lost"))
+    assert waiter.failures == ["lost"]
+    assert not parts.wake(Sleeper()), "there is something to take"

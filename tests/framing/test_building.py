@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from framing.cores import Core, frame
+from hisock._framing_common import MOST_HEADERS
 
 ALLOWED = [
     "a",
@@ -152,3 +153,22 @@ def test_a_payload_too_long_for_the_header_is_refused(core: Core) -> None:
     with pytest.raises(ValueError, match="10 bytes does not fit in a header of 1 digits"):
         core.build_command("abcde", None, 1)
     assert core.build_command("abcd", None, 1) == b"9$CMD$abcd"
+
+
+def test_more_lengths_than_are_remembered_are_built_and_read_all_the_same(core: Core) -> None:
+    """What is remembered is bounded, and starts anew when it is full."""
+    sizes = range(MOST_HEADERS + 300)
+    decoder = core.Decoder()
+    message = bytes(len(sizes))
+    for size in sizes:
+        built = core.build_command("c", message[:size])
+        # Twice: once to remember the header, once to find it.
+        assert [len(got or b"") for _, got in decoder.feed(built * 2)] == [size, size]
+
+
+def test_more_beginnings_of_frames_than_are_remembered_are_read_all_the_same(core: Core) -> None:
+    decoder = core.Decoder()
+    for number in range(MOST_HEADERS // 50 + 2):
+        for size in range(50):
+            built = core.build_command(f"command{number:03}", bytes(size + 1))
+            assert decoder.feed(built) == [(f"command{number:03}", bytes(size + 1))]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from framing.cores import Core, make_outbox
+from framing.cores import PYTHON, Core, make_outbox
 
 
 def number(core: Core, at: int) -> bytes:
@@ -137,3 +137,25 @@ def test_threads_that_write_meanwhile_get_each_frame_once_and_before_their_own(c
         else:
             assert int(message or b"") <= told
     assert told == 2999
+
+
+def test_what_another_thread_queues_while_one_waits_for_the_lock_is_queued_once() -> None:
+    class Contended:
+        """A lock; before it is had for the first time, another thread has had it."""
+
+        def __enter__(self) -> None:
+            if not self.taken:
+                self.taken = True
+                frames.extend(outbox.take())
+
+        def __exit__(self, *_: object) -> None: ...
+
+        taken = False
+
+    frames: list[bytes] = []
+    outbox, gathered = make_outbox(PYTHON), PYTHON.Gathered(Contended())
+    gathered.frames.append(number(PYTHON, 1))
+    outbox.hold(gathered, 0)
+    outbox.send("after")
+    frames += outbox.take()
+    assert b"".join(frames) == number(PYTHON, 1) + PYTHON.build_command("after")

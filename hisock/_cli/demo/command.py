@@ -106,7 +106,7 @@ def _check(
             if value is not None:
                 raise typer.BadParameter(f"{name} is about workers; add --workers 2")
         return
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover - measured on Linux
         raise typer.BadParameter("--workers needs Unix sockets, which Python has not on Windows")
     if web:
         raise typer.BadParameter("--web runs one process; leave out --workers")
