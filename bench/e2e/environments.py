@@ -17,7 +17,13 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "picows": ("picows>=2", "uvloop", "msgspec"),
     "aiohttp": ("aiohttp>=3.14", "uvloop"),
     "websockets": ("websockets>=15", "uvloop", "msgspec", "orjson"),
-    "socketio": ("python-socketio>=5", "uvicorn[standard]", "uvloop", "aiohttp"),
+    "socketio": (
+        "python-socketio>=5",
+        "uvicorn[standard]",
+        "uvloop",
+        "aiohttp",
+        "redis[hiredis]",
+    ),
     "floors": ("uvloop",),
     "charts": ("matplotlib",),
 }

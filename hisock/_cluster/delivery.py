@@ -69,35 +69,20 @@ class Delivery:
 
     def __init__(self, hub: Hub, roster: ClusterRoster, streams: Streams) -> None:
         self._hub = hub
+        self._registry = hub.registry
         self._roster = roster
         self._streams = streams
-        self._header_len = hub.header_len
 
     # -- out
 
-    def to_group(
-        self,
-        kind: str,
-        name: str,
-        nodes: dict[str, int],
-        command: str,
-        message: bytes | None,
-        volatile: bool,
-    ) -> int:
-        """Send to a group or a room, in the common case that :meth:`to_many` has too."""
-        if not nodes:
-            return 0
-        header_len = self._header_len
-        if type(message) is not Falsy:
-            letter = kind[0].upper() if volatile else kind[0]
-            frame = build_command(command, message, header_len)
-            entry = message_entry(letter + name, frame)
-            if entry is not None:
-                # A list, since another thread may change the dict.
-                self._streams.put(list(nodes), entry, volatile)
-                return sum(nodes.values())
-        ready = Outgoing(command, message, header_len, volatile, None)
-        return self.to_many(kind[0], name, nodes, ready, None)
+    def pass_on(self, kind: str, name: str, nodes: dict[str, int], frame: bytes) -> int:
+        """Send a ready frame to a group, a room or everybody; see :meth:`to_many`."""
+        entry = message_entry(kind + name, frame)
+        if entry is None:
+            entry = entry_of(Spread(kind, name, [], [], frame))
+        # A list, since another thread may change the dict.
+        self._streams.put(list(nodes), entry)
+        return sum(nodes.values())
 
     def to_many(
         self, kind: str, name: str, nodes: dict[str, int], message: Outgoing, without: Remote | None
@@ -149,14 +134,17 @@ class Delivery:
     def take(self, target: str, frame: bytes) -> None:
         """A ready frame for many has come."""
         letter, name = target[:1], target[1:]
-        if letter not in _KINDS:
-            return
-        kind = _KINDS[letter] or letter
-        numbers = [int(name)] if kind == "c" and name.isascii() and name.isdigit() else []
-        self._write(self._find(kind, name, numbers), frame, letter != kind)
+        if letter == "g":
+            fan_out(self._registry.group(name), frame)
+        elif letter == "r":
+            fan_out(self._registry.room(name), frame)
+        elif letter in _KINDS:
+            kind = _KINDS[letter] or letter
+            numbers = [int(name)] if kind == "c" and name.isascii() and name.isdigit() else []
+            self._write(self._find(kind, name, numbers), frame, letter != kind)
 
     def _find(self, kind: str, name: str, numbers: list[int]) -> Members:
-        registry = self._hub.registry
+        registry = self._registry
         if kind == "*":
             return registry.everyone
         if kind == "g":

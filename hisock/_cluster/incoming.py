@@ -82,9 +82,10 @@ class Incoming:
 
     def _records(self, entries: list[Frame]) -> list[Any]:
         records: list[Any] = []
-        for command, payload in entries:
+        for entry in entries:
+            command, payload = entry
             if command is not None:
-                records.append((command, payload or b""))
+                records.append(entry if payload is not None else (command, b""))
                 continue
             data = payload or b""
             decode = DECODERS.get(data[:1])

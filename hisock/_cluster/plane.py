@@ -39,7 +39,7 @@ from hisock._cluster.view import NodeInfo
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr, format_addr
 from hisock._core.client_info import ClientInfo, ClientRef
-from hisock._server.audience import Audience
+from hisock._server.audience import Audience, Kind
 from hisock._server.directory import OwnDirectory
 from hisock._server.stats import ClusterStats
 
@@ -204,16 +204,7 @@ class Plane:
         roster = self.roster
         if not roster.count:
             return 0
-        if exclude is None and latest is None and (kind == "group" or kind == "room"):
-            reach = roster.group_reach if kind == "group" else roster.room_reach
-            nodes = reach.of(name)
-            return self.delivery.to_group(kind, name, nodes, command, message, volatile)
-        if kind == "group":
-            nodes = roster.group_reach.of(name)
-        elif kind == "room":
-            nodes = roster.room_reach.of(name)
-        else:
-            nodes = {node: len(clients) for node, clients in roster.nodes.copy().items() if clients}
+        nodes = self._reach(kind, name)
         if not nodes:
             return 0
         without = None if exclude is None else self.elsewhere(exclude)
@@ -224,6 +215,19 @@ class Plane:
                 found.pop(without, None)
             return self.delivery.to_some(found, ready)
         return self.delivery.to_many(_LETTERS[kind], name, nodes, ready, without)
+
+    def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
+        nodes = self._reach(kind, name)
+        return self.delivery.pass_on(_LETTERS[kind], name, nodes, frame) if nodes else 0
+
+    def _reach(self, kind: Kind, name: str) -> dict[str, int]:
+        """The nodes that have some of an audience, with how many each has at most."""
+        roster = self.roster
+        if kind == "group":
+            return roster.group_reach.of(name)
+        if kind == "room":
+            return roster.room_reach.of(name)
+        return {node: len(clients) for node, clients in roster.nodes.copy().items() if clients}
 
     def leads(self) -> bool:
         return self.node.state == "up" and self.leader() == self.node.me

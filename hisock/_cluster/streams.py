@@ -40,10 +40,14 @@ class OutQueue:
     size: int = 0
 
     def add(self, entries: list[bytes], volatile: bool) -> None:
+        if len(entries) == 1 and not volatile:
+            self.entries.append(entries[0])
+            self.size += len(entries[0])
+            return
         if volatile:
             self.volatile.update(range(len(self.entries), len(self.entries) + len(entries)))
         self.entries += entries
-        self.size += len(entries[0]) if len(entries) == 1 else sum(map(len, entries))
+        self.size += sum(map(len, entries))
 
     def drop_volatile(self) -> int:
         """Drop what may be dropped first; returns how many entries that were."""

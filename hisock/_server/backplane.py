@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from hisock._core.client_info import ClientInfo
-from hisock._server.audience import Audience
+from hisock._server.audience import Audience, Kind
 from hisock._server.stats import ClusterStats
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class Backplane(Protocol):
         :param latest: the key of a state: the message replaces an older one with that key.
         :returns: how many clients of other servers it is for.
         """
+
+    def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
+        """Pass a ready frame on to everybody, a group or a room, as :meth:`publish` does."""
 
     def leads(self) -> bool:
         """Whether this server does what only one of all does. From any thread."""

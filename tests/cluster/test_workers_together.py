@@ -91,5 +91,7 @@ def test_clients_of_two_workers_reach_each_other(addr: tuple[str, int]) -> None:
         with pytest.raises(hisock.ConnectionRejected):
             hisock.connect(addr, name=name).recv(timeout=PATIENCE)
         two.close()  # it would come back by itself otherwise
+        while one.call("where", type=list)[1] != 1:
+            pass  # the worker may not have noticed before it is killed
         os.kill(pid, signal.SIGKILL)
         heard_one.wait_for("[]")

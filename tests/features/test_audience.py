@@ -10,6 +10,7 @@ from support.memory import MemoryPeer, on_virtual_loop, settle
 import hisock
 from hisock._server import audience
 from hisock._server.audience import Audience
+from hisock.framing import build_command
 
 
 class Recorder:
@@ -35,6 +36,10 @@ class Recorder:
 
     def publish(self, whom: Audience, *message: Any) -> int:
         self.told.append((whom, *message))
+        return 0
+
+    def pass_on(self, kind: str, name: str, frame: bytes) -> int:
+        self.told.append((kind, name, frame))
         return 0
 
     async def close(self) -> None:
@@ -98,8 +103,9 @@ def test_a_backplane_sees_what_goes_to_audiences_and_clients_get_it_too() -> Non
             server.send_client("a", "five")
             await settle()
             assert seen.told == [
-                (audience.everybody(), "one", b"1", False, None),
-                (audience.group("red"), "two", None, False, None),
+                # What nothing more is said of goes as the frame that is built for this server.
+                ("everybody", "", build_command("one", b"1")),
+                ("group", "red", build_command("two")),
                 (audience.room("lobby", exclude="b"), "three", None, True, None),
                 (audience.clients(["a"]), "four", b"4", False, "key"),
             ]

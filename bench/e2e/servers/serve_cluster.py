@@ -1,15 +1,19 @@
 """A game server of several processes, for bench.cluster.
 
-Usage: serve_cluster.py WORKERS CLUSTER: 0 workers are this process alone, CLUSTER is a URL or "-".
+Usage: serve_cluster.py WORKERS CLUSTER FOLDER: 0 workers are this process alone, CLUSTER is a URL
+or "-". Each process writes what it has sent to others into the folder.
 """
 
+import json
 import os
 import sys
+import time
+from pathlib import Path
 
 import hisock
 from hisock import ClientInfo, HiSockServer
 
-workers, url = int(sys.argv[1]), sys.argv[2]
+workers, url, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 server = HiSockServer(
     ("127.0.0.1", 0),
     keepalive=False,
@@ -38,6 +42,31 @@ def broadcast(client: ClientInfo, message: bytes) -> None:
 @server.on("move")
 def move(client: ClientInfo, message: bytes) -> None:
     server.send_group(client, "move", message)
+
+
+@server.on("knows")
+def knows(client: ClientInfo, name: str) -> bool:
+    return any(one.name == name for one in server.get_all_clients())
+
+
+@server.on("times")
+async def times(client: ClientInfo, count: int) -> list[list[float]]:
+    """The microseconds of calls to a client of this process, and to one of another."""
+    found: dict[str, list[float]] = {"near": [], "far": []}
+    for _ in range(count):
+        for name, taken in found.items():
+            begun = time.perf_counter()
+            await server.call(name, "answer", "ping")
+            taken.append((time.perf_counter() - begun) * 1e6)
+    return list(found.values())
+
+
+@server.every(0.25)
+def write_figures() -> None:
+    cluster = server.stats().cluster
+    if cluster is not None:
+        figures = [cluster.entries_out, cluster.batches_out, cluster.lost, cluster.missed]
+        Path(folder, f"{os.getpid()}.json").write_text(json.dumps(figures), "utf-8")
 
 
 if not workers:

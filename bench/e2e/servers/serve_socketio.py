@@ -5,7 +5,8 @@
 Messages are text, as its users send. Clients connect over WebSocket from the start; the room is in
 the connect request.
 
-Usage: serve_socketio.py echo|all|move|announced
+Usage: serve_socketio.py echo|all|move|announced [REDIS-URL PORT]: with the latter, several
+processes share the port, and a Redis manager connects them.
 """
 
 import json
@@ -17,8 +18,12 @@ from typing import Any
 import socketio
 import uvicorn
 
+together = len(sys.argv) > 2
 sio = socketio.AsyncServer(
-    async_mode="asgi", ping_interval=3600, max_http_buffer_size=16 * 1024 * 1024
+    async_mode="asgi",
+    ping_interval=3600,
+    max_http_buffer_size=16 * 1024 * 1024,
+    client_manager=socketio.AsyncRedisManager(sys.argv[2]) if together else None,
 )
 room_of: dict[str, str] = {}
 
@@ -74,4 +79,10 @@ config = uvicorn.Config(
     ws_max_size=16 * 1024 * 1024,
     ws_per_message_deflate=False,
 )
-Server(config).run()
+sockets = None
+if together:
+    shared = socket.socket()
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind(("127.0.0.1", int(sys.argv[3])))
+    sockets = [shared]
+Server(config).run(sockets)

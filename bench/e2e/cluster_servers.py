@@ -1,0 +1,131 @@
+"""The servers that :mod:`bench.e2e.cluster` measures, with their brokers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
+
+from support.brokers import Broker
+from support.process import free_port
+
+from . import environments
+
+SERVERS = Path(__file__).parent / "servers"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to serve.
+
+    :ivar workers: of one parent; 0 for processes of their own, ``processes`` of them.
+    :ivar broker: a kind of broker, or ``""`` for Unix sockets.
+    :ivar wire: ``"socketio"`` for python-socketio.
+    :ivar cluster: whether the processes know each other.
+    """
+
+    name: str
+    workers: int = 0
+    processes: int = 1
+    broker: str = ""
+    cluster: bool = True
+    wire: str = "hisock"
+
+
+ALONE = Kind("1 process")
+KINDS = [
+    ALONE,
+    Kind("2 workers", workers=2),
+    Kind("4 workers", workers=4),
+    Kind("2, NATS", workers=2, broker="nats-newest"),
+    Kind("2, Redis", workers=2, broker="redis"),
+    Kind("2, rooms apart", processes=2),
+    Kind("2, no cluster", processes=2, cluster=False),
+]
+#: What both bear that are compared: python-socketio gives up at more players than 40.
+WITH_REDIS = Kind("hisock, 2 and Redis", workers=2, broker="redis")
+PEERS = [
+    WITH_REDIS,
+    Kind("python-socketio, 2 and Redis", processes=2, broker="redis", wire="socketio"),
+]
+
+
+def seconds_of(pids: list[int]) -> float:
+    """Processor time of some processes so far."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Served:
+    """The processes of a kind, with their ports."""
+
+    def __init__(self, kind: Kind, url: str, folder: Path, stack: contextlib.ExitStack) -> None:
+        self._folder = folder
+        self.wire = kind.wire
+        self.ports: list[int] = []
+        self.pids: list[int] = []
+        command = self._peer(url) if kind.wire != "hisock" else self._command(kind, url)
+        for _ in range(kind.processes):
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            stack.callback(self._end, process)
+            assert process.stdout is not None
+            found = re.search(r"(?::|port\": )(\d+)", process.stdout.readline())
+            assert found is not None, "the server did not start"
+            self.ports.append(int(found[1]))
+            self.pids += children(process.pid) if kind.workers else [process.pid]
+        if kind.wire != "hisock":  # both listen there
+            self.ports = self.ports[:1]
+
+    def _command(self, kind: Kind, url: str) -> list[str]:
+        options = ["apart"] if kind.processes > 1 else []
+        program = str(SERVERS / "serve_cluster.py")
+        return [sys.executable, program, str(kind.workers), url, str(self._folder), *options]
+
+    @staticmethod
+    def _peer(url: str) -> list[str]:
+        python = str(environments.python_of("socketio"))
+        return [python, str(SERVERS / "serve_socketio.py"), "move", url, str(free_port())]
+
+    def crossed(self) -> list[int]:
+        """How many messages and batches went to other processes, and how many were lost."""
+        each = [json.loads(path.read_text("utf-8")) for path in self._folder.glob("[0-9]*.json")]
+        return [sum(column) for column in zip(*each, strict=True)] or [0, 0, 0, 0]
+
+    @staticmethod
+    def _end(process: subprocess.Popen[str]) -> None:
+        process.terminate()
+        process.wait(20)
+
+
+@contextlib.contextmanager
+def served(kind: Kind) -> Iterator[tuple[Served, list[int]]]:
+    """Serve; with the pids of the broker, if there is one."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hisock-bench-")))
+        url, brokers = "-", []
+        if kind.broker:
+            broker = Broker(kind.broker, folder)
+            stack.callback(broker.kill)
+            url, brokers = broker.url, [broker.pid]
+        elif kind.processes > 1 and kind.cluster:
+            url = f"local:{folder}"
+        figures = folder / "figures"
+        figures.mkdir()
+        yield Served(kind, url, figures, stack), brokers
