@@ -158,6 +158,16 @@ RELAY_FLOOR = Contender(
     writes="one send per peer and loop iteration; no commands, no events",
 )
 
+TLS_FLOOR = Contender(
+    name="floor-tls",
+    title="floor: C epoll echo, OpenSSL",
+    kind="floor",
+    wire="raw",
+    server="floor_tls.c",
+    environment="",
+    writes="one SSL_write per readable event; bytes, not messages",
+)
+
 CODERS = tuple(
     Contender(
         name=f"websockets-{library}",
@@ -245,7 +255,9 @@ CLIENT_PROGRAMS = (
     ),
 )
 
-BY_NAME = {c.name: c for c in (*CONTENDERS, RELAY_FLOOR, *CODERS, *REACHED, *CLIENT_PROGRAMS)}
+BY_NAME = {
+    c.name: c for c in (*CONTENDERS, RELAY_FLOOR, TLS_FLOOR, *CODERS, *REACHED, *CLIENT_PROGRAMS)
+}
 OURS = tuple(c.name for c in CONTENDERS if c.kind == "ours")
 MODERN_PEERS = ("picows", "websockets", "socketio")
 PEERS = (*MODERN_PEERS, "hisock202")

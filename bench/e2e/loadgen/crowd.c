@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "crowd.h"
+#include "secure.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +29,7 @@ static void watch(struct crowd *crowd, struct conn *conn, uint32_t events, int h
 }
 
 void crowd_flush(struct crowd *crowd, struct conn *conn) {
-    ssize_t n = send(conn->fd, conn->unsent, conn->unsent_size, MSG_DONTWAIT);
+    ssize_t n = secure_send(conn->fd, conn->tls, conn->unsent, conn->unsent_size);
     if (n < 0 && errno != EAGAIN) fail("send: %s", strerror(errno));
     if (n <= 0) return;
     conn->unsent_size -= (size_t)n;
@@ -39,7 +40,7 @@ void crowd_flush(struct crowd *crowd, struct conn *conn) {
 void crowd_send(struct crowd *crowd, struct conn *conn, const uint8_t *data, size_t size) {
     ssize_t n = 0;
     if (!conn->unsent_size) {
-        n = send(conn->fd, data, size, MSG_DONTWAIT);
+        n = secure_send(conn->fd, conn->tls, data, size);
         if (n < 0 && errno != EAGAIN) fail("send: %s", strerror(errno));
         if (n < 0) n = 0;
     }
@@ -65,7 +66,7 @@ static void keep_tail(struct conn *conn, const uint8_t *data, size_t size) {
 /* Receives behind the tail; returns how many bytes are in crowd->buffer now (0: nothing new). */
 static size_t receive(struct crowd *crowd, struct conn *conn) {
     memcpy(crowd->buffer, conn->tail, conn->tail_size);
-    ssize_t n = recv(conn->fd, crowd->buffer + conn->tail_size, BUFFER_SIZE - conn->tail_size, MSG_DONTWAIT);
+    ssize_t n = secure_recv(conn->fd, conn->tls, crowd->buffer + conn->tail_size, BUFFER_SIZE - conn->tail_size);
     if (n == 0) fail("the server closed connection %d", conn->id);
     if (n < 0 && errno == EAGAIN) return 0;
     if (n < 0) fail("recv on connection %d: %s", conn->id, strerror(errno));
@@ -75,7 +76,7 @@ static size_t receive(struct crowd *crowd, struct conn *conn) {
     return size ? conn->tail_size + size : 0;
 }
 
-void crowd_receive(struct crowd *crowd, struct conn *conn, on_frame *on_message, void *context) {
+static void take_once(struct crowd *crowd, struct conn *conn, on_frame *on_message, void *context) {
     size_t size = receive(crowd, conn), at = 0;
     if (!size) return;
     struct frame frame;
@@ -89,6 +90,12 @@ void crowd_receive(struct crowd *crowd, struct conn *conn, on_frame *on_message,
         conn->tail_size = 0;
     else
         keep_tail(conn, crowd->buffer + at, size - at);
+}
+
+void crowd_receive(struct crowd *crowd, struct conn *conn, on_frame *on_message, void *context) {
+    do
+        take_once(crowd, conn, on_message, context);
+    while (secure_pending(conn->tls));
 }
 
 static void start_connect(struct crowd *crowd, struct conn *conn) {
@@ -136,6 +143,7 @@ static void greet(struct crowd *crowd, struct conn *conn, bool proof, int rooms)
     getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error) fail("connect: %s", strerror(error));
     watch(crowd, conn, EPOLLIN, EPOLL_CTL_MOD);
+    if (crowd->options->tls) conn->tls = secure_connect(conn->fd);
     char text[512], path[64] = "/", room[128];
     int n = 0;
     switch (crowd->options->wire) {
@@ -225,7 +233,9 @@ static int turn(struct crowd *crowd, bool proof, int rooms) {
         if (conn->stage == STAGE_CONNECTING)
             greet(crowd, conn, proof, rooms);
         else
-            handshake(crowd, conn, proof, rooms);
+            do
+                handshake(crowd, conn, proof, rooms);
+            while (secure_pending(conn->tls));
         if (before != STAGE_JOINED && conn->stage == STAGE_JOINED) joined++;
     }
     if (crowd->on_turn) crowd->on_turn(crowd->context);

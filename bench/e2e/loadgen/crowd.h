@@ -9,6 +9,7 @@ enum stage { STAGE_NEW, STAGE_CONNECTING, STAGE_HTTP, STAGE_SIO_OPEN, STAGE_SIO_
 
 struct conn {
     int fd, id;
+    void *tls; /* NULL for plain TCP */
     enum stage stage;
     uint8_t *tail; /* the beginning of a frame whose rest has not come yet */
     size_t tail_size, tail_room;

@@ -30,6 +30,7 @@ struct options {
     int room_size;
     bool flood;
     bool hold;
+    bool tls;
 };
 
 /* Reads the command line into options, starts the time limit, raises the descriptor limit. */

@@ -35,6 +35,7 @@ WORKLOADS: tuple[Workload, ...] = (
     arrivals.ARRIVALS,
     arrivals.STORM,
     tls.TLS,
+    tls.TO_MANY,
     clients.CLIENTS,
     clients.SWARM,
     scale.SCALE,

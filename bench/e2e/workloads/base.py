@@ -85,7 +85,7 @@ class Bench:
         listener = options.get("listener")
         inherited = (listener,) if isinstance(listener, int) else ()
         limit = 20.0 + 2 * settings.seconds
-        command = compiling.generator(program)
+        command = compiling.generator(program, options.get("tls") is True)
         return processes.generate(
             command, self._options(contender, server, options), self._core(), limit, inherited
         )

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ..contenders import Contender
+from ..contenders import TLS_FLOOR, Contender
 from ..places import CACHE, BenchError
 from ..processes import Server
 from .base import Bench, Measurement, Workload
@@ -26,6 +26,8 @@ IDLE = 200
 PEERS = ("picows", "websockets")
 ROUND_TRIPS = 2000
 BATCHES = 60
+#: Few enough for all contenders to hold them.
+PLAYERS = 100
 MESSAGE = b"x" * 64
 
 
@@ -54,9 +56,9 @@ class Client:
         raw = socket.create_connection(("127.0.0.1", port), timeout=20)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = context.wrap_socket(raw, server_hostname="localhost", session=session)
-        if wire != "hisock":
+        if wire in ("ws", "web"):
             self._upgrade()
-        if wire != "ws":
+        if wire in ("hisock", "web"):
             hello = _framed(b'$CLTHELLO${"name": null, "group": null}')
             self.sock.sendall(_message(hello) if wire == "web" else hello)
         self.echo(1)
@@ -173,9 +175,12 @@ def _memory(server: Server, contender: Contender) -> float:
             return (server.resident() - before) / IDLE / 1024
 
 
+def _secured(contender: Contender) -> Contender:
+    return replace(contender, variables={**contender.variables, "BENCH_TLS": str(_certificate())})
+
+
 def _measure(bench: Bench, contender: Contender) -> Measurement:
-    variables = {**contender.variables, "BENCH_TLS": str(_certificate())}
-    secured = replace(contender, variables=variables)
+    secured = _secured(contender)
     core = bench.machine.generator_core
     before = os.sched_getaffinity(0)
     with bench.serving(secured) as server:
@@ -192,13 +197,43 @@ def _measure(bench: Bench, contender: Contender) -> Measurement:
     return Measurement(details["single_us"], {**details, "memory": memory})
 
 
+def _to_many(bench: Bench, contender: Contender) -> Measurement:
+    """Server time of a delivery; generators in C, since there are so many receivers."""
+    secured = _secured(contender)
+    with bench.serving(secured, "all") as server:
+        to_all = bench.generate(
+            secured, server, "broadcast", size=64, conns=100, outstanding=32, tls=True
+        )
+    with bench.serving(secured, "move") as server:
+        moves = bench.generate(
+            secured,
+            server,
+            "players",
+            conns=PLAYERS,
+            size=32,
+            rate=10,
+            room_size=20,
+            seconds=bench.settings.player_seconds,
+            tls=True,
+        )
+    details = {
+        "rate": to_all["rate"],
+        "move_us": moves["server_cpu"] * moves["seconds"] / moves["deliveries"] * 1e6,
+        "p99_ms": moves["p99_ms"],
+    }
+    return Measurement(to_all["server_cpu"] / to_all["rate"] * 1e6, details)
+
+
 TLS = Workload(
     name="tls",
     title="TLS: server time of a 64 B echo, one at a time; in batches of 512; of a join",
     unit="µs",
     better="less",
     references=("picows", "websockets"),
-    contenders=("hisock", "hisock-asyncio", "hisock-aiofastnet", "hisock-web", *PEERS),
+    contenders=(
+        *("hisock", "hisock-asyncio", "hisock-aiofastnet", "hisock-web", *PEERS),
+        TLS_FLOOR.name,
+    ),
     measure=_measure,
     columns=(
         ("batched_us", "µs in batches"),
@@ -206,5 +241,17 @@ TLS = Workload(
         ("resumed_ms", "resumed"),
         ("memory", "KiB a client"),
     ),
+    weight="search",
+)
+
+TO_MANY = Workload(
+    name="tls-many",
+    title=f"TLS: server time of a delivery, one to 100 clients; {PLAYERS} players in rooms of 20",
+    unit="µs",
+    better="less",
+    references=("picows", "websockets"),
+    contenders=("hisock", "hisock-asyncio", "hisock-aiofastnet", *PEERS),
+    measure=_to_many,
+    columns=(("rate", "deliveries/s"), ("move_us", "µs a move"), ("p99_ms", "p99 ms")),
     weight="search",
 )
