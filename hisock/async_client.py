@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from hisock._client.asyncio_driver import AsyncioDriver
 from hisock._client.connector import Connector, ServerConnector
@@ -252,6 +252,12 @@ class AsyncHiSockClient(ClientFace):
         await self.close()
 
 
+_NOT_AWAITED = (
+    "async_connect() was not awaited; write: client = await hisock.async_connect(...), "
+    "or: async with hisock.async_connect(...) as client"
+)
+
+
 class Connecting(Coroutine[Any, Any, AsyncHiSockClient]):
     """What :func:`async_connect` returns: to be awaited, or entered with ``async with``."""
 
@@ -262,7 +268,9 @@ class Connecting(Coroutine[Any, Any, AsyncHiSockClient]):
     def __await__(self) -> Generator[Any, Any, AsyncHiSockClient]:
         return self._coroutine.__await__()
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: Any, *content: Any) -> Any:
+        if content or isinstance(value, str):  # a command, for the client that is not there yet
+            raise TypeError(_NOT_AWAITED)
         return self._coroutine.send(value)
 
     def throw(self, *exc: Any) -> Any:
@@ -270,6 +278,13 @@ class Connecting(Coroutine[Any, Any, AsyncHiSockClient]):
 
     def close(self) -> None:
         self._coroutine.close()
+
+    if not TYPE_CHECKING:  # which knows that there is no such attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if hasattr(AsyncHiSockClient, name):
+                raise AttributeError(_NOT_AWAITED, name=name, obj=self)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     async def __aenter__(self) -> AsyncHiSockClient:
         self._client = await self._coroutine

@@ -8,6 +8,7 @@ kept; ``hisock.utils`` re-exports them.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -158,9 +159,18 @@ class InvalidTypeCast(HiSockError, TypeError, ValueError):
     def __str__(self) -> str:
         if len(self.args) < 3:
             return Exception.__str__(self)
-        wanted = getattr(self.type, "__name__", None) or str(self.type)
+        wanted = _type_text(self.type)
         what = "a frame without a command" if self.command is None else f"command {self.command!r}"
         return f"the message of {what} is not {wanted}: {self.reason}"
+
+
+def _type_text(kind: Any) -> str:
+    """A type as the program writes it, without the limits of an ``Annotated``."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _type_text(typing.get_args(kind)[0])
+    if typing.get_args(kind):  # list[int] has the name of list
+        return str(kind).replace("typing.", "")
+    return getattr(kind, "__name__", None) or str(kind)
 
 
 class Reject(HiSockError):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import inspect
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hisock._cli.reload import serve_reloading
-from hisock._cli.usage import INTERRUPTED, UNUSABLE, Unusable, parse_address
+from hisock._cli.usage import FAILED, INTERRUPTED, UNUSABLE, Unusable, parse_address
 from hisock._core.reporting import one_line
 from hisock._runtime.sockets import address_text
 from hisock.exceptions import ServerException
@@ -78,11 +82,20 @@ def load(target: str) -> HiSockServer:
         if found is None:
             raise Unusable(f"the module {module_name!r} has no {name!r}")
     if callable(found):
-        found = found()
+        found = _made_by(found, target)
     if not isinstance(found, HiSockServer):
         kind = type(found).__name__
         raise Unusable(f"{target} is {kind}, not a HiSockServer or a function that returns one")
     return found
+
+
+def _made_by(function: Callable[..., Any], target: str) -> Any:
+    with contextlib.suppress(ValueError):  # some built-ins tell nothing about themselves
+        try:
+            inspect.signature(function).bind()
+        except TypeError as exc:
+            raise Unusable(f"{target} is called without arguments here: {exc}") from None
+    return function()
 
 
 def serve(
@@ -95,6 +108,11 @@ def serve(
     """
     try:
         server = load(target)
+    except (Unusable, OSError) as exc:
+        return _refuse(exc)
+    except Exception as exc:
+        return _show(exc)
+    try:
         _prepare(server, target, bind, workers, cluster)
     except (Unusable, OSError, RuntimeError) as exc:
         return _refuse(exc)
@@ -145,3 +163,16 @@ def _join(server: HiSockServer, cluster: str) -> None:
 def _refuse(exc: Exception) -> int:
     print(f"hisock serve: {one_line(exc)}", file=sys.stderr)
     return UNUSABLE
+
+
+def _show(exc: Exception) -> int:
+    """Print the traceback of an error in the program, without the calls that led there."""
+    shown = traceback.TracebackException.from_exception(exc)
+    own = [line for line in shown.stack if not _is_machinery(line.filename)]
+    shown.stack = traceback.StackSummary.from_list(own)
+    print("".join(shown.format()), end="", file=sys.stderr, flush=True)
+    return FAILED
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename == __file__ or filename == importlib.__file__ or filename.startswith("<frozen ")

@@ -64,6 +64,7 @@ class ClientBase:
         self.options = options
         self.name = options.name
         self.group = options.group
+        self.token = options.token
         self.codec = find_codec(options.codec)
         self.waiting = waiting
         self.events = ClientEvents(
@@ -169,7 +170,7 @@ class ClientBase:
         name, group = session.identity
         options = self.options
         return protocol.build_hello(
-            *(name, group, options.header_len, options.codec, options.token),
+            *(name, group, options.header_len, options.codec, self.token),
             self._resume,
             options.admin,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hisock._client.base import ClientBase
+from hisock._client.options import require_token
 from hisock._core.events import EventTable
 from hisock._core.inspection import Inspection
 from hisock._core.middleware import Middleware
@@ -103,6 +104,21 @@ class ClientFace(Inspection):
     def original_group(self) -> str | None:
         """The group that the client connected with."""
         return self._driver.options.group
+
+    @property
+    def token(self) -> str | None:
+        """The token for the server's ``authenticate``.
+
+        With ``reconnect``, a new one counts from the next connection on: a server may hand out
+        tokens to come back with, and those that expire can be renewed in the handler of
+        ``disconnect``.
+        """
+        return self._driver.token
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        require_token(token)
+        self._driver.token = token
 
     def change_name(self, new_name: str | None) -> None:
         """Go by another name.

@@ -12,6 +12,15 @@ from hisock._core.protocol import as_name
 from hisock.framing import build_header
 
 
+def require_token(token: object) -> None:
+    """Refuse a token that the server would take for none.
+
+    :raises TypeError: it is not text.
+    """
+    if not (token is None or isinstance(token, str)):
+        raise TypeError(f"a token is text, not {type(token).__name__}")
+
+
 @dataclass(frozen=True)
 class ClientOptions:
     """The options of a client; :class:`~hisock.client.HiSockClient` explains them.
@@ -37,6 +46,7 @@ class ClientOptions:
     def __post_init__(self) -> None:
         for name in ("name", "group"):
             object.__setattr__(self, name, as_name(getattr(self, name)))
+        require_token(self.token)
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
         find_codec(self.codec)
         require(self.max_message_size > 0, "max_message_size", self.max_message_size)

@@ -16,7 +16,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Cast, Codec
 from hisock._core.log_fields import fields
 from hisock._core.middleware import Context
-from hisock._core.mistakes import check_order
+from hisock._core.mistakes import check_name, check_order
 from hisock._core.plain_text import truncating
 from hisock._core.signature import Signature, argument_count
 from hisock.exceptions import InvalidTypeCast
@@ -94,6 +94,7 @@ class ServerBinding:
         """Bind ``func(client, message)``, ``func(client)`` or ``func()``."""
         count = argument_count(signature, name, (0, 1, 2), exact=False)
         check_order(signature, count)
+        check_name(signature, name, count)
         if signature.wants_dict(0):
             func = with_dict(func)
         cast = cast_of(signature, 1, count, self._codec)

@@ -144,14 +144,26 @@ def _constrained(codec: Structures, annotation: Any) -> Cast:
     """``Annotated[str, Meta(max_length=20)]``: read as the bare type, then checked by msgspec."""
     base = typing.get_args(annotation)[0]
     bare = _strict(codec, base)
+    zero = _allowed(bare.zero, annotation)
     if not _is_text(base):
         second = codec.second_decoder(annotation)
-        return Cast(annotation, _structured(codec, annotation), bare.zero, second)
+        return Cast(annotation, _structured(codec, annotation), zero, second)
 
     def decode(message: bytes) -> Any:
         return msgspec.convert(bare(message), annotation)
 
-    return Cast(annotation, decode, bare.zero)
+    return Cast(annotation, decode, zero)
+
+
+def _allowed(zero: Callable[[], Any] | None, annotation: Any) -> Callable[[], Any] | None:
+    """The zero of a type, unless the limits in its annotation forbid it."""
+    if zero is None:
+        return None
+    try:
+        msgspec.convert(zero(), annotation)
+    except msgspec.ValidationError:
+        return None
+    return zero
 
 
 def _hooked(codec: Structures, annotation: Any) -> Callable[[bytes], Any] | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
 import json
 from collections.abc import Callable
 from types import NoneType
@@ -92,6 +93,11 @@ class Codec:
     def _encode_any(self, content: Any) -> bytes | None:
         if content is None:
             return None
+        if inspect.iscoroutine(content):
+            raise InvalidTypeCast(
+                f"cannot send the coroutine {content.__qualname__}(): it was not awaited; "
+                "await it, in a handler that is async def"
+            )
         text = _TEXT_ENCODERS.get(type(content)) or _text_subclass(content)
         try:
             if text is not None:

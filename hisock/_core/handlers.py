@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from hisock._core.binding import Binding, Callables
 from hisock._core.middleware import Layer, Middleware, layer_of, needs_loop, wrap
 from hisock._core.mistakes import require_no_method
-from hisock._core.routes import Part, Route
+from hisock._core.routes import Part, Route, require_part
 from hisock._core.signature import Signature
 
 
@@ -145,8 +145,7 @@ class HandlerTable:
 
         :raises TypeError: it is neither, or one of its handlers does not fit.
         """
-        if not isinstance(part, Part):
-            raise TypeError(f"include() takes a Router or an object of Handlers, not {part!r}")
+        require_part(part)
         ticks = []
         for route in part.__routes__():
             name = route.name

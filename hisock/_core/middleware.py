@@ -46,17 +46,26 @@ class Layer(NamedTuple):
 def layer_of(middleware: Middleware) -> Layer:
     """Make a layer of a middleware function.
 
-    :raises TypeError: it is neither async nor a generator function.
+    :raises TypeError: it is neither async nor a generator function, or takes other arguments.
     """
-    if inspect.iscoroutinefunction(middleware):
+    if inspect.iscoroutinefunction(middleware) and _takes(middleware, 2):
         return Layer(None, middleware)
-    if inspect.isgeneratorfunction(middleware):
+    if inspect.isgeneratorfunction(middleware) and _takes(middleware, 1):
         return Layer(partial(_around, middleware), partial(_around_async, middleware))
     name = getattr(middleware, "__qualname__", repr(middleware))
     raise TypeError(
         f"the middleware {name} is neither `async def {name}(context, call_next)` nor a function "
         "of (context) that yields once, where the handler runs"
     )
+
+
+def _takes(func: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with that many arguments."""
+    try:
+        inspect.signature(func).bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def error_layer(func: Callable[[Exception, Context], Any]) -> Layer:

@@ -6,16 +6,22 @@ the signature, which becomes a warning.
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from hisock._core.client_info import ClientInfo
 from hisock._core.signature import Signature
 
 #: Types of messages, which a client never has.
 _MESSAGE_TYPES = (str, bytes, int, float, bool, list, tuple, set, frozenset, bytearray)
+
+#: What a server's events are called in other libraries, and here.
+_EVENTS_ELSEWHERE = {"connect": "join", "disconnect": "leave"}
 
 
 def require_no_method(signature: Signature, namespace: Mapping[str, Any]) -> None:
@@ -46,11 +52,34 @@ def check_order(signature: Signature, count: int) -> None:
             f"handler {signature.name}: the client is the first argument, "
             f"not {signature.names[clients.index(True)]!r}"
         )
-    if hints and (typing.get_origin(hints[0]) or hints[0]) in _MESSAGE_TYPES:
+    if hints and _is_message(hints[0]):
         signature.notes.append(
             f"handler {signature.name}: the first argument, {signature.names[0]!r}, is the client, "
             "whatever its annotation says; the message is the second"
         )
+
+
+def check_name(signature: Signature, name: str, count: int) -> None:
+    """Note a command that looks like an event of other libraries, which nobody would call.
+
+    :param count: how many arguments the handler is called with; one with a message is a command's.
+    """
+    meant = _EVENTS_ELSEWHERE.get(name)
+    if meant is not None and count < 2:
+        signature.notes.append(
+            f"handler {signature.name}: {name!r} is a command, called when a client sends it; "
+            f"the event of a server is {meant!r}"
+        )
+
+
+def _is_message(hint: Any) -> bool:
+    if typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    kind = typing.get_origin(hint) or hint
+    if kind in _MESSAGE_TYPES:
+        return True
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return is_struct or dataclasses.is_dataclass(kind)
 
 
 def _is_client(hint: Any) -> bool:

@@ -45,6 +45,20 @@ class Part(Protocol):
         """Its handlers and ticks."""
 
 
+def require_part(part: object) -> None:
+    """Refuse what cannot be included.
+
+    :raises TypeError: it is neither a router nor an instance of a :class:`Handlers` class.
+    """
+    if isinstance(part, type) and issubclass(part, Handlers):
+        raise TypeError(
+            f"include() takes an object of {part.__name__}, not the class itself; "
+            f"write include({part.__name__}(...))"
+        )
+    if not isinstance(part, Part):
+        raise TypeError(f"include() takes a Router or an object of Handlers, not {part!r}")
+
+
 def on(
     command: str,
     threaded: bool = False,
@@ -200,9 +214,11 @@ class Router:
         """Include another router, or an instance of a :class:`Handlers` class, in this one.
 
         :param prefix: put before its commands, and before its own prefix. Default ``""``.
+        :raises TypeError: it is neither.
         :raises RuntimeError: this router is part of a server or client already.
         """
         self._require_open()
+        require_part(part)
         self._parts.append((part, prefix))
 
     def _add(self, route: Route) -> None:

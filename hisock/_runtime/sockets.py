@@ -200,6 +200,11 @@ def _bind_unix(path: str) -> socket.socket:
 
 def require_path(path: str) -> None:
     """Refuse a path that looks like an address, which would silently create a Unix socket."""
+    if "://" in path:
+        raise TypeError(
+            f"{path!r} is a URL; write (host, port), and ssl= for TLS: here it is TCP, while "
+            "WebSockets are for browsers"
+        )
     if os.sep in path:
         return
     if _is_host(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hisock._core.addresses import is_local, network_of
 from hisock._core.http import NO_WEBSOCKET
@@ -30,7 +30,13 @@ def check_rate(name: str, option: AddressRate) -> None:
     """
     if option is None or (option == "auto" and name != "rate_limit"):
         return
-    if isinstance(option, str) or len(option) != 2 or option[0] <= 0 or option[1] < 1:
+    pair: Any = option
+    try:
+        rate, burst = pair
+        fits = rate > 0 and burst >= 1
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
         raise ValueError(f"{name} is (times a second, burst), both more than 0, not {option!r}")
 
 

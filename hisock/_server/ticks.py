@@ -36,7 +36,7 @@ class Tick:
         if interval <= 0:
             raise ValueError(f"the interval of a tick is more than 0 seconds, not {interval}")
         signature = Signature(func, {})
-        self._takes_dt = bool(argument_count(signature, "a tick", (0, 1), exact=False))
+        self._takes_dt = bool(argument_count(signature, "every()", (0, 1), exact=False))
         self.name = signature.name
         self.interval = interval
         self.func = func

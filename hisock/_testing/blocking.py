@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from hisock.server import HiSockServer
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+#: In place of a part, when a stream has ended.
+_END: Any = object()
 
 
 class BlockingClock:
@@ -49,16 +51,50 @@ class BlockingTestClient:
         """See :meth:`hisock.AsyncHiSockClient.on`."""
         return self.client.on(command, **options)
 
-    def send(self, command: str, content: Any = None) -> None:
+    def send(self, command: str, content: Any = None, acknowledged: bool = False) -> None:
         """Send a command, and wait until the server and all clients have handled what follows."""
-        self.client.send(command, content)
+        self.client.send(command, content, acknowledged=acknowledged)
         self._run(self._inner.settle())
 
     def call(
-        self, command: str, content: Any = None, type: Any = None, timeout: float | None = 5.0
+        self,
+        command: str,
+        content: Any = None,
+        type: Any = None,
+        timeout: float | None = 5.0,
+        *,
+        advance: float = 0.0,
     ) -> Any:
-        """See :meth:`hisock.AsyncHiSockClient.call`."""
-        return self._run(self.client.call(command, content, type, timeout))
+        """See :meth:`hisock.AsyncHiSockClient.call`.
+
+        :param advance: seconds to move the clock by while the call is under way, for a handler
+            that waits. Default 0.
+        """
+        call = self.client.call(command, content, type, timeout)
+        return self._run(self._advancing(call, advance) if advance else call)
+
+    async def _advancing(self, call: Coroutine[Any, Any, Any], seconds: float) -> Any:
+        answer = asyncio.ensure_future(call)
+        try:
+            await self._inner.clock.advance(seconds)
+            return await answer
+        finally:
+            answer.cancel()
+
+    def stream(
+        self, command: str, content: Any = None, type: Any = None, timeout: float | None = None
+    ) -> Iterator[Any]:
+        """See :meth:`hisock.AsyncHiSockClient.stream`."""
+        parts = self.client.stream(command, content, type, timeout)
+
+        async def next_part() -> Any:
+            return await anext(parts, _END)
+
+        try:
+            while (part := self._run(next_part())) is not _END:
+                yield part
+        finally:
+            self._run(parts.aclose())
 
     def recv(self, command: str | None = None, type: Any = bytes, timeout: float = 5.0) -> Any:
         """See :meth:`hisock.AsyncHiSockClient.recv`."""

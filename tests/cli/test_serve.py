@@ -27,6 +27,12 @@ def ping(client):
 
 def make():
     return server
+
+def sized(players):
+    return server
+
+def failing():
+    raise RuntimeError("no map")
 """
 
 
@@ -55,6 +61,7 @@ def test_it_serves_until_it_is_told_to_end(folder: Path, name: str) -> None:
         (["nowhere:server", "--bind", ":0"], "no module 'nowhere'"),
         (["game:nobody", "--bind", ":0"], "has no 'nobody'"),
         (["game:number", "--bind", ":0"], "is int"),
+        (["game:sized", "--bind", ":0"], "missing a required argument: 'players'"),
         (["game:server"], "give one"),
         (["game:server", "--bind", "here"], "no address"),
         (["game:bound", "--bind", ":0"], "already"),
@@ -70,11 +77,21 @@ def test_what_cannot_be_served_is_said_in_one_line(
         assert said in lines[0]
 
 
-def test_an_error_in_the_program_is_shown_whole(folder: Path) -> None:
-    with serve(folder, "broken:server") as program:
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        ("broken:server", "import nothing_of_that_name"),
+        ("game:failing", 'raise RuntimeError("no map")'),
+    ],
+)
+def test_an_error_in_the_program_is_shown_with_its_own_lines_only(
+    folder: Path, target: str, line: str
+) -> None:
+    with serve(folder, target, "--bind", ":0") as program:
         assert program.wait(20) == 1
         assert "Traceback" in program.errors
-        assert "nothing_of_that_name" in program.errors
+        assert line in program.errors
+        assert re.findall(r'File ".*[/\\](\w+)\.py"', program.errors) == [target.partition(":")[0]]
 
 
 def test_a_changed_file_restarts_the_server_and_clients_come_back(folder: Path) -> None:

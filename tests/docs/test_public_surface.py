@@ -30,11 +30,11 @@ SERVER = """authenticate authorize_change backlog call call_blocking clients clo
 CLIENT = """batch call change_group change_name close closed connected fileno get_cache get_client
     get_client_addr get_server_addr include middleware on recv run send send_many start stream
     unhandled update addr cache cache_size funcs group header_len name original_group
-    original_name sock"""
+    original_name sock token"""
 ASYNC_CLIENT = """batch call change_group change_name close closed connected drain get_cache
     get_client get_client_addr get_server_addr include middleware on recv send send_many stream
     unhandled wait_closed addr cache cache_size error_handler funcs group header_len name
-    original_group original_name"""
+    original_group original_name token"""
 CLIENT_INFO = "addr as_dict client_dict group ip ip_as_str ipstr name node shown"
 #: What a user may use of each class. A new public method is to be added here on purpose.
 SHOWN = {

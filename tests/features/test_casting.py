@@ -7,7 +7,7 @@ import enum
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Optional, Union  # the old spelling is in use too
+from typing import Annotated, Any, Literal, Optional, Union  # the old spelling is in use too
 
 import msgspec
 import pytest
@@ -128,6 +128,9 @@ def test_a_message_that_fits_is_cast(
         (None, None),
         (..., None),
         (Any, None),
+        (Annotated[str, msgspec.Meta(max_length=20)], ""),
+        (Annotated[int, msgspec.Meta(ge=0)], 0),
+        (Annotated[list[int], msgspec.Meta(max_length=3)], []),
     ],
     ids=repr,
 )
@@ -172,6 +175,11 @@ DOES_NOT_FIT: list[tuple[Any, bytes | str | None]] = [
     (int | None, "many"),
     (list, "[" * 100_000),
     (dict, '{"a":' * 100_000),
+    # What the limits forbid is no zero either.
+    (Annotated[str, msgspec.Meta(min_length=1)], None),
+    (Annotated[str, msgspec.Meta(min_length=1)], b""),
+    (Annotated[int, msgspec.Meta(ge=1)], None),
+    (Annotated[list[int], msgspec.Meta(min_length=1)], None),
 ]
 
 

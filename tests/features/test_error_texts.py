@@ -8,8 +8,9 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
 
 import hisock
@@ -77,3 +78,59 @@ def test_what_is_asked_of_a_closed_client(make_server: MakeServer) -> None:
     for use in (lambda: client.send("x"), lambda: client.recv("x", timeout=1)):
         with pytest.raises(hisock.ClientDisconnected, match="make a new one"):
             use()
+
+
+@pytest.mark.parametrize("wrong", [5, "5", (5,), (0, 5), ("a", "b")])
+def test_a_rate_that_is_none(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"rate_limit is \(times a second, burst\)"):
+        hisock.HiSockServer(("127.0.0.1", 0), rate_limit=wrong)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:5000", "tcp://127.0.0.1:5000/"])
+def test_a_url_is_no_address(url: str) -> None:
+    for use in (hisock.HiSockClient, hisock.HiSockServer):
+        with pytest.raises(TypeError, match=r"is a URL; write \(host, port\)"):
+            use(url)
+
+
+def test_a_token_that_is_no_text(make_server: MakeServer) -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="a token is text, not int"):
+        hisock.HiSockClient(make_server().addr, token=wrong)
+
+
+def test_an_async_connect_that_is_not_awaited() -> None:
+    connecting: Any = hisock.async_connect(("127.0.0.1", 1))
+    said = "async_connect\\(\\) was not awaited"
+    with pytest.raises(TypeError, match=said):
+        connecting.send("move")
+    with pytest.raises(TypeError, match=said):
+        connecting.send("move", {"x": 1})
+    with pytest.raises(AttributeError, match=said):
+        connecting.on("moved")
+    connecting.close()
+
+
+def test_a_coroutine_that_is_sent(make_server: MakeServer) -> None:
+    async def price() -> int:
+        return 5
+
+    coroutine = price()
+    said = pytest.raises(hisock.InvalidTypeCast, match=r"price\(\): it was not awaited")
+    with hisock.connect(make_server().addr) as client, said:
+        client.send("x", coroutine)
+    coroutine.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (list[int], "list[int]"),
+        (Annotated[str, msgspec.Meta(max_length=3)], "str"),
+        (Literal["on"], "Literal['on']"),
+        (int | None, "int | None"),
+        (Path, "Path"),
+    ],
+)
+def test_a_type_is_shown_as_it_is_written(kind: Any, said: str) -> None:
+    assert f"is not {said}: why" in str(hisock.InvalidTypeCast("x", kind, "why"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 from support import Events, Peer
 
 import hisock
+from hisock.routing import Handlers, Router
 
 from .loops import LOOPBACK
 
@@ -48,16 +51,31 @@ def test_the_client_annotated_as_the_second_argument(
         server.on(event)(handler)
 
 
+class Move(msgspec.Struct):
+    x: int
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
 def say_text(text: str) -> None: ...
 def say_text_with_rest(text: str, rest: bytes) -> None: ...
 def take_numbers(numbers: list[int]) -> None: ...
+def take_struct(move: Move) -> None: ...
+def take_point(point: Point, client: Any) -> None: ...
+def take_name(name: Annotated[str, "of a player"]) -> None: ...
 def take_client(client: hisock.ClientInfo, message: str) -> None: ...
 def take_any(client: Any, message: str) -> None: ...
 def take_dict(client: dict[str, Any], message: str) -> None: ...
 def take_either(client: hisock.ClientInfo | None) -> None: ...
 
 
-@pytest.mark.parametrize("handler", [say_text, say_text_with_rest, take_numbers])
+MESSAGE_FIRST = [say_text, say_text_with_rest, take_numbers, take_struct, take_point, take_name]
+
+
+@pytest.mark.parametrize("handler", MESSAGE_FIRST)
 def test_a_message_annotated_where_the_client_is(
     server: hisock.HiSockServer, handler: Callable[..., Any]
 ) -> None:
@@ -176,3 +194,35 @@ def test_the_default_of_a_message_stands_for_none_on_a_client(events: Events) ->
             server.send_all_clients("level", 3)
             events.wait_for("level", 3)
             assert events.seen == [("level", 7), ("level", 3)]
+
+
+def test_a_class_of_handlers_in_place_of_an_object(server: hisock.HiSockServer) -> None:
+    class Arena(Handlers): ...
+
+    wrong: Any = Arena
+    for include in (server.include, Router().include):
+        with pytest.raises(TypeError, match=r"write include\(Arena\(\.\.\.\)\)"):
+            include(wrong)
+
+
+def test_middleware_that_takes_other_arguments(server: hisock.HiSockServer) -> None:
+    def none() -> Iterator[None]:
+        yield
+
+    async def context_only(context: Any) -> None: ...
+
+    for wrong in (none, context_only):
+        with pytest.raises(TypeError, match="is neither `async def"):
+            server.middleware(wrong)
+
+
+@pytest.mark.parametrize(("name", "event"), [("connect", "join"), ("disconnect", "leave")])
+def test_a_command_that_is_an_event_elsewhere(
+    server: hisock.HiSockServer, name: str, event: str
+) -> None:
+    with pytest.warns(UserWarning, match=f"{name}' is a command.*is '{event}'"):
+        server.on(name)(lambda client: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        server.on(name, replace=True)(lambda client, message: None)
+        server.on(f"chat.{name}")(lambda client: None)

@@ -41,6 +41,27 @@ def test_the_client_comes_back_with_its_current_name_and_group(
             assert "call" in hello["features"]
 
 
+def test_the_client_comes_back_with_the_token_that_it_was_given(
+    make_server: MakeServer, kind: Kind, events: Events
+) -> None:
+    server = make_server()
+
+    @server.authenticate
+    def authenticate(token: str | None) -> None:
+        events.add("token", token)
+
+    server.on("pass")(lambda client: "to come back with")
+    server.start()
+    with Watched(kind, server.addr, "Ada") as watched:
+        watched.any.client.token = watched.any.call("pass", None, str)
+        server.disconnect_all_clients(force=True)
+        watched.until("reconnect")
+        events.wait_for("token", "to come back with")
+        with pytest.raises(TypeError, match="a token is text"):
+            watched.any.client.token = 5
+        assert watched.any.client.token == "to come back with"
+
+
 def test_back_means_back_to_the_name_that_the_client_began_with(
     make_server: MakeServer, kind: Kind, events: Events
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ def game() -> hisock.HiSockServer:
     @server.on("fail")
     def fail(client: hisock.ClientInfo) -> None:
         raise ValueError("a handler that fails")
+
+    @server.on("gather")
+    async def gather(client: hisock.ClientInfo) -> str:
+        await asyncio.sleep(3)
+        return "wood"
+
+    @server.on("count")
+    def count(client: hisock.ClientInfo, most: int) -> Iterator[int]:
+        yield from range(most)
 
     return server
 
@@ -106,6 +115,23 @@ def test_a_call_that_is_never_answered_times_out_without_waiting() -> None:
                 await call
 
     asyncio.run(run())
+
+
+def test_a_call_during_which_the_clock_moves() -> None:
+    with BlockingTestServer(game()) as t:
+        ada, began = t.connect("Ada"), t.clock.time()
+        assert ada.call("gather", type=str, advance=3) == "wood"
+        assert t.clock.time() == began + 3
+        with pytest.raises(TimeoutError):
+            ada.call("gather", timeout=2, advance=2)
+
+
+def test_a_stream_is_iterated_and_left_early() -> None:
+    with BlockingTestServer(game()) as t:
+        ada = t.connect("Ada")
+        assert list(ada.stream("count", 40, int)) == list(range(40))
+        assert next(iter(ada.stream("count", 40, int))) == 0
+        assert ada.call("add", [1, 1], int) == 2
 
 
 def test_frames_are_recorded_both_ways() -> None:
