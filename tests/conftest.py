@@ -47,6 +47,8 @@ if OVER:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if OVER and (reason := over.excluded(item.nodeid)) is not None:
+            item.add_marker(pytest.mark.skip(reason=f"over WebSockets: {reason}"))
         folder = item.path.relative_to(_HERE).parts[0] if _HERE in item.path.parents else ""
         if folder in _LIMITS and item.get_closest_marker("timeout") is None:
             # Without the fixtures, of which one may have to install 2.0.2.

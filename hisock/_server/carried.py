@@ -9,9 +9,12 @@ from hisock._core.account import Account, Use
 from hisock._core.client_info import ClientInfo
 from hisock._core.http import HttpRequest
 from hisock._runtime import loops
+from hisock.exceptions import FramingError
+from hisock.framing import Decoder
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
+    from hisock._server.flushing import Flushing
     from hisock._server.hub import Hub
     from hisock._server.writer import Writer
 
@@ -19,13 +22,27 @@ if TYPE_CHECKING:
 class Carried:
     """The part of a connection that knows its transport, whatever that is."""
 
-    __slots__ = ("_ended", "_transport", "account", "held", "hub", "info", "writer")
+    __slots__ = (
+        "_decoder",
+        "_ended",
+        "_flushing",
+        "_transport",
+        "account",
+        "alive",
+        "held",
+        "hub",
+        "info",
+        "writer",
+    )
 
     hub: Hub
     info: ClientInfo
     writer: Writer
     account: Account
     held: int
+    alive: bool
+    _decoder: Decoder
+    _flushing: Flushing
     _ended: bool
     _transport: asyncio.Transport
 
@@ -37,6 +54,32 @@ class Carried:
             before = self.info.addr[0]
             self.info = ClientInfo(addr)
             self.hub.admission.address_changed(cast("Connection", self), before)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes that its transport has received into a buffer of its own."""
+        if self._ended:
+            return
+        self.alive = True
+        connection = cast("Connection", self)
+        decoder = self._decoder
+        try:
+            frames = decoder.feed(data)
+        except FramingError:
+            frames = []
+        if frames:
+            connection.take_batch(frames)
+        if decoder.held != self.held:
+            self.hold(decoder.held)
+        if decoder.error is not None:
+            connection.fail_if_idle()
+
+    def take_turns(self, filled: bool) -> None:
+        """Let others have their turn, after a read of its transport that has brought much.
+
+        :param filled: it filled its buffer, so that more waits to be read.
+        """
+        if not self._ended and (filled or self._flushing.queue):
+            self._flushing.read_in_turn(cast("Connection", self))
 
     def set_reading(self, reading: bool) -> None:
         """Resume or pause reading; called by :class:`hisock._core.pausing.Pauses`."""

@@ -67,12 +67,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
     __slots__ = (
         "__weakref__",
         "_batch",
-        "_decoder",
         "_eof",
-        "_flushing",
         "_heir",
         "_lost_by",
-        "alive",
         "answering",
         "busy",
         "calls",
@@ -147,7 +144,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         except FramingError:
             frames = []
         if frames:
-            self._read(frames)
+            self.take_batch(frames)
             if nbytes >= _MUCH and (nbytes == RECEIVE_SIZE or self._flushing.queue):
                 # After a read that fills the buffer, libuv reads again at once, up to 32 times.
                 # Pausing after it makes a client that sends much wait for the flush queue.
@@ -155,9 +152,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
         if decoder.held != self.held:
             self.hold(decoder.held)
         if decoder.error is not None:
-            self._fail_if_idle()
+            self.fail_if_idle()
 
-    def _read(self, frames: list[Frame]) -> None:
+    def take_batch(self, frames: list[Frame]) -> None:
         """Dispatch a batch of frames, then flush what its handlers sent."""
         flushing = self._flushing
         flushing.reading = True
@@ -200,7 +197,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
             rate, burst = self.hub.options.rate_limit or (0, 0)
             self.fail("flood", f"more than {rate:g} messages a second (bursts of {burst:g})")
 
-    def _fail_if_idle(self) -> None:
+    def fail_if_idle(self) -> None:
         """End the connection for a framing error, once the frames before it have been handled."""
         error = self._decoder.error
         if error is not None and not self._ended and not self.busy:
@@ -284,7 +281,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
             except (SystemExit, KeyboardInterrupt) as exc:
                 self.hub.interrupt(exc)
             turns.count(self)
-        self._fail_if_idle()
+        self.fail_if_idle()
         if self.busy:
             return
         if self._heir is not None:

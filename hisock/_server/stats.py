@@ -134,7 +134,8 @@ class ServerStats:
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,
         ``keepalive``, ``full``, ``rejected``, ``slow``, ``flood``, ``memory``, ``tls``, ``rate``,
-        ``http`` (an HTTP request that is no WebSocket) and ``health``.
+        ``http`` (an HTTP request that is no WebSocket), ``health``, and ``failed`` (this library
+        raised at what came by a WebSocket).
     :ivar handler_errors: exceptions that handlers raised.
     :ivar unhandled: commands taken neither by a handler nor, within a second, by a ``recv``, by
         name; from the hundredth name on, together as ``(others)``.

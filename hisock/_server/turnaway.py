@@ -109,6 +109,13 @@ class Asking:
         """It begins with a frame."""
         self.hang_up()
 
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """It begins with a frame."""
+        self.hang_up()
+
+    def take_turns(self, filled: bool) -> None:
+        """A request is short."""
+
     def fail(self, kind: str, reason: str) -> None:
         """It has been answered, or cannot be."""
         self.ended = True

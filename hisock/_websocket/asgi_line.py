@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from hisock._websocket.pipe import Endpoint, Pipe, feed
+from hisock._websocket.pipe import Endpoint, Pipe
 
 AsgiMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[AsgiMessage]]
@@ -184,4 +184,4 @@ async def _listen(
         elif len(data) > max_frame:
             pipe.violated(1009, f"a message has {len(data)} bytes, more than {max_frame}")
         else:
-            feed(endpoint, data)
+            endpoint.feed(data)

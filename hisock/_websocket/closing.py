@@ -19,6 +19,7 @@ _CODES: Final = {
     "full": 1013,
     "slow": 1013,
     "memory": 1013,
+    "failed": 1011,
     "rejected": 4003,
     "replaced": 4009,
 }

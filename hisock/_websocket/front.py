@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import cast
 
 from hisock._core.http import HttpRequest, WebSocket
+from hisock._core.log_fields import fields
+from hisock._core.reporting import LogLimit, loggable
 from hisock._websocket.handshake import MAX_REQUEST, Ruling, client_address, judge
-from hisock._websocket.pipe import Endpoint, feed
+from hisock._websocket.pipe import Endpoint
+
+logger = logging.getLogger("hisock.server")
 
 _END = b"\r\n\r\n"
 
@@ -26,10 +32,11 @@ class Front:
     def __init__(self, options: WebSocket, is_closing: Callable[[], bool]) -> None:
         self.options = options
         self._is_closing = is_closing
+        self._log_limit = LogLimit()
         self._engine = _load(options.engine)
         #: Serves Unix sockets, which picows does not support.
         self._unix_engine = self._engine
-        if options.engine == "auto" and "picows" in self._engine.__name__:
+        if "picows" in self._engine.__name__:
             self._unix_engine = _find("websockets") or self._engine
 
     def greet(self, endpoint: Endpoint) -> asyncio.BaseProtocol:
@@ -51,6 +58,18 @@ class Front:
             endpoint.fail("http", "it sent a request that is not valid")
         elif not ruling.accepted:
             endpoint.fail(ruling.kind, f"HTTP {ruling.status}: {ruling.text}")
+
+    def failed(self, endpoint: Endpoint, failure: Exception) -> None:
+        """End a connection because this library, or an engine, has raised at what it sent."""
+        if endpoint.ended:
+            return
+        if self._log_limit.permits(time.monotonic()):
+            count = self._log_limit.reset()
+            said = fields("websocket_failed", client=endpoint.addr[0], reason=failure)
+            said["withheld"] = count
+            text = "taking what %s sent by a WebSocket has failed"
+            logger.error(text, endpoint.addr[0], exc_info=loggable(failure), extra=said)
+        endpoint.fail("failed", f"{type(failure).__name__} while taking what it sent")
 
     def address(self, request: HttpRequest, endpoint: Endpoint) -> tuple[str, int]:
         """The address of the client itself."""
@@ -96,7 +115,7 @@ class Sniffer(asyncio.Protocol):
             return
         if not self._request and not data.startswith(b"G"):
             self._raw.set_protocol(endpoint)  # type: ignore[arg-type]
-            feed(endpoint, data)
+            endpoint.feed(data)
             return
         searched = max(0, len(self._request) - len(_END) + 1)
         self._request += data

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from picows import (
@@ -24,7 +25,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from hisock._core.http import HttpRequest
 from hisock._websocket.handshake import Ruling
-from hisock._websocket.pipe import MOST_UNREAD, Endpoint, Pipe, feed
+from hisock._websocket.pipe import MOST_UNREAD, MUCH, Endpoint, Pipe
 
 if TYPE_CHECKING:
     from hisock._websocket.front import Front
@@ -70,9 +71,15 @@ class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]
     """Takes the place of the logger of picows, which says in no other way what is wrong.
 
     The server logs it, as often as it logs such things, and no more.
+
+    :ivar violation: close code and reason of what the client did wrong.
+    :ivar failure: what a callback has raised; picows goes on after it.
+    :ivar spoken: whether there is either.
     """
 
     violation: tuple[int, str] | None = None
+    failure: Exception | None = None
+    spoken = False
 
     def __init__(self) -> None:
         super().__init__(logging.getLogger("hisock.server"), {})
@@ -81,9 +88,23 @@ class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]
         return False
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        if level < logging.ERROR:
+            return
         wrong = args[0] if args else ()
-        if level >= logging.ERROR and isinstance(wrong, tuple) and len(wrong) == 2:
-            self.violation = self.violation or (int(wrong[0]), str(wrong[1]))
+        if isinstance(wrong, tuple) and len(wrong) == 2:
+            self.violate(int(wrong[0]), str(wrong[1]))
+        elif isinstance(raised := sys.exc_info()[1], Exception):
+            self.fail(raised)
+
+    def fail(self, raised: Exception) -> None:
+        """Keep the first exception that nobody expected."""
+        self.failure = self.failure or raised
+        self.spoken = True
+
+    def violate(self, code: int, reason: str) -> None:
+        """Keep the first thing that is wrong."""
+        self.violation = self.violation or (code, reason)
+        self.spoken = True
 
 
 class Ears(WSListener):
@@ -94,10 +115,13 @@ class Ears(WSListener):
         self._pipe = pipe
         self._endpoint = protocol.endpoint
         self._addr = addr
-        self._gathered = bytearray()
+        #: Payloads of the read that is being parsed.
+        self._gathered: list[bytes] = []
         #: Whether the last binary frame was not the last of its message.
         self._fragmented = False
         self._deaf = False
+        #: Whether either is so.
+        self._special = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._pipe.ws = transport
@@ -105,12 +129,38 @@ class Ears(WSListener):
         self._endpoint.move(self._pipe, self._addr)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        # Each attribute that is read here costs as much as parsing the frame does.
+        if (
+            frame.msg_type is not _BINARY
+            or self._special
+            or not frame.fin
+            or frame.rsv1
+            or frame.rsv2
+            or frame.rsv3
+        ):
+            self._take_special(frame)
+        elif not frame.last_in_buffer:
+            # What came in one read is handled in one go: that is what makes batches cheap.
+            self._gathered.append(frame.get_payload_as_bytes())
+            return
+        elif self._gathered:
+            self._gathered.append(frame.get_payload_as_bytes())
+        else:
+            protocol = self._protocol
+            protocol.below = frame.tail_size
+            self._endpoint.feed(frame.get_payload_as_bytes())
+            return
+        if frame.last_in_buffer:
+            self._protocol.below = frame.tail_size
+            self._deliver()
+
+    def _take_special(self, frame: WSFrame) -> None:
+        """Take a frame that is not a whole binary message, or check one that follows such."""
         kind = frame.msg_type
-        last = frame.last_in_buffer
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._refuse(1002, "a reserved bit is set")
         elif kind in (_BINARY, _CONTINUATION):
-            self._take(frame, kind, last)
+            self._take_part(frame, kind)
         elif kind == _TEXT:
             self._refuse(1003, "text is not understood, only binary messages are")
         elif kind == _PING:
@@ -118,31 +168,25 @@ class Ears(WSListener):
         elif kind == _CLOSE:
             self._deliver()
             self._pipe.client_closed()
-        if last:
-            self._protocol.below = frame.tail_size
-            if self._gathered:
-                self._deliver()
 
-    def _take(self, frame: WSFrame, kind: WSMsgType, last: bool) -> None:
+    def _take_part(self, frame: WSFrame, kind: WSMsgType) -> None:
         if self._fragmented != (kind == _CONTINUATION):
             self._refuse(1002, "the parts of a message are out of order")
         if self._deaf:
             return
-        self._fragmented = not frame.fin
-        if last and not self._gathered:
-            feed(self._endpoint, frame.get_payload_as_memoryview())
-        else:
-            # What came in one read is handled in one go: that is what makes batches cheap.
-            self._gathered += frame.get_payload_as_memoryview()
+        self._special = self._fragmented = not frame.fin
+        self._gathered.append(frame.get_payload_as_bytes())
 
     def _refuse(self, code: int, reason: str) -> None:
         """Take nothing that follows; what came before is handled first."""
-        self._deaf = True
+        self._special = self._deaf = True
         self._protocol.refuse(code, reason)
 
     def _deliver(self) -> None:
-        gathered, self._gathered = self._gathered, bytearray()
-        feed(self._endpoint, gathered)
+        gathered = self._gathered
+        if gathered:
+            self._gathered = []
+            self._endpoint.feed(b"".join(gathered))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The protocol tells the connection, of every end."""
@@ -185,15 +229,25 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self.pipe: PicowsPipe | None = None
         self.ruling: Ruling | None = None
         self.below = 0
+        self._made = False
         self._told = 0
+        self._room = 0
         self._front = front
         self._raw = raw
 
     def refuse(self, code: int, reason: str) -> None:
         """The client has sent what it may not; said once what came before has been handled."""
-        self._log.violation = self._log.violation or (code, reason)
+        self._log.violate(code, reason)
 
     def _answer(self, asked: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        try:
+            return self._rule(asked)
+        except Exception as exc:
+            self._log.fail(exc)
+            failed = WSUpgradeResponse.create_error_response(500, b"the server has failed\n")
+            return WSUpgradeResponseWithListener(failed, None)
+
+    def _rule(self, asked: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         target = asked.path.decode("latin-1")
         request = HttpRequest(target, list(asked.headers.items()))
         self.ruling = ruling = self._front.judge(request)
@@ -213,25 +267,42 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         response = WSUpgradeResponse.create_101_response(extra_headers=headers)
         return WSUpgradeResponseWithListener(response, ears)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._made = True
+
     def get_buffer(self, size_hint: int) -> memoryview:
         buffer: memoryview = super().get_buffer(size_hint)
-        return buffer[:_READ_SIZE]
+        if len(buffer) > _READ_SIZE:
+            buffer = buffer[:_READ_SIZE]
+        self._room = len(buffer)
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self.below += nbytes
         super().buffer_updated(nbytes)
-        if self._log.violation is not None and self.pipe is not None:
-            self.below = 0
-            self.pipe.violated(*self._log.violation)
+        if self._log.spoken:
+            self._heed()
+        if nbytes >= MUCH or nbytes == self._room:
+            self.endpoint.take_turns(nbytes == self._room)
         if self.below != self._told:
             self._told = self.below
             self.endpoint.hold_below(self.below)
+
+    def _heed(self) -> None:
+        """End the connection for what picows has logged."""
+        log, self.below = self._log, 0
+        if log.failure is not None:
+            self._front.failed(self.endpoint, log.failure)
+        elif log.violation is not None and self.pipe is not None:
+            self.pipe.violated(*log.violation)
 
     def eof_received(self) -> bool:
         return bool(self.endpoint.eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+        if self._made:  # picows crashes the process otherwise
+            super().connection_lost(exc)
         self.endpoint.connection_lost(exc)
 
 
@@ -251,7 +322,11 @@ def open_websocket(
     """
     protocol = PicowsProtocol(front, raw, endpoint)
     raw.set_protocol(protocol)
-    protocol.connection_made(raw)
+    try:
+        protocol.connection_made(raw)
+    except OSError as exc:  # it sets options of the socket, which this one does not take
+        front.failed(endpoint, exc)
+        return None
     view = memoryview(data)
     while view and not raw.is_closing():
         buffer = protocol.get_buffer(-1)

@@ -14,12 +14,12 @@ PIECE = 65536
 #: Bytes that wait for a client whose pings are not answered any more.
 MOST_UNREAD = 65536
 
+#: Bytes in one read after which it is the turn of others that have something to be written.
+MUCH = 16384
+
 
 class Endpoint(Protocol):
     """All that is known here of a connection of the server."""
-
-    def get_buffer(self, sizehint: int, /) -> Any:
-        """Where the next bytes belong."""
 
     @property
     def ended(self) -> bool:
@@ -32,8 +32,11 @@ class Endpoint(Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It has been accepted."""
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """Bytes have come into its buffer."""
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes of its stream have come."""
+
+    def take_turns(self, filled: bool) -> None:
+        """Much has been read of it; ``filled`` says that more waits to be read."""
 
     def eof_received(self) -> bool | None:
         """Nothing more comes."""
@@ -55,17 +58,6 @@ class Endpoint(Protocol):
 
     def fail(self, kind: str, reason: str) -> None:
         """End it because of something that the client did."""
-
-
-def feed(endpoint: Endpoint, data: bytes | bytearray | memoryview) -> None:
-    """Give bytes to a connection that receives into a buffer of its own."""
-    view = memoryview(data)
-    while view and not endpoint.ended:
-        with memoryview(endpoint.get_buffer(len(view))) as buffer:
-            size = min(len(buffer), len(view))
-            buffer[:size] = view[:size]
-        endpoint.buffer_updated(size)
-        view = view[size:]
 
 
 class Pipe(asyncio.Transport):

@@ -16,13 +16,16 @@ from websockets.typing import Subprotocol
 
 from hisock._core.http import HttpRequest
 from hisock._websocket.handshake import SUBPROTOCOL, Ruling
-from hisock._websocket.pipe import MOST_UNREAD, Endpoint, Pipe, feed
+from hisock._websocket.pipe import MOST_UNREAD, MUCH, Endpoint, Pipe
 
 if TYPE_CHECKING:
     from hisock._websocket.front import Front
 
 #: Says nothing: the server logs what is wrong, as often as it logs such things.
 _SILENCE = logging.Logger("hisock.websockets", logging.CRITICAL + 1)
+#: What all connections receive into. It is small, because websockets takes ten times as long for a
+#: message as the rest of the way, and others wait for all that one read brings.
+_BUFFER = memoryview(bytearray(MUCH))
 #: The first byte of an answer to a ping, which is always one whole frame.
 _PONG = 0x80 | Opcode.PONG
 
@@ -51,7 +54,7 @@ class WebsocketsPipe(Pipe):
             self._protocol.flush()
 
 
-class WebsocketsProtocol(asyncio.Protocol):
+class WebsocketsProtocol(asyncio.BufferedProtocol):
     """Bytes of one connection to websockets, and its bytes back.
 
     :ivar ws: the protocol of websockets.
@@ -72,7 +75,22 @@ class WebsocketsProtocol(asyncio.Protocol):
         self._pipe: WebsocketsPipe | None = None
         self._below = 0
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.take(bytes(_BUFFER[:nbytes]))
+        if nbytes == len(_BUFFER):
+            self.endpoint.take_turns(True)
+
+    def take(self, data: bytes) -> None:
+        """Take what has come of the connection."""
+        try:
+            self._take(data)
+        except Exception as exc:
+            self._front.failed(self.endpoint, exc)
+
+    def _take(self, data: bytes) -> None:
         self.ws.receive_data(data)
         self._handle_events()
         self.flush()
@@ -101,14 +119,15 @@ class WebsocketsProtocol(asyncio.Protocol):
                 closed = True
         if payloads:
             # What came in one read is handled in one go: that is what makes batches cheap.
-            feed(self.endpoint, payloads[0] if len(payloads) == 1 else b"".join(payloads))
+            data = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+            self.endpoint.feed(data)
         if closed and self._pipe is not None:
             self.flush()
             self._pipe.client_closed()
 
     def _refuse_text(self, payloads: list[bytes | bytearray | memoryview]) -> None:
         reason = "text is not understood, only binary messages are"
-        feed(self.endpoint, b"".join(payloads))
+        self.endpoint.feed(b"".join(payloads))
         if self._pipe is not None:
             self._pipe.explain("protocol", reason)
             self.ws.fail(1003, reason)
@@ -169,5 +188,5 @@ def open_websocket(
     """
     protocol = WebsocketsProtocol(front, raw, endpoint)
     raw.set_protocol(protocol)
-    protocol.data_received(data)
+    protocol.take(data)
     return protocol.ruling

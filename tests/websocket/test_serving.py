@@ -176,13 +176,11 @@ def test_browsers_and_tcp_share_a_port_over_tls_too(
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
-def test_unix_sockets_are_served_by_websockets(
-    closing: contextlib.ExitStack, tmp_path: Path, loop_name: str
+def test_unix_sockets_are_served_by_websockets_whatever_the_engine(
+    make_web_server: MakeWebServer, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "socket")
-    server = hisock.ThreadedHiSockServer(path, websocket=True, loop=loop_name)  # type: ignore[arg-type]
-    closing.callback(server.close)
-    server.on("echo")(lambda client, message: server.send_client(client, "echo", message))
+    server = make_web_server(path)
     server.start()
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(path)
