@@ -32,6 +32,11 @@ CACHED_COMMAND = 64
 MOST_COMMANDS = 256
 MOST_HEADERS = 4096
 
+#: A message of a structure at most this long (bytes) may be a falsy one.
+LONGEST_FALSY = 5
+#: A call's number with at most this many digits is split off without being parsed.
+MOST_DIGITS = 18
+
 _SHOWN = 64  # bytes of a peer's command that an error repeats
 
 

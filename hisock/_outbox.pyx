@@ -18,9 +18,10 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcpy
 
 from hisock._wire cimport (
-    command_utf8, digits_of, payload_length, write_command, write_header
+    MARK, command_utf8, digits_of, payload_length, write_command, write_header
 )
 
+from hisock._building import build_raw
 from hisock._framing_common import (
     DEFAULT_HEADER_LEN, build_header, checked_header_len, reject_command, reject_frame,
     reject_message
@@ -38,6 +39,7 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*) noexcept
 
 cdef enum:
+    REPLY = 7  # length of $REPLY$
     BY_REFERENCE = 32768  # as in _framing_common
     LEAST_TAIL = 512
     MOST_TAIL = 98304  # MOST_JOINED in _framing_common

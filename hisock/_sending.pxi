@@ -42,6 +42,38 @@ cdef inline int put_one(outbox, frame, list due, list full) except -1:
     return outcome != REFUSED
 
 
+def send_reply(Outbox outbox not None, bytes number not None, bytes message not None, /):
+    """Queue the reply to a call; ``False``, and nothing is counted, if the outbox takes nothing.
+
+    :raises ValueError: a header has not enough digits for it.
+    """
+    cdef Py_ssize_t digits_of_number = PyBytes_GET_SIZE(number)
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(message)
+    cdef Py_ssize_t length = REPLY + digits_of_number + MARK + n
+    cdef int digits = digits_of(length)
+    cdef int outcome
+    cdef char* p
+    if outbox._state & (CLOSED | REFUSING):
+        return False
+    if digits > outbox._header_len or n >= BY_REFERENCE:
+        return outbox.write(build_raw(b"$REPLY$%b$MSG$%b" % (number, message), outbox._header_len))
+    with cython.critical_section(outbox):
+        if outbox._state and not outbox.accepts():
+            return False
+        p = outbox.space(outbox._header_len + length)
+        p = write_header(p, length, digits, outbox._header_len)
+        memcpy(p, b"$REPLY$", REPLY)
+        memcpy(p + REPLY, PyBytes_AS_STRING(number), digits_of_number)
+        p += REPLY + digits_of_number
+        memcpy(p, b"$MSG$", MARK)
+        memcpy(p + MARK, PyBytes_AS_STRING(message), n)
+        outbox.frames += 1
+        outcome = outbox.mark()
+    if outcome != QUEUED:
+        outbox.announce(outcome)
+    return True
+
+
 cdef class Recipient:
     """What a frame can be sent to with nothing looked up: it has the outbox with it.
 

@@ -52,6 +52,13 @@ from hisock.exceptions import FramingError
 if TYPE_CHECKING:
     from hisock._framing_common import build_header, check_command
     from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
+    from hisock._messages_py import (
+        encoder,
+        handler_of_one,
+        handler_of_two,
+        send_reply,
+        split_call,
+    )
     from hisock._outbox_py import Gathered, Outbox, Recipient, fan_out, send_client
 
     IMPLEMENTATION: str
@@ -63,11 +70,13 @@ else:
     else:
         try:
             from hisock import _framing as _core
+            from hisock import _messages as _calls
             from hisock import _outbox as _out
         except ImportError:
             IMPLEMENTATION = "python"
     if IMPLEMENTATION == "python":
         from hisock import _framing_py as _core
+        from hisock import _messages_py as _calls
         from hisock import _outbox_py as _out
 
     Decoder = _core.Decoder
@@ -81,6 +90,11 @@ else:
     check_command = _core.check_command
     fan_out = _out.fan_out
     send_client = _out.send_client
+    encoder = _calls.encoder
+    handler_of_one = _calls.handler_of_one
+    handler_of_two = _calls.handler_of_two
+    send_reply = _calls.send_reply
+    split_call = _calls.split_call
 
 __all__ = [
     "DEFAULT_HEADER_LEN",
@@ -98,6 +112,11 @@ __all__ = [
     "build_header",
     "build_raw",
     "check_command",
+    "encoder",
     "fan_out",
+    "handler_of_one",
+    "handler_of_two",
     "send_client",
+    "send_reply",
+    "split_call",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from hisock._core.cache import payload_of
@@ -20,6 +21,7 @@ from hisock._core.mistakes import check_name, check_order
 from hisock._core.plain_text import truncating
 from hisock._core.signature import Signature, argument_count
 from hisock.exceptions import InvalidTypeCast
+from hisock.framing import handler_of_one, handler_of_two
 
 logger = logging.getLogger("hisock")
 
@@ -110,16 +112,7 @@ class ServerBinding:
             empty = func
         if cast.decode is None:
             return Callables(func, empty)
-        decode = cast.decode
-
-        def full(client: ClientInfo, message: bytes) -> Any:
-            try:
-                value = decode(message)
-            except Exception as exc:
-                value = recover(name, cast, message, exc)
-            return func(client, value)
-
-        return Callables(full, empty)
+        return Callables(handler_of_two(func, cast.decode, partial(recover, name, cast)), empty)
 
     def event(
         self, func: Callable[..., Any], signature: Signature, name: str
@@ -173,16 +166,7 @@ class ClientBinding:
             empty = func
         if cast.decode is None:
             return Callables(func, empty)
-        decode = cast.decode
-
-        def full(message: bytes) -> Any:
-            try:
-                value = decode(message)
-            except Exception as exc:
-                value = recover(name, cast, message, exc)
-            return func(value)
-
-        return Callables(full, empty)
+        return Callables(handler_of_one(func, cast.decode, partial(recover, name, cast)), empty)
 
     def event(
         self, func: Callable[..., Any], signature: Signature, name: str

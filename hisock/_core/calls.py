@@ -113,14 +113,17 @@ class CallTable:
 
 
 class RunningCalls:
-    """The calls of a peer that are being handled, by number. From any thread."""
+    """The calls of a peer that are being handled, by number. From any thread.
 
-    __slots__ = ("_cancelled", "_running", "_streams")
+    :ivar running: the functions that cancel their handlers; ``None`` for one that cannot be.
+    :ivar cancelled: calls that were cancelled before they ran, or after they had ended.
+    """
+
+    __slots__ = ("_streams", "cancelled", "running")
 
     def __init__(self) -> None:
-        self._running: dict[int, Callable[[], Any] | None] = {}
-        #: Calls that were cancelled before they ran, or after they had ended.
-        self._cancelled: dict[int, None] = {}
+        self.running: dict[int, Callable[[], Any] | None] = {}
+        self.cancelled: dict[int, None] = {}
         #: What is told that more parts of a reply may be sent.
         self._streams: dict[int, Callable[[], Any]] = {}
 
@@ -131,31 +134,31 @@ class RunningCalls:
         :raises ProtocolError: its number is that of another call, and one of them streams: the
             first could not be cancelled any more, nor be told that parts were taken.
         """
-        if number in self._streams or (streams and number in self._running):
+        if number in self._streams or (streams and number in self.running):
             raise ProtocolError(f"a call has the number {number}, which is that of a stream")
-        if number in self._cancelled:
-            del self._cancelled[number]
+        if number in self.cancelled:
+            del self.cancelled[number]
             return False
-        self._running[number] = None
+        self.running[number] = None
         if streams:
             self._streams[number] = _nothing
         return True
 
     def knows(self, number: bytes) -> bool:
         """Whether a call with that number is running, or was cancelled."""
-        if not self._running and not self._cancelled:
+        if not self.running and not self.cancelled:
             return False
-        return int(number) in self._running or int(number) in self._cancelled
+        return int(number) in self.running or int(number) in self.cancelled
 
     def runs(self, number: int, cancel: Callable[[], Any]) -> None:
         """Note how the running handler of a call can be cancelled."""
-        self._running[number] = cancel
+        self.running[number] = cancel
 
     def end(self, number: int) -> bool:
         """The handler of a call has ended; returns whether the caller still waits."""
         self._streams.pop(number, None)
         try:
-            del self._running[number]
+            del self.running[number]
         except KeyError:
             return False
         return True
@@ -177,12 +180,12 @@ class RunningCalls:
 
     def cancel(self, number: int) -> None:
         """The caller has stopped waiting: cancel the handler, if it can be cancelled."""
-        if number not in self._running:
-            self._cancelled[number] = None
-            if len(self._cancelled) > MOST_CANCELLED:
-                del self._cancelled[next(iter(self._cancelled))]
+        if number not in self.running:
+            self.cancelled[number] = None
+            if len(self.cancelled) > MOST_CANCELLED:
+                del self.cancelled[next(iter(self.cancelled))]
             return
-        cancel = self._running.pop(number)
+        cancel = self.running.pop(number)
         self._streams.pop(number, None)
         if cancel is not None:
             cancel()

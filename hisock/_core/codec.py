@@ -23,6 +23,7 @@ import msgspec
 from hisock._core.casting import Cast, make_cast, remembered
 from hisock._core.hooks import DIRECT, decode_hook, encode_hook, stand_in
 from hisock.exceptions import InvalidTypeCast
+from hisock.framing import encoder
 
 __all__ = ["CODECS", "Cast", "Codec", "Falsy", "find_codec"]
 
@@ -42,7 +43,6 @@ class Falsy(bytes):
 
 
 _FALSY = frozenset({b"0", b"0.0", b"-0.0", b"false", b"[]", b"{}", b"\x90", b"\x80"})
-_LONGEST_FALSY = 5
 _NULL = b"null"
 
 
@@ -64,31 +64,7 @@ class Codec:
 
     def _encoder(self) -> Callable[[Any], bytes | None]:
         """What encodes a value: of types that msgspec knows, with one call of it."""
-        encode_any, settle, direct = self._encode_any, self._settle, DIRECT
-        write, doubtful = self.write, self.doubtful
-
-        def encode(content: Any) -> bytes | None:
-            kind = type(content)
-            try:
-                if kind is bytes:
-                    return content  # type: ignore[no-any-return]  # it is bytes
-                if kind is str:
-                    return content.encode()  # type: ignore[no-any-return]  # it is a str
-                if kind not in direct:
-                    return encode_any(content)
-                encoded = write(content)
-            except InvalidTypeCast:
-                raise
-            except Exception:
-                return encode_any(content)
-            # One byte is found many times faster than four, by find() faster than with "in".
-            if len(encoded) > _LONGEST_FALSY and (
-                doubtful not in encoded or encoded.find(_NULL) < 0
-            ):
-                return encoded
-            return settle(content, encoded)
-
-        return encode
+        return encoder(self.write, DIRECT, self._encode_any, self._settle, self.mends)
 
     def _encode_any(self, content: Any) -> bytes | None:
         if content is None:
@@ -129,14 +105,14 @@ class Codec:
 
     def _settle(self, content: Any, encoded: bytes) -> bytes:
         """The message of a structure that msgspec has encoded, which may not be all there is."""
-        if encoded.find(_NULL) >= 0:
+        if self.mends and encoded.find(_NULL) >= 0:
             encoded = self.mend(content, encoded)
         return Falsy(encoded) if encoded in _FALSY else encoded
 
     #: Encodes a structure, with one call of msgspec.
     write: Callable[[Any], bytes]
-    #: A byte that is in what has to be mended perhaps, together with ``null``.
-    doubtful = 0xC1  # never used in MessagePack
+    #: Whether what holds ``null`` has to be mended perhaps.
+    mends = False
 
     def write_otherwise(self, content: Any, exc: Exception) -> bytes:
         """Encode a structure that :attr:`write` refused with ``exc``, or raise that."""
@@ -144,7 +120,7 @@ class Codec:
 
     def mend(self, content: Any, encoded: bytes) -> bytes:
         """What is sent in place of what msgspec has encoded, mostly the same."""
-        return encoded
+        raise NotImplementedError
 
     def decoder(self, kind: Any) -> Callable[[bytes], Any]:
         """What reads a structure of a type."""
@@ -175,7 +151,7 @@ class JSONCodec(Codec):
     name = "json"
 
     write = staticmethod(msgspec.json.Encoder(enc_hook=encode_hook).encode)
-    doubtful = ord("n")
+    mends = True
 
     def write_otherwise(self, content: Any, exc: Exception) -> bytes:
         """As 2.0.2 writes it, with ``None`` and ``True`` as keys."""

@@ -12,17 +12,12 @@ from hisock._core.jobs import ENDS_PROGRAM, as_error
 from hisock._core.parts import is_stream
 from hisock._core.protocol import CALL
 from hisock._server.streaming import answer_streamed, answer_whole
-from hisock.framing import build_raw
+from hisock.framing import send_reply, split_call
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
 
-# What follows the number of a call, and its command.
-_CMD = b"$CMD$"
-_MSG = b"$MSG$"
 _BEGIN = len(CALL)
-#: How far the number may reach that is looked at here.
-_END = _BEGIN + 18 + len(_CMD)
 
 
 def answer_at_once(connection: Connection, payload: bytes) -> bool:
@@ -31,16 +26,17 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
     This is :func:`answer` for the common case: the handler ends before anything else can happen,
     so that nobody has to find the call again, to cancel it for example.
     """
-    end = payload.find(_CMD, _BEGIN, _END)
-    at = payload.find(_MSG, end)
-    if end < 0 or at < 0:
+    parts = split_call(payload)
+    if parts is None:
         return False
-    number, message = payload[_BEGIN:end], payload[at + len(_MSG) :]
-    hub = connection.hub
-    handler = hub.events.plain.get(payload[end + len(_CMD) : at])
-    if handler is None or not message or not number.isdigit() or number[0] == ord("0"):
+    number, command, message = parts
+    events = connection.hub.events
+    handler = events.plain.get(command)
+    features = connection.features
+    if handler is None or features is None or "call" not in features:
         return False
-    if not connection.knows("call") or connection.answering.knows(number):
+    answering = connection.answering
+    if (answering.running or answering.cancelled) and answering.knows(number):
         return False
     try:
         result = handler(connection.info, message)
@@ -49,15 +45,13 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
         return True
     if type(result) is not bytes and not is_stream(result):
         with contextlib.suppress(Exception):  # what follows reports it
-            result = hub.events.codec.encode_exactly(result)
+            result = events.codec.encode_exactly(result)
     if type(result) is bytes:
         try:
-            frame = build_raw(b"$REPLY$%b$MSG$%b" % (number, result), hub.header_len)
+            if send_reply(connection.outbox, number, result):
+                return True
         except ValueError:  # the header has not enough digits
             pass
-        else:
-            connection.writer.write_control(frame)
-            return True
     call = call_frames.parse_call(payload[_BEGIN:])
     answer_whole(call.command, partial(_write, connection, call))(result, None)
     return True

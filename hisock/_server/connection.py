@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from hisock._core import ordering, protocol, tracing
+from hisock._core import ordering, tracing
 from hisock._core.account import Account, Use
 from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_info import ClientInfo, title_of
@@ -303,7 +303,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""
-        if not (payload.startswith(protocol.CALL) and answer_at_once(self, payload)):
+        if not answer_at_once(self, payload):
             take_raw(self, payload)
 
     def knows(self, feature: str) -> bool:

@@ -110,5 +110,6 @@ def test_with_a_compiler_the_wheel_is_for_this_platform(tree: Path) -> None:
     assert [Path(name).name.split(".")[0] for name in modules] == [
         "_building",
         "_framing",
+        "_messages",
         "_outbox",
     ]

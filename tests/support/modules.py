@@ -12,7 +12,16 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "hisock"
 
 #: The modules that turn bytes into frames and back; one room, though not in a folder.
-FRAMING = ("framing", "_framing", "_building", "_scratch", "_outbox", "_wire", "_commands")
+FRAMING = (
+    "framing",
+    "_framing",
+    "_building",
+    "_scratch",
+    "_messages",
+    "_outbox",
+    "_wire",
+    "_commands",
+)
 
 
 def sources() -> list[Path]:

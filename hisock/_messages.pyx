@@ -1,0 +1,130 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
+# cython: cdivision=True, embedsignature=True, embedsignature.format=clinic, binding=True
+"""The ways between the bytes of a message and a handler, compiled.
+
+``_messages_py.py`` is its twin in Python; ``tests/framing`` compares the two.
+"""
+
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+)
+from cpython.set cimport PySet_Contains
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_CheckExact
+from libc.string cimport memchr, memcmp
+
+from hisock._wire cimport MARK, is_message
+
+from hisock._outbox import send_reply
+
+cdef enum:
+    LONGEST_FALSY = 5  # as in _framing_common
+    MOST_DIGITS = 18  # as in _framing_common
+    CALL = 6  # length of $CALL$
+
+
+def encoder(write, set direct not None, otherwise, settle, bint nulls):
+    """Return what encodes a value: of a type that ``write`` knows, with one call of it.
+
+    :param write: encodes a value of a type in ``direct`` as ``bytes``.
+    :param otherwise: encodes all other values, and those that ``write`` refuses.
+    :param settle: called with the value and its bytes if these are few, or perhaps not all.
+    :param nulls: whether bytes that hold ``null`` may not be all.
+    """
+    def encode(content):
+        if PyBytes_CheckExact(content):
+            return content
+        try:
+            if PyUnicode_CheckExact(content):
+                return PyUnicode_AsUTF8String(content)
+            encoded = write(content) if PySet_Contains(direct, type(content)) else None
+        except Exception:
+            encoded = None
+        if encoded is None:
+            return otherwise(content)
+        if is_settled(encoded, nulls):
+            return encoded
+        return settle(content, encoded)
+
+    return encode
+
+
+cdef inline bint is_settled(encoded, bint nulls) noexcept:
+    return (
+        PyBytes_CheckExact(encoded)
+        and PyBytes_GET_SIZE(encoded) > LONGEST_FALSY
+        and not (nulls and has_null(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)))
+    )
+
+
+cdef bint has_null(const char* p, Py_ssize_t n) noexcept nogil:
+    cdef const char* end = p + n - 3
+    while p < end:
+        p = <const char*>memchr(p, 110, end - p)
+        if p is NULL:
+            return False
+        if memcmp(p, b"null", 4) == 0:
+            return True
+        p += 1
+    return False
+
+
+def handler_of_two(func, decode, recover):
+    """Return ``call(client, message)``, which calls ``func`` with the value of the message.
+
+    :param decode: from the bytes of a message to its value.
+    :param recover: gets the bytes and the exception if that raises; returns the value or raises.
+    """
+    def call(client, message):
+        try:
+            value = decode(message)
+        except Exception as exc:
+            value = recover(message, exc)
+        return func(client, value)
+
+    return call
+
+
+def handler_of_one(func, decode, recover):
+    """Return ``call(message)``, otherwise the same."""
+    def call(message):
+        try:
+            value = decode(message)
+        except Exception as exc:
+            value = recover(message, exc)
+        return func(value)
+
+    return call
+
+
+def split_call(bytes payload not None, /):
+    """Return the number, command and message of a call, as bytes; ``None`` for one to parse.
+
+    To be parsed with care are calls without a message or with a trace, and those that are none.
+    """
+    cdef const char* p = PyBytes_AS_STRING(payload)
+    cdef const char* end = p + PyBytes_GET_SIZE(payload)
+    cdef const char* number = p + CALL
+    cdef const char* command
+    if end - p < CALL or memcmp(p, b"$CALL$", CALL) != 0:
+        return None
+    p = number
+    while p < end and 48 <= p[0] <= 57:
+        p += 1
+    if not 0 < p - number <= MOST_DIGITS or number[0] == 48:
+        return None
+    if end - p < MARK or memcmp(p, b"$CMD$", MARK) != 0:
+        return None
+    command = p + MARK
+    p = command
+    while True:
+        p = <const char*>memchr(p, 36, end - p)
+        if p is NULL or end - p <= MARK:
+            return None
+        if is_message(p):
+            break
+        p += 1
+    return (
+        PyBytes_FromStringAndSize(number, command - MARK - number),
+        PyBytes_FromStringAndSize(command, p - command),
+        PyBytes_FromStringAndSize(p + MARK, end - p - MARK),
+    )
