@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from hisock import (
-    async_client,
-    client,
-    cluster,
-    codec,
-    constants,
-    exceptions,
-    framing,
-    routing,
-    server,
-    utils,
-)
-from hisock._client.reconnect import Reconnect
-from hisock._cluster.blocking_publisher import Publisher
-from hisock._cluster.config import Cluster
-from hisock._cluster.face import LocalServer
-from hisock._cluster.publisher import AsyncPublisher
-from hisock._cluster.view import ClusterView, NodeInfo
-from hisock._core.client_info import ClientInfo
-from hisock._core.error_handlers import ErrorContext
-from hisock._core.http import HttpRequest, WebSocket
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hisock import constants, exceptions
 from hisock._core.public import publish
-from hisock._server.authentication import Accept, ChangeRequest, JoinRequest
-from hisock._server.stats import ClusterStats, ServerStats, TickStats
-from hisock.async_client import AsyncHiSockClient, async_connect
-from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
 from hisock.constants import __version__
 from hisock.exceptions import (
     ClientDisconnected,
@@ -47,14 +26,46 @@ from hisock.exceptions import (
     ServerException,
     ServerNotRunning,
 )
-from hisock.server import HiSockServer, ThreadedHiSockServer, start_server, start_threaded_server
-from hisock.utils import (
-    get_local_ip,
-    input_client_config,
-    input_server_config,
-    ipstr_to_tup,
-    iptup_to_str,
-)
+
+# A client needs no server, and few programs need a cluster: what follows is imported when it is
+# first asked for. Type checkers read the imports; the rest goes by the table below.
+if TYPE_CHECKING:
+    from hisock import (
+        async_client,
+        client,
+        cluster,
+        codec,
+        framing,
+        routing,
+        server,
+        utils,
+    )
+    from hisock._client.reconnect import Reconnect
+    from hisock._cluster.blocking_publisher import Publisher
+    from hisock._cluster.config import Cluster
+    from hisock._cluster.face import LocalServer
+    from hisock._cluster.publisher import AsyncPublisher
+    from hisock._cluster.view import ClusterView, NodeInfo
+    from hisock._core.client_info import ClientInfo
+    from hisock._core.error_handlers import ErrorContext
+    from hisock._core.http import HttpRequest, WebSocket
+    from hisock._server.authentication import Accept, ChangeRequest, JoinRequest
+    from hisock._server.stats import ClusterStats, ServerStats, TickStats
+    from hisock.async_client import AsyncHiSockClient, async_connect
+    from hisock.client import HiSockClient, ThreadedHiSockClient, connect, threaded_connect
+    from hisock.server import (
+        HiSockServer,
+        ThreadedHiSockServer,
+        start_server,
+        start_threaded_server,
+    )
+    from hisock.utils import (
+        get_local_ip,
+        input_client_config,
+        input_server_config,
+        ipstr_to_tup,
+        iptup_to_str,
+    )
 
 __all__ = [
     "Accept",
@@ -118,7 +129,52 @@ __all__ = [
     "utils",
 ]
 
-publish(__name__, globals(), __all__)
+#: Which module each public name comes from, if that is not one imported above.
+_HOMES = {
+    "hisock._client.reconnect": ("Reconnect",),
+    "hisock._cluster.blocking_publisher": ("Publisher",),
+    "hisock._cluster.config": ("Cluster",),
+    "hisock._cluster.face": ("LocalServer",),
+    "hisock._cluster.publisher": ("AsyncPublisher",),
+    "hisock._cluster.view": ("ClusterView", "NodeInfo"),
+    "hisock._core.client_info": ("ClientInfo",),
+    "hisock._core.error_handlers": ("ErrorContext",),
+    "hisock._core.http": ("HttpRequest", "WebSocket"),
+    "hisock._server.authentication": ("Accept", "ChangeRequest", "JoinRequest"),
+    "hisock._server.stats": ("ClusterStats", "ServerStats", "TickStats"),
+    "hisock.async_client": ("AsyncHiSockClient", "async_connect"),
+    "hisock.client": ("HiSockClient", "ThreadedHiSockClient", "connect", "threaded_connect"),
+    "hisock.server": (
+        "HiSockServer",
+        "ThreadedHiSockServer",
+        "start_server",
+        "start_threaded_server",
+    ),
+    "hisock.utils": (
+        "get_local_ip",
+        "input_client_config",
+        "input_server_config",
+        "ipstr_to_tup",
+        "iptup_to_str",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = frozenset(
+    {"async_client", "client", "cluster", "codec", "framing", "routing", "server", "utils"}
+)
+
+publish(__name__, globals(), [name for name in __all__ if name in globals()])
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for the first time."""
+    if name in _MODULES:
+        return import_module(f"hisock.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'hisock' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -16,6 +16,7 @@ from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
+from hisock._core.public import publish
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, build_command
@@ -347,3 +348,6 @@ async def _connect(connector: Connector, options: ClientOptions) -> AsyncHiSockC
     driver = AsyncioDriver(connector, options)
     await driver.connect()
     return AsyncHiSockClient(driver)
+
+
+publish("hisock", globals(), ("AsyncHiSockClient", "async_connect"))

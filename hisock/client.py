@@ -18,6 +18,7 @@ from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler
+from hisock._core.public import publish
 from hisock._core.signatures import made_by
 from hisock._runtime.sockets import RemoteAddress, host_of
 from hisock._runtime.tls import ClientTLS, client_context
@@ -368,3 +369,8 @@ def connect(*args: Any, **options: Any) -> HiSockClient:
 def threaded_connect(*args: Any, **options: Any) -> ThreadedHiSockClient:
     """Make a :class:`ThreadedHiSockClient`, with the parameters of :class:`HiSockClient`."""
     return ThreadedHiSockClient(*args, **options)
+
+
+publish(
+    "hisock", globals(), ("HiSockClient", "ThreadedHiSockClient", "connect", "threaded_connect")
+)

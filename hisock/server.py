@@ -16,6 +16,7 @@ from hisock._cluster.several import Several
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.http import WebSocket, websocket_option
+from hisock._core.public import publish
 from hisock._core.server_events import ServerEvents
 from hisock._core.signatures import maker_of
 from hisock._core.waiting import Waiting
@@ -393,3 +394,6 @@ def _make_threaded(*args: Any, **options: Any) -> ThreadedHiSockServer:
 
 start_server = maker_of(HiSockServer, _make, "start_server")
 start_threaded_server = maker_of(ThreadedHiSockServer, _make_threaded, "start_threaded_server")
+
+
+publish("hisock", globals(), __all__[:4])

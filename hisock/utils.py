@@ -14,6 +14,7 @@ from hisock._core.addresses import format_addr, parse_addr
 from hisock._core.cache import MessageCacheMember
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import JSON
+from hisock._core.public import publish
 from hisock.exceptions import (
     ClientDisconnected,
     ClientException,
@@ -297,3 +298,10 @@ def _type_cast(type_cast: Any, content_to_type_cast: Any, func_name: str) -> Any
             f"to {getattr(type_cast, '__name__', type_cast)} failed for function "
             f'"{func_name}":\n{exc}'
         ) from exc
+
+
+publish(
+    "hisock",
+    globals(),
+    ("get_local_ip", "input_client_config", "input_server_config", "ipstr_to_tup", "iptup_to_str"),
+)

@@ -1,7 +1,7 @@
 """The ``hisock`` command: one module a command, named in :data:`COMMANDS`.
 
 ``info`` needs nothing but hisock. The others and the help texts need the extra ``hisock[cli]``;
-without it the command says so.
+without it the command says so. Of the commands only the one that is run is imported.
 """
 
 from __future__ import annotations
@@ -10,26 +10,55 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
-
-from hisock._cli.info import print_info
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import typer
 
 _NEEDED = ("typer", "rich", "prompt_toolkit")
-#: The modules of the commands, in the order of the help text. Each has an ``add_to(app)``.
-COMMANDS = (
-    "serve",
-    "top.command",
-    "connect",
-    "publish",
-    "trace",
-    "bench.command",
-    "demo.command",
-    "conformance.command",
-    "info",
-)
+
+
+class Command(NamedTuple):
+    """What the list of commands shows of one.
+
+    :ivar module: in this package; it has an ``add_to(app)``.
+    :ivar panel: the part of the list that it is in.
+    :ivar text: the first paragraph of its help.
+    """
+
+    module: str
+    panel: str
+    text: str
+
+
+#: The commands, in the order of the help text.
+COMMANDS = {
+    "serve": Command("serve", "Servers", "Run the server of a program."),
+    "top": Command("top.command", "Servers", "Watch a server: clients, rates, handlers, ticks."),
+    "connect": Command(
+        "connect", "Talk and look", "Talk to a server: send commands, call, and see what comes."
+    ),
+    "publish": Command("publish", "Clients", "Send a command to the clients of a cluster."),
+    "trace": Command("trace", "Talk and look", "Print the frames between clients and a server."),
+    "bench": Command(
+        "bench.command",
+        "Try and measure",
+        "Put load on a server, and measure how long answers take.",
+    ),
+    "demo": Command(
+        "demo.command",
+        "Try and measure",
+        "Play a game on this machine, and look for lost messages.",
+    ),
+    "conformance": Command(
+        "conformance.command",
+        "Try and measure",
+        "Check a client that you wrote: listen as a server, and see what it does.",
+    ),
+    "info": Command(
+        "info", "This installation", "Show the version, framing core, event loop and Python."
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,15 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status, where typer does not exit by itself.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if all(find_spec(name) for name in _NEEDED):
-        _build_app()(args=words, prog_name="hisock")
-        return 0
-    return _main_without_extra(words)
-
-
-def _main_without_extra(words: list[str]) -> int:
     if words == ["info"]:
-        print_info()
+        import_module("hisock._cli.info").print_info()
+        return 0
+    if all(find_spec(name) for name in _NEEDED):
+        _build_app(words)(args=words, prog_name="hisock")
         return 0
     print(
         "Without typer, rich and prompt_toolkit there is only: hisock info\n"
@@ -57,7 +82,7 @@ def _main_without_extra(words: list[str]) -> int:
     return 2
 
 
-def _build_app() -> typer.Typer:
+def _build_app(words: list[str]) -> typer.Typer:
     import typer
 
     from hisock import __version__
@@ -86,6 +111,16 @@ def _build_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for name in COMMANDS:
-        import_module(f"hisock._cli.{name}").add_to(app)
+    # The options before a command take no values, so that it is the first word that is none.
+    named = next((word for word in words if not word.startswith("-")), "")
+    if named in COMMANDS:
+        import_module(f"hisock._cli.{COMMANDS[named].module}").add_to(app)
+    else:
+        _list_commands(app)
     return app
+
+
+def _list_commands(app: typer.Typer) -> None:
+    """Add the commands for a list of them: each with its text, and without what it does."""
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.text, rich_help_panel=command.panel)(lambda: None)

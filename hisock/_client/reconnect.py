@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hisock._core.public import publish
+
 #: Seconds after which a connection to a server without a hello counts as established.
 GRACE_SECONDS = 1.0
 
@@ -84,3 +86,6 @@ class OfflineBuffer:
         """The first frame has been written to a connection."""
         assert self._frames is not None, "there is a first frame"
         self._size -= len(self._frames.popleft())
+
+
+publish("hisock", globals(), ("Reconnect",))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from hisock._cluster.config import Cluster
 from hisock._cluster.publisher import AsyncPublisher
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.public import publish
 from hisock._runtime.background import LoopInThread
 from hisock.framing import DEFAULT_HEADER_LEN
 
@@ -115,3 +116,6 @@ async def _made(url: Cluster | str, **options: Any) -> AsyncPublisher:
     made = AsyncPublisher(url, **options)
     await made.connect()
     return made
+
+
+publish("hisock", globals(), ("Publisher",))

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from hisock._cluster.links import SCHEMES
+from hisock._core.public import publish
 
 _APP = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Bytes of a key for BLAKE2b.
@@ -123,3 +124,6 @@ def as_cluster(cluster: Cluster | str) -> Cluster:
     if not isinstance(cluster, Cluster):
         raise TypeError(f"cluster is a URL or a Cluster, not {cluster!r}")
     return cluster
+
+
+publish("hisock", globals(), ("Cluster",))

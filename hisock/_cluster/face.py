@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hisock._cluster.alone import Alone, cluster_of_workers, new_hello
 from hisock._cluster.assignment import assignment
 from hisock._cluster.config import Cluster
-from hisock._cluster.view import ClusterView
 from hisock._core.binding import CLUSTER_EVENTS
 from hisock._core.codec import Codec
+from hisock._core.public import publish
 from hisock._core.server_events import ServerEvents
 from hisock._server.audience import Audience, Broadcast
 from hisock._server.connection import Connection
@@ -19,6 +18,9 @@ from hisock._server.membership import Membership
 from hisock._server.registry import Registry
 from hisock._server.sending import Sending
 from hisock._server.stats import ServerStats
+
+if TYPE_CHECKING:
+    from hisock._cluster.view import ClusterView
 
 
 class LocalBroadcast(Broadcast):
@@ -60,7 +62,7 @@ class Clustered:
 
     _hub: Hub
     _codec: Codec
-    _view: ClusterView | None
+    _view: Any  # ClusterView | None; loaded only when it is asked for
 
     def stats(self) -> ServerStats:
         raise NotImplementedError
@@ -69,6 +71,8 @@ class Clustered:
         """Become a part of a cluster, if one is given or there are workers."""
         self._view = None
         if cluster is None and workers is not None:
+            from hisock._cluster.alone import cluster_of_workers
+
             cluster = cluster_of_workers()
         if cluster is not None or assignment() is not None:
             self._hub.events.reserve(CLUSTER_EVENTS)
@@ -84,15 +88,22 @@ class Clustered:
     def cluster(self) -> ClusterView:
         """The cluster that the server is part of; without ``cluster=`` and ``workers=`` it is
         alone in it, so that one program may run either way."""
-        if self._view is None:
+        view: ClusterView | None = self._view
+        if view is None:
+            from hisock._cluster.alone import Alone, new_hello
+            from hisock._cluster.view import ClusterView
+
             hub = self._hub
             # The commands of other nodes have a table of their own: clients cannot send them.
             events = ServerEvents(hub.events.waiting, hub.runner, self._codec, hub.header_len, -1)
             me = Alone(new_hello("default", hub.header_len, self._codec))
-            self._view = ClusterView(events, self.stats, me)
-        return self._view
+            view = self._view = ClusterView(events, self.stats, me)
+        return view
 
     @property
     def local(self) -> LocalServer:
         """The clients of this process: ``server.local.send_group(...)`` sends to those only."""
         return LocalServer(self._hub, self._codec)
+
+
+publish("hisock", globals(), ("LocalServer",))

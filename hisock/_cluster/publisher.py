@@ -24,6 +24,7 @@ from hisock._cluster.roster import Remote, RemoteInfo
 from hisock._core.addresses import format_addr
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.codec import find_codec
+from hisock._core.public import publish
 from hisock.exceptions import ClientNotFound, GroupNotFound, ServerNotRunning
 from hisock.framing import DEFAULT_HEADER_LEN
 
@@ -324,3 +325,6 @@ def _reference(client: ClientRef) -> str:
 def _infos(rows: Any) -> list[ClientInfo]:
     found = [_Found((ip, port), name, group, node) for ip, port, name, group, node in rows]
     return [RemoteInfo(cast(Remote, one)) for one in found]
+
+
+publish("hisock", globals(), ("AsyncPublisher",))

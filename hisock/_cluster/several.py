@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hisock._cluster.alone import cluster_of_workers
 from hisock._cluster.config import Cluster
 from hisock._runtime.sockets import Address
 from hisock._server.hub import Hub
@@ -49,4 +48,6 @@ class Several:
         """Have so many processes run the server, as one."""
         self._life.set_workers(workers)
         if self._hub.broadcast.backplane is None:
+            from hisock._cluster.alone import cluster_of_workers
+
             self._join_cluster(cluster_of_workers())

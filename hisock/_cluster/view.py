@@ -18,6 +18,7 @@ from hisock._cluster.node import Node
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Question
 from hisock._core.binding import cast_message
+from hisock._core.public import publish
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.waiters import LoopWaiter, call_timed_out
 from hisock._server.stats import ServerStats
@@ -231,3 +232,6 @@ class ClusterView:
 
 def _nothing() -> None:
     """End nothing: it is answered."""
+
+
+publish("hisock", globals(), ("ClusterView", "NodeInfo"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hisock._core.addresses import Addr, format_addr, parse_addr
+from hisock._core.public import publish
 from hisock._core.reporting import one_line
 from hisock.framing import Recipient
 
@@ -129,3 +130,6 @@ class NoReference(TypeError, ValueError):
         super().__init__(
             f"{given!r} does not name a client; give a ClientInfo, (ip, port), 'ip:port' or a name"
         )
+
+
+publish("hisock", globals(), ("ClientInfo",))

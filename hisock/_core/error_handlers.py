@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hisock._core.client_info import ClientInfo
+from hisock._core.public import publish
 
 
 class ErrorContext(NamedTuple):
@@ -55,3 +56,6 @@ def _wants_context(func: Callable[..., Any], name: str) -> bool:
     if len(required) > 2 or required[1].kind is inspect.Parameter.KEYWORD_ONLY:
         raise TypeError(f"the error handler {name} takes (exc, context) or (exc)")
     return True
+
+
+publish("hisock", globals(), ("ErrorContext",))

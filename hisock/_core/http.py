@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from hisock._core.checks import require
+from hisock._core.public import publish
 
 Engine = Literal["auto", "picows", "websockets"]
 #: Bytes of the longest WebSocket message that is accepted; a stream is split into such messages.
@@ -140,3 +141,6 @@ def websocket_option(option: Any) -> WebSocket | None:
     if option is None or isinstance(option, (bool, WebSocket)):
         return WebSocket.of(option)
     raise TypeError(f"websocket is True or a hisock.WebSocket, not {option!r}")
+
+
+publish("hisock", globals(), ("HttpRequest", "WebSocket"))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from hisock._core import protocol
 from hisock._core.client_info import ClientInfo
 from hisock._core.http import HttpRequest
+from hisock._core.public import publish
 from hisock.exceptions import Reject
 
 
@@ -129,3 +130,6 @@ def require_yes(answer: Any) -> None:
         raise answer
     if answer is False or answer is Reject:
         raise Reject
+
+
+publish("hisock", globals(), ("Accept", "ChangeRequest", "JoinRequest"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hisock._core.account import Total
+from hisock._core.public import publish
 from hisock._runtime.loop_thread import LoopThread
 
 if TYPE_CHECKING:
@@ -191,3 +192,6 @@ def stats_of(hub: Hub) -> ServerStats:
         ticks=hub.ticks.stats(),
         cluster=None if backplane is None else backplane.stats(),
     )
+
+
+publish("hisock", globals(), ("ClusterStats", "ServerStats", "TickStats"))

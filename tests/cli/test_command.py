@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import sys
 import sysconfig
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from support.process import Program, environment
 
 import hisock
@@ -60,8 +63,59 @@ def test_without_the_extra_the_rest_says_what_to_install(arguments: list[str]) -
 def test_help_lists_every_command() -> None:
     with Program([sys.executable, "-m", "hisock", "--help"]) as program:
         text = "\n".join(program.finish(30))
-    for module in COMMANDS:
-        assert f"│ {module.partition('.')[0]} " in text
+    for name in COMMANDS:
+        assert f"│ {name} " in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    app = typer.Typer()
+    import_module(f"hisock._cli.{COMMANDS[name].module}").add_to(app)
+    (command,) = app.registered_commands
+    assert command.callback is not None
+    assert name in (command.name, command.callback.__name__)
+    assert command.rich_help_panel == COMMANDS[name].panel
+    text = (inspect.getdoc(command.callback) or "").partition("\n\n")[0]
+    assert " ".join(text.split()) == COMMANDS[name].text
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """The modules of hisock, and of what takes long to import, that a program has in the end."""
+    at_exit = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    with Program([sys.executable, "-c", at_exit + code, *arguments]) as program:
+        assert program.wait(30) == 0, program.errors
+    names = program.errors.split()
+    return {name for name in names if name.partition(".")[0] in ("hisock", *SLOW)}
+
+
+SLOW = ("asyncio", "msgspec", "prompt_toolkit", "rich", "ssl", "typer", "websockets", "picows")
+BARE = {"hisock", "hisock._core", "hisock._core.public", "hisock.constants", "hisock.exceptions"}
+
+
+def test_importing_hisock_loads_only_what_is_used() -> None:
+    assert loaded("import hisock") == BARE
+    client = loaded("import hisock; hisock.connect, hisock.HiSockClient")
+    assert client >= {*BARE, "hisock.client", "hisock._client.blocking_driver"}
+    assert [name for name in client if name.startswith(("hisock._server", "hisock._cluster"))] == []
+    server = loaded("import hisock; hisock.HiSockServer(('127.0.0.1', 0)).close()")
+    unused = ("hisock._client", "hisock._websocket", "hisock._cluster.node", "hisock.otel")
+    assert "hisock._server.hub" in server
+    assert [name for name in server if name.startswith(unused)] == []
+
+
+def test_a_command_loads_only_what_it_uses() -> None:
+    info = loaded(CALL, "info")
+    assert not info & {"typer", "rich", "msgspec", "hisock.server", "hisock.client"}
+    assert {name for name in info if name.startswith("hisock._cli.")} == {
+        "hisock._cli.info",
+        "hisock._cli.main",
+    }
+    listing = loaded(CALL, "--help")
+    assert {name for name in listing if name.startswith("hisock.")} == {
+        *BARE - {"hisock"},
+        "hisock._cli",
+        "hisock._cli.main",
+    }
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:

@@ -142,7 +142,9 @@ def test_a_class_is_called_by_the_name_that_programs_import(module: str, public:
 
 def test_a_function_is_called_by_the_name_that_programs_import() -> None:
     functions = [
-        vars(hisock)[name] for name in hisock.__all__ if inspect.isfunction(vars(hisock)[name])
+        value
+        for value in (getattr(hisock, name) for name in hisock.__all__)
+        if inspect.isfunction(value)
     ]
     assert {function.__module__ for function in functions} == {"hisock"}
 
