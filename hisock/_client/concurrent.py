@@ -8,10 +8,9 @@ from typing import Any
 
 from hisock._core.account import TASK_COST, Account, Total
 from hisock._core.jobs import Job
-from hisock._runtime.concurrency import Concurrency
+from hisock._runtime.concurrency import Concurrency, TaskPlace
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.turns import Turns
-from hisock._runtime.work import Line
 
 
 class ConcurrentTasks:
@@ -40,12 +39,6 @@ class ConcurrentTasks:
 
     def start(self, tasks: Tasks, coroutine: Coroutine[Any, Any, Any], job: Job) -> None:
         """Run a handler as one of these tasks."""
-        size = job.size + TASK_COST
-        line: Line
-
-        def begun() -> None:
-            nonlocal line
-            line = self._concurrency.begin(self, size)
-
         self._turns.count(self)
-        tasks.start(coroutine, job, begun, lambda: self._concurrency.end(self, line, size))
+        place = TaskPlace(self._concurrency, self, job.size + TASK_COST)
+        tasks.start(coroutine, job, place.begin, place)

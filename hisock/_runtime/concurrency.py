@@ -170,6 +170,30 @@ class Concurrency:
             del self._gone[line.gone.address]
 
 
+class TaskPlace:
+    """The place of one task among those of its client, from when it runs.
+
+    :param size: bytes to account for.
+    """
+
+    __slots__ = ("_concurrency", "_line", "_owner", "_size")
+
+    _line: work.Line
+
+    def __init__(self, concurrency: Concurrency, owner: TaskOwner, size: int) -> None:
+        self._concurrency = concurrency
+        self._owner = owner
+        self._size = size
+
+    def begin(self) -> None:
+        """The task is running."""
+        self._line = self._concurrency.begin(self._owner, self._size)
+
+    def __call__(self) -> None:
+        """The task has ended."""
+        self._concurrency.end(self._owner, self._line, self._size)
+
+
 def _relieve(line: work.Line) -> None:
     owner: TaskOwner = line.owner
     if line.full and not line.left and line.holds_little:
