@@ -6,8 +6,10 @@ that are handled at once are not counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from operator import itemgetter
 from sys import getsizeof
 from typing import Final, NamedTuple
 
@@ -44,6 +46,10 @@ class Bound(NamedTuple):
     size: int
 
 
+#: The sizes of what is free at once when a connection ends, of the sizes of all kinds.
+_droppable: Final = itemgetter(
+    Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION, Use.QUEUED, Use.PENDING
+)
 _MIB: Final = 1024 * 1024
 
 #: Overhead in bytes of a kept frame, besides its command and its message.
@@ -77,6 +83,16 @@ def frame_size(command: str | None, message: bytes | None) -> int:
     if message is not None:
         size += len(message)
     return size
+
+
+def frames_size(frames: Sequence[tuple[str | None, bytes | None]]) -> int:
+    """Return the bytes that several kept frames occupy together."""
+    # Few commands differ, and asking for the size of an object is slow.
+    commands = Counter([command for command, _ in frames])
+    del commands[None]
+    size = sum(count * getsizeof(command) for command, count in commands.items())
+    messages = [message for _, message in frames if message is not None]
+    return size + len(frames) * FRAME_COST + sum(map(len, messages))
 
 
 def arguments_size(args: Iterable[object]) -> int:
@@ -149,6 +165,11 @@ class Account:
         self._total._add(kind, size)
         return not self.full(kind)
 
+    def take_many(self, kind: Use, items: int, size: int) -> bool:
+        """Count several items that are kept from now on; see :meth:`take`."""
+        self._counts[kind] += items - 1
+        return self.take(kind, size)
+
     def free(self, kind: Use, size: int) -> None:
         """Count an item as no longer kept."""
         self._counts[kind] -= 1
@@ -165,6 +186,14 @@ class Account:
         """Count an item as another kind."""
         self.free(kind, size)
         self.take(to, size)
+
+    def move_all(self, kind: Use, to: Use) -> None:
+        """Count all items of a kind as another kind."""
+        items, size = self._counts[kind], self._sizes[kind]
+        self.clear((kind,))
+        self._counts[to] += items
+        self._sizes[to] += size
+        self._total._add(to, size)
 
     def hand_over(self, kinds: Sequence[Use], heir: Account) -> None:
         """Transfer some kinds to another account of the same total."""
@@ -196,6 +225,11 @@ class Account:
     def size(self, *kinds: Use) -> int:
         """Bytes of some kinds, or of all."""
         return sum(self._sizes[kind] for kind in kinds or Use)
+
+    @property
+    def droppable(self) -> int:
+        """Bytes that would be free at once if the connection ended."""
+        return sum(_droppable(self._sizes))
 
     def count(self, kind: Use) -> int:
         """How many items there are of a kind."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from hisock._core import protocol
-from hisock._core.account import Account, Use, frame_size
+from hisock._core.account import Account, Use, frame_size, frames_size
 from hisock._core.pausing import Pauses
 from hisock.framing import Frame
 
@@ -48,6 +48,17 @@ class Inbox:
         if not self._account.take(self._kind, frame_size(*frame)):
             self._pauses.set(INBOX, True)
 
+    def put_all(self, frames: list[Frame]) -> None:
+        """Queue several frames, at a fraction of what it costs to queue each."""
+        if not frames:
+            return
+        if self._frames is _EMPTY:
+            self._frames = deque()
+        self._frames.extend(frames)
+        self.changes += sum(is_change(*frame) for frame in frames if frame[0] is None)
+        if not self._account.take_many(self._kind, len(frames), frames_size(frames)):
+            self._pauses.set(INBOX, True)
+
     def pop(self) -> Frame | None:
         """Remove and return the oldest frame, or ``None``."""
         if not self._frames:
@@ -60,10 +71,8 @@ class Inbox:
 
     def admit(self) -> None:
         """The client is admitted: from now on its frames wait for handlers."""
-        frames = self.take_all()
+        self._account.move_all(self._kind, Use.DEFERRED)
         self._kind = Use.DEFERRED
-        for frame in frames:
-            self.put(frame)
 
     def drop_calls(self) -> None:
         """Drop calls, which can no longer be answered once their connection has ended."""
@@ -80,8 +89,7 @@ class Inbox:
         self._frames.clear()
         self.changes = 0
         self._account.clear((self._kind,))
-        for frame in kept:
-            self.put(frame)
+        self.put_all(kept)
         self._resume()
 
     def _resume(self) -> None:

@@ -29,7 +29,14 @@ class OrderedPeer(Peer, Protocol):
 def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[Frame]) -> None:
     """Defer frames until the running handlers have ended; urgent ones are handled at once."""
     source = None if peer.info is None else peer.info.ip
+    handlers = events.handlers.commands
+    waits: list[Frame] = []
     for frame in frames:
+        if frame[0] in handlers:  # the common case, of which there may be thousands
+            waits.append(frame)
+            continue
+        peer.inbox.put_all(waits)
+        waits = []
         if not is_urgent(events, source, frame, peer.inbox.changes):
             peer.inbox.put(frame)
         elif frame[0] is not None:
@@ -38,6 +45,7 @@ def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[Frame]) -> Non
             peer.take_raw(frame[1] or b"")
             if peer.ended:
                 return
+    peer.inbox.put_all(waits)
 
 
 def is_urgent(events: EventTable, source: str | None, frame: Frame, changes: int) -> bool:

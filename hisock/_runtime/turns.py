@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
+from time import perf_counter
 from typing import Protocol
 
 #: Frames of one client that start tasks, are calls, or change names, handled in one iteration.
 MOST_FRAMES = 128
+#: The same of all clients together. What they have beyond that goes on in later iterations.
+MOST_OF_ALL = 4 * MOST_FRAMES
+#: Seconds that one iteration spends on reads of many frames.
+MOST_SECONDS = 0.01
 #: Clients that go on in one iteration, of those that were held up in an earlier one.
 _MOST_CLIENTS = 4
 #: Parts of replies that are sent in one iteration, to all clients together.
@@ -37,17 +43,39 @@ class Turns:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._counts: dict[Starter, int] = {}
-        self._held_up: deque[Starter] = deque()
+        self._total = 0
+        self._seconds = 0.0
+        #: Clients that are held up; a dict keeps their order.
+        self._held_up: dict[Starter, None] = {}
         self._scheduled = False
 
     def count(self, starter: Starter) -> None:
         """A frame of a client costs more than most do."""
         count = self._counts[starter] = self._counts.get(starter, 0) + 1
-        if count == MOST_FRAMES:
+        self._total += 1
+        if count >= MOST_FRAMES or self._total >= MOST_OF_ALL:
+            self.hold_up(starter)
+        elif not self._scheduled:
+            self._schedule()
+
+    def hold_up(self, starter: Starter) -> None:
+        """Defer a client's next frames until it is its turn again."""
+        if starter not in self._held_up:
+            self._held_up[starter] = None
             starter.begin()
-            self._held_up.append(starter)
         if not self._scheduled:
             self._schedule()
+
+    def spend(self, seconds: float) -> None:
+        """A part of a read of many frames has taken that long."""
+        self._seconds += seconds
+        if not self._scheduled:
+            self._schedule()
+
+    @property
+    def used_up(self) -> bool:
+        """Whether this iteration has spent enough time on reads of many frames."""
+        return self._seconds > MOST_SECONDS
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -56,8 +84,14 @@ class Turns:
     def _take_turn(self) -> None:
         self._scheduled = False
         self._counts.clear()
-        for _ in range(min(len(self._held_up), _MOST_CLIENTS)):
-            self._held_up.popleft().idle()
+        self._total = 0
+        self._seconds = 0.0
+        ends = perf_counter() + MOST_SECONDS
+        for starter in list(islice(self._held_up, _MOST_CLIENTS)):
+            del self._held_up[starter]
+            starter.idle()
+            if perf_counter() > ends:
+                break
         if self._held_up and not self._scheduled:
             self._schedule()
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from hisock._core.account import Use
 from hisock._core.client_info import ClientInfo
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
@@ -15,15 +14,6 @@ from hisock._server.connection import Connection
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
-#: The memory that is free at once when a connection ends.
-_DROPPABLE = (
-    Use.PARTIAL,
-    Use.WEBSOCKET,
-    Use.DEFERRED,
-    Use.ADMISSION,
-    Use.QUEUED,
-    Use.PENDING,
-)
 logger = logging.getLogger("hisock.server")
 
 #: Seconds at most that a thread which sends much waits for the loop to flush.
@@ -101,11 +91,11 @@ class Backpressure:
             self._note_dropped(hub.workers.drop_left(), "clients that have gone")
         if not hub.memory.over or not hub.connections:
             return
-        worst = max(hub.connections, key=_droppable)
-        if _droppable(worst):
+        worst = max(hub.connections, key=lambda connection: connection.account.droppable)
+        if worst.account.droppable:
             reason = (
                 f"{hub.memory.size} bytes that have come are held for all clients, the limit is "
-                f"{hub.memory.limit}; {_droppable(worst)} are of this one"
+                f"{hub.memory.limit}; {worst.account.droppable} are of this one"
             )
             hub.leave(worst, "memory", reason, at_once=True)
 
@@ -122,8 +112,3 @@ class Backpressure:
             name = who if isinstance(who, str) else who.shown()
             said = fields("commands_dropped", client=who, withheld=count)
             logger.warning("%d commands of %s were dropped, unhandled", count, name, extra=said)
-
-
-def _droppable(connection: Connection) -> int:
-    """Bytes that ending a connection would free."""
-    return connection.account.size(*_DROPPABLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hisock._core.account import Account, Use
 from hisock._core.client_info import ClientInfo
@@ -43,8 +43,28 @@ class Carried:
     alive: bool
     _decoder: Decoder
     _flushing: Flushing
+    features: frozenset[str] | None
     _ended: bool
     _transport: asyncio.Transport
+
+    @property
+    def socket(self) -> Any:
+        """The socket under the transport; ``None`` where there is none."""
+        return self._transport.get_extra_info("socket")
+
+    @property
+    def made(self) -> bool:
+        """Whether it has a transport; before that, the TLS handshake is under way."""
+        return hasattr(self, "_transport")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is handled any more."""
+        return self._ended
+
+    def knows(self, feature: str) -> bool:
+        """Whether the client's hello lists a protocol feature."""
+        return self.features is not None and feature in self.features
 
     def move(self, transport: asyncio.Transport, addr: tuple[str, int]) -> None:
         """Continue over another transport, with the client's address as that tells it."""

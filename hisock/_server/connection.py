@@ -22,6 +22,7 @@ from hisock._core.reporting import without_bytes
 from hisock._runtime.draining import close_when_written
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
+from hisock._server.parts import MANY, take_again, take_in_parts
 from hisock._server.reserved import take_hello, take_raw
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
@@ -54,6 +55,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
     :ivar account: all memory that it occupies, by kind.
     :ivar inbox: frames that wait for a handler to end, or for admission.
     :ivar pauses: the reasons why reading is paused.
+    :ivar aside: frames that were read, and wait until the loop has served other clients.
     :ivar alive: whether anything has arrived since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar features: protocol features beyond 2.0.2; ``None`` for a peer of 2.0.2.
@@ -71,6 +73,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         "_heir",
         "_lost_by",
         "answering",
+        "aside",
         "busy",
         "calls",
         "features",
@@ -108,6 +111,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.account = Account(hub.memory)
         self.pauses = Pauses(self.set_reading)
         self.inbox = Inbox(self.account, self.pauses, Use.ADMISSION)
+        self.aside: list[Frame] = []
         self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
         self.held = 0
@@ -122,11 +126,6 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._flushing = hub.flushing
 
     # -- called by the loop
-
-    @property
-    def socket(self) -> Any:
-        """The socket under the transport; ``None`` where there is none."""
-        return self._transport.get_extra_info("socket")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -161,12 +160,12 @@ class Connection(Carried, asyncio.BufferedProtocol):
         try:
             if self.limit is not None:
                 self._take_limited(frames, self.limit)
-            elif self.joined and not self.busy:  # the common case of _take(), inlined
-                self._batch = frames
+            elif self.joined and not self.busy and len(frames) < MANY:
+                self._batch = frames  # the common case of take(), inlined
                 self.hub.dispatch(self, iter(frames))
                 self._batch = _NO_FRAMES
             else:
-                self._take(frames)
+                take_in_parts(self, frames)
         except (SystemExit, KeyboardInterrupt) as exc:
             self.hub.interrupt(exc)
         finally:
@@ -174,7 +173,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
             if flushing.due:
                 flushing.finish_reading(self)
 
-    def _take(self, frames: list[Frame]) -> None:
+    def take(self, frames: list[Frame]) -> None:
+        """Handle frames, or defer them while handlers run."""
         self._batch = frames
         if self.joined and not self.busy:
             self.hub.dispatch(self, iter(frames))
@@ -186,14 +186,14 @@ class Connection(Carried, asyncio.BufferedProtocol):
         allowed = limit.allowance(self.hub.loop.time())
         debt = limit.spend(len(frames))
         if not debt:
-            self._take(frames)
+            take_in_parts(self, frames)
         elif self.hub.options.on_flood == "pause":
-            self._take(frames)
+            take_in_parts(self, frames)
             if not self._ended:
                 self.pauses.set("rate", True)
                 self.hub.loop.call_later(debt, self.pauses.set, "rate", False)
         else:
-            self._take(frames[:allowed])
+            take_in_parts(self, frames[:allowed])
             rate, burst = self.hub.options.rate_limit or (0, 0)
             self.fail("flood", f"more than {rate:g} messages a second (bursts of {burst:g})")
 
@@ -260,8 +260,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         if self.joined:
             ordering.defer(self, self.hub.events, frames)
         else:
-            for frame in frames:
-                self.inbox.put(frame)
+            self.inbox.put_all(list(frames))
         if self.hub.memory.over:
             # Not now: it may end this connection, whose frames are being dispatched.
             self.hub.loop.call_soon(self.hub.backpressure.free_memory)
@@ -274,13 +273,30 @@ class Connection(Carried, asyncio.BufferedProtocol):
         """A handler has ended: if it was the last one, handle the deferred frames."""
         self.busy -= 1
         tracing.forget()
+        self._handle_deferred()
+        self._settle()
+
+    def go_on(self) -> None:
+        """Handle the frames that were put aside, behind those that were deferred before."""
+        frames, self.aside = self.aside, []
+        self.busy -= 1
+        tracing.forget()
+        self._handle_deferred()
+        if frames and not self._ended:
+            take_again(self, frames)
+        self._settle()
+
+    def _handle_deferred(self) -> None:
         turns = self.hub.runner.turns
         while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
             try:
-                self._take([frame])
+                self.take([frame])
             except (SystemExit, KeyboardInterrupt) as exc:
                 self.hub.interrupt(exc)
             turns.count(self)
+
+    def _settle(self) -> None:
+        """Do what had to wait for the running handlers, if none runs any more."""
         self.fail_if_idle()
         if self.busy:
             return
@@ -305,10 +321,6 @@ class Connection(Carried, asyncio.BufferedProtocol):
         """Take a frame without a command."""
         if not answer_at_once(self, payload):
             take_raw(self, payload)
-
-    def knows(self, feature: str) -> bool:
-        """Whether the client's hello lists a protocol feature."""
-        return self.features is not None and feature in self.features
 
     # -- figures
 
@@ -375,17 +387,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.held = 0
         self.account.clear((Use.PARTIAL, Use.WEBSOCKET))
         self.inbox.take_all()
+        self.aside.clear()
         self.answering.cancel_streams()
         self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
-
-    @property
-    def made(self) -> bool:
-        """Whether it has a transport; before that, the TLS handshake is under way."""
-        return hasattr(self, "_transport")
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
 
     def __repr__(self) -> str:
         return f"<Connection {self.info!r}>"

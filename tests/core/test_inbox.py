@@ -116,9 +116,13 @@ def test_what_came_before_a_client_was_let_in_waits_for_handlers_afterwards() ->
     assert reader.reading
 
 
-@given(st.lists(st.one_of(frames, st.sampled_from(["pop", "admit", "drop", "clear"])), max_size=30))
+several = st.lists(frames, max_size=5)
+acts = st.sampled_from(["pop", "admit", "drop", "clear"])
+
+
+@given(st.lists(st.one_of(frames, several, acts), max_size=30))
 @settings(max_examples=150, deadline=None)
-def test_an_inbox_is_a_queue_that_counts(steps: list[Frame | str]) -> None:
+def test_an_inbox_is_a_queue_that_counts(steps: list[Frame | list[Frame] | str]) -> None:
     total = Total(10**9)
     inbox = Inbox(Account(total), Pauses(lambda reading: None), Use.ADMISSION)
     model: list[Frame] = []
@@ -126,6 +130,9 @@ def test_an_inbox_is_a_queue_that_counts(steps: list[Frame | str]) -> None:
         if isinstance(step, tuple):
             inbox.put(step)
             model.append(step)
+        elif isinstance(step, list):
+            inbox.put_all(step)
+            model += step
         elif step == "pop":
             assert inbox.pop() == (model.pop(0) if model else None)
         elif step == "admit":

@@ -10,9 +10,12 @@ from functools import partial
 
 import pytest
 from support import Peer, command_frame, frame
+from support.memory import MemoryPeer, settle
 
 import hisock
+from hisock._runtime import turns
 from hisock._runtime.turns import MOST_FRAMES, Queue
+from hisock._server.parts import MANY
 
 ADDR = ("127.0.0.1", 0)
 #: What fits into one read.
@@ -98,6 +101,122 @@ def test_what_frames_of_one_read_cost_is_spread_over_iterations(
         assert most <= 2 * MOST_FRAMES, "an iteration here may fall between two of the server's"
 
     asyncio.run(play())
+
+
+def test_a_read_of_many_frames_is_spread_once_an_iteration_has_taken_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "MOST_SECONDS", 0.0)
+
+    async def play() -> None:
+        seen: list[tuple[int, bytes]] = []
+        turning = Turning()
+        every = asyncio.Event()
+        async with hisock.HiSockServer(ADDR, announce="none") as server:
+
+            @server.on("say")
+            def say(client: hisock.ClientInfo, message: bytes) -> None:
+                seen.append((turning.turn, message))
+                if len(seen) == FRAMES:
+                    every.set()
+
+            peer = MemoryPeer(server)
+            await settle()
+            peer.transport.write(b"".join(command_frame("say", b"%d" % n) for n in range(FRAMES)))
+            await asyncio.wait_for(every.wait(), 30)
+        await turning.end()
+        assert [message for _, message in seen] == [b"%d" % number for number in range(FRAMES)]
+        # An iteration here may fall between two of the server's.
+        assert max(Counter(turn for turn, _ in seen).values()) <= 2 * MANY
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("ending", ["stays", "leaves", "sends garbage"])
+def test_frames_put_aside_are_handled_in_order_around_a_handler_that_waits_for_one(
+    monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """As if they had been read later: the reply overtakes what its handler holds up."""
+    monkeypatch.setattr(turns, "MOST_SECONDS", 0.0)
+
+    async def play() -> None:
+        seen: list[bytes] = []
+        over = asyncio.Event()
+        async with hisock.HiSockServer(ADDR, announce="none") as server:
+
+            @server.on("say")
+            def say(client: hisock.ClientInfo, message: bytes) -> None:
+                seen.append(message)
+
+            @server.on("ask")
+            async def ask(client: hisock.ClientInfo) -> None:
+                seen.append(await server.call(client, "question", timeout=30) or b"")
+
+            @server.on("last")
+            def last(client: hisock.ClientInfo) -> None:
+                over.set()
+
+            peer = MemoryPeer(server, features=["call"])
+            await settle()
+            some = [command_frame("say", b"%d" % number) for number in range(2 * MANY)]
+            reply = frame(b"$REPLY$1$MSG$answered")
+            peer.transport.write(
+                b"".join([*some, command_frame("ask"), *some, reply, *some, command_frame("last")])
+            )
+            if ending == "sends garbage":
+                peer.transport.write(b"garbage" * 10)
+            elif ending == "leaves":
+                peer.transport.close()
+            await asyncio.wait_for(over.wait(), 30)
+            await settle()
+            assert server.stats().memory["deferred"] == 0
+            if ending == "stays":
+                assert len(server) == 1
+            else:
+                kind = "framing" if ending == "sends garbage" else "reset"
+                assert server.stats().ended == {kind: 1}
+        numbers = [b"%d" % number for number in range(2 * MANY)]
+        if ending == "leaves":
+            seen = [message for message in seen if message != b""]
+            assert seen in ([*numbers, b"answered", *numbers, *numbers], 3 * numbers)
+        else:
+            assert seen == [*numbers, b"answered", *numbers, *numbers]
+
+    asyncio.run(play())
+
+
+def test_frames_of_all_clients_together_are_bounded_in_one_iteration() -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.busy = self.left = 0
+
+        def begin(self) -> None:
+            self.busy += 1
+
+        def idle(self) -> None:
+            self.busy -= 1
+            self.handle()
+
+        def handle(self) -> None:
+            while self.left and not self.busy:
+                self.left -= 1
+                spread.count(self)
+
+    due: list[Callable[[], None]] = []
+    spread = turns.Turns(due.append)
+    clients = [Client() for _ in range(50)]
+    left = 50 * 100
+    most = turns.MOST_OF_ALL + len(clients)
+    for client in clients:
+        client.left = 100
+        client.handle()
+    while left:
+        before, left = left, sum(client.left for client in clients)
+        assert 0 < before - left <= most
+        turn, due[:] = list(due), []
+        for func in turn:
+            func()
+    assert not any(client.busy for client in clients)
 
 
 def test_parts_of_all_replies_take_turns() -> None:

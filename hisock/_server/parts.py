@@ -1,0 +1,80 @@
+"""Handling the frames of one read in parts, so that no client keeps the others waiting for long.
+
+A read holds thousands of frames if they are short. The time that they take is measured, for all
+clients together; once an iteration of the loop has spent enough, the rest is put aside, as if it
+had been read later.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from hisock._core.account import Use, frames_size
+from hisock.framing import Frame
+
+if TYPE_CHECKING:
+    from hisock._server.connection import Connection
+
+#: Frames in one read from which on the time that they take is measured; also those of one part.
+MANY: Final = 256
+#: The reason for a pause in reading: frames have been put aside.
+_ASIDE: Final = "aside"
+
+
+class _Turn:
+    """The turn of a connection that has put frames aside."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin(self) -> None:
+        """What it reads waits behind what is put aside."""
+        self._connection.begin()
+        self._connection.pauses.set(_ASIDE, True)
+
+    def idle(self) -> None:
+        """It is its turn."""
+        self._connection.pauses.set(_ASIDE, False)
+        self._connection.go_on()
+
+
+def take_in_parts(connection: Connection, frames: list[Frame]) -> None:
+    """Handle the frames of one read; put them aside once this iteration's time is used up."""
+    if connection.aside:  # over TLS more may come although reading is paused
+        _put_aside(connection, frames)
+        return
+    if len(frames) < MANY or not connection.joined:
+        connection.take(frames)
+        return
+    turns = connection.hub.runner.turns
+    began = perf_counter()
+    for at in range(0, len(frames), MANY):
+        if turns.used_up:
+            _put_aside(connection, frames[at:])
+            turns.hold_up(_Turn(connection))
+            return
+        connection.take(frames[at : at + MANY])
+        if connection.ended:
+            return
+        now = perf_counter()
+        turns.spend(now - began)
+        began = now
+
+
+def take_again(connection: Connection, frames: list[Frame]) -> None:
+    """Handle frames that were put aside."""
+    connection.account.take_many(Use.DEFERRED, -len(frames), -frames_size(frames))
+    try:
+        take_in_parts(connection, frames)
+    except (SystemExit, KeyboardInterrupt) as exc:
+        connection.hub.interrupt(exc)
+
+
+def _put_aside(connection: Connection, frames: list[Frame]) -> None:
+    connection.aside += frames
+    connection.account.take_many(Use.DEFERRED, len(frames), frames_size(frames))
+    if connection.hub.memory.over:
+        connection.hub.loop.call_soon(connection.hub.backpressure.free_memory)
