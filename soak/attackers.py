@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -41,11 +40,15 @@ class Attack:
     def line(self, name: str | None = "attacker", **hello: object) -> Line:
         """A connection that is kept, until a hundred have followed it."""
         line = Line.joined(self.addr, name, **hello)
+        self.keep(line)
+        self.did["connections"] += 1
+        return line
+
+    def keep(self, line: Line) -> None:
+        """Keep a connection open until a hundred have followed it."""
         self._lines.append(line)
         if len(self._lines) > 100:
             self._lines.pop(0).close()
-        self.did["connections"] += 1
-        return line
 
     def write(self, line: Line, data: bytes) -> bool:
         taken = line.write(data)
@@ -239,8 +242,8 @@ def confirmed_messages_of_new_clients(a: Attack) -> None:
     """The server remembers something of each secret."""
     while a.goes_on:
         with Line(a.addr) as line:
-            hello = hello_frame(None, features=FEATURES, resume=os.urandom(500).hex())
-            a.write(line, hello + frame(b"$SEND$%d$CMD$count" % random.getrandbits(60)) * 50)
+            hello = hello_frame(None, features=FEATURES, resume=os.urandom(32).hex())
+            a.write(line, hello + frame(b"$SEND$1$CMD$count") * 50)
 
 
 def confirmed_messages_behind_a_handler(a: Attack) -> None:
@@ -257,7 +260,8 @@ def confirmed_messages_behind_a_handler(a: Attack) -> None:
 
 def slow_readers(a: Attack) -> None:
     """Ask for 8 KiB by each frame, and read nothing."""
-    a.repeat(frame(b"$CALL$7$CMD$rows") + command_frame("say", bytes(8192)) * 8)
+    ask = frame(b"$CALL$7$CMD$map") + command_frame("say", bytes(8192)) * 8
+    a.repeat(ask, features=FEATURES)
 
 
 def one_byte_at_a_time(a: Attack) -> None:
@@ -278,7 +282,7 @@ def _websocket(a: Attack) -> Line:
     line.write(
         f"GET / HTTP/1.1\r\nHost: {a.addr[0]}:{a.addr[1]}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-        "Sec-WebSocket-Protocol: hisock\r\n\r\n".encode()
+        "Sec-WebSocket-Protocol: hisock.v3\r\n\r\n".encode()
     )
     with contextlib.suppress(OSError):
         line.sock.recv(4096)
@@ -318,47 +322,36 @@ def web_requests(a: Attack) -> None:
                 a.write(line, text)
 
 
-ATTACKS: dict[str, Callable[[Attack], None]] = {
-    func.__name__.replace("_", "-"): func
-    for func in (
-        hello_command_reset,
-        commands_while_pending,
-        commands_without_handlers,
-        large_hellos,
-        half_frames,
-        threads_and_leave,
-        tasks_and_leave,
-        questions_about_namesakes,
-        renames_to_a_common_name,
-        names_like_addresses,
-        guessed_addresses,
-        rate_by_coming_back,
-        forged_logs,
-        renames_to_admin,
-        cancelled_authentication,
-        silent_connections,
-        tiny_frames_of_tasks,
-        calls_of_which_no_reply_is_read,
-        streams_that_are_not_read,
-        confirmed_messages_of_new_clients,
-        confirmed_messages_behind_a_handler,
-        slow_readers,
-        one_byte_at_a_time,
-        websocket_pings,
-        websocket_parts,
-        web_requests,
-    )
-}
+def by_name(*funcs: Callable[[Attack], None]) -> dict[str, Callable[[Attack], None]]:
+    """Attacks by the names that the command line knows."""
+    return {func.__name__.replace("_", "-"): func for func in funcs}
 
 
-def main() -> None:
-    os.nice(19)  # attackers have machines of their own
-    name, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    a = Attack(("127.0.0.1", port), seconds)
-    with contextlib.suppress(ConnectionError):  # the server has closed, as it may
-        ATTACKS[name](a)
-    print(json.dumps({"did": a.did, "problems": a.problems[:5]}), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+ATTACKS = by_name(
+    hello_command_reset,
+    commands_while_pending,
+    commands_without_handlers,
+    large_hellos,
+    half_frames,
+    threads_and_leave,
+    tasks_and_leave,
+    questions_about_namesakes,
+    renames_to_a_common_name,
+    names_like_addresses,
+    guessed_addresses,
+    rate_by_coming_back,
+    forged_logs,
+    renames_to_admin,
+    cancelled_authentication,
+    silent_connections,
+    tiny_frames_of_tasks,
+    calls_of_which_no_reply_is_read,
+    streams_that_are_not_read,
+    confirmed_messages_of_new_clients,
+    confirmed_messages_behind_a_handler,
+    slow_readers,
+    one_byte_at_a_time,
+    websocket_pings,
+    websocket_parts,
+    web_requests,
+)

@@ -5,8 +5,8 @@ it all the time. Those must lose nothing, the attackers must be gone afterwards,
 the server must stay within the bound that is documented, and 32 MiB. How long answers took is
 reported; ``--p99 50`` makes it a failure where 1 % of them took longer than so many milliseconds,
 for machines with nothing else to do. The server has a core of its own; the attackers share the
-other one with the good clients, and give way to them. How late the server's own ticks were is
-reported beside it: what its loop did to everybody, whatever else the clients had to wait for.
+other one with the good clients, and give way to them. What CPU time a turn of the server's loop
+took is reported beside it: that is what everybody had to wait for, also on a busy machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from soak.attacked import HELLO_SECONDS, MAX_BUFFERED, RATE, SEND_BUFFER
-from soak.attackers import ATTACKS
+from soak.attacking import ATTACKS
 from soak.children import Child
 from soak.good import CLIENTS
 
@@ -43,6 +43,8 @@ LEAVE_WORK = {
     "tasks-and-leave",
     "threads-and-leave",
     "confirmed-messages-behind-a-handler",
+    "hundred-starting-tasks",
+    "hundred-streaming",
 }
 
 
@@ -86,7 +88,7 @@ class Attacks:
         before = _measure_anew(server.pid)
         seconds = max(self._seconds, HELLO_SECONDS + 1) if "silent" in name else self._seconds
         did = self._carry_out(name, port, seconds)
-        late = server.ask()["late"]
+        turns = server.ask()["turns"]
         took = _settle(server, CLIENTS, 5.0 if name in LEAVE_WORK else PATIENCE)
         grown = _peak(server.pid) - before
         told = good.ask()
@@ -95,7 +97,7 @@ class Attacks:
         books = server.ask()
         print(
             f"{name:36} p50 {told['p50']} p99 {told['p99']} max {told['max']} ms, "
-            f"ticks p99 {late['p99']} max {late['max']} ms, "
+            f"turns p99 {turns['p99']} max {turns['max']} ms, "
             f"{grown / MIB:+.0f} MiB, over after {took:.1f} s; {did['did']}, "
             f"ended {books['stats']['ended']}"
         )
@@ -117,7 +119,7 @@ class Attacks:
 
     def _carry_out(self, name: str, port: str, seconds: float) -> dict[str, Any]:
         with subprocess.Popen(
-            [sys.executable, "-m", "soak.attackers", name, port, str(seconds)],
+            [sys.executable, "-m", "soak.attacking", name, port, str(seconds)],
             stdout=subprocess.PIPE,
             text=True,
         ) as attacker:
