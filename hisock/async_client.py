@@ -13,7 +13,7 @@ from hisock._client.connector import Connector, ServerConnector
 from hisock._client.face import ClientFace
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
-from hisock._core.binding import cast_message
+from hisock._core.binding import cast_reply
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.public import publish
@@ -168,7 +168,7 @@ class AsyncHiSockClient(ClientFace):
         driver = self._driver
         cast = driver.codec.cast_for(type)
         message = await driver.call(command, driver.codec.encode_exactly(content), timeout)
-        return cast_message(command, cast, message)
+        return cast_reply(command, cast, message)
 
     @overload
     def stream(
@@ -207,7 +207,7 @@ class AsyncHiSockClient(ClientFace):
         encoded = driver.codec.encode_exactly(content)
         async with contextlib.aclosing(driver.stream(command, encoded, timeout)) as parts:
             async for part in parts:
-                yield cast_message(command, cast, part)
+                yield cast_reply(command, cast, part)
 
     async def get_client(
         self, client: ClientRef, get_as_dict: bool = False, timeout: float | None = None

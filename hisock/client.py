@@ -15,7 +15,7 @@ from hisock._client.blocking_face import BlockingFace
 from hisock._client.connector import ServerConnector
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
-from hisock._core.binding import cast_message
+from hisock._core.binding import cast_message, cast_reply
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler
 from hisock._core.public import publish
@@ -290,7 +290,7 @@ class HiSockClient(BlockingFace):
         driver = self._driver
         cast = driver.codec.cast_for(type)
         message = driver.call(command, driver.codec.encode_exactly(content), timeout)
-        return cast_message(command, cast, message)
+        return cast_reply(command, cast, message)
 
     # -- looking up clients
 

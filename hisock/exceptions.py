@@ -143,6 +143,8 @@ class InvalidTypeCast(HiSockError, TypeError, ValueError):
     :ivar reason: why it does not fit; names the path of the wrong value in a structure.
     """
 
+    _is_reply = False
+
     def __init__(
         self, command: str | None = None, wanted: object = None, reason: str | None = None
     ) -> None:
@@ -160,6 +162,8 @@ class InvalidTypeCast(HiSockError, TypeError, ValueError):
         if len(self.args) < 3:
             return Exception.__str__(self)
         wanted = _type_text(self.type)
+        if self._is_reply:
+            return f"the reply to {self.command!r} is not {wanted}: {self.reason}"
         what = "a frame without a command" if self.command is None else f"command {self.command!r}"
         return f"the message of {what} is not {wanted}: {self.reason}"
 

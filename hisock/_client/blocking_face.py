@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from hisock._client.blocking_driver import BlockingDriver
 from hisock._client.face import ClientFace
-from hisock._core.binding import cast_message
+from hisock._core.binding import cast_reply
 from hisock._runtime.tls import TLSSocket
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class BlockingFace(ClientFace):
         encoded = driver.codec.encode_exactly(content)
         with contextlib.closing(driver.stream(command, encoded, timeout)) as parts:
             for part in parts:
-                yield cast_message(command, cast, part)
+                yield cast_reply(command, cast, part)
 
     def fileno(self) -> int:
         """The socket's descriptor, for ``select`` and ``selectors``; -1 when it is closed."""

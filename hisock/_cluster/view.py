@@ -17,7 +17,7 @@ from hisock._cluster.link import NodeHello
 from hisock._cluster.node import Node
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Question
-from hisock._core.binding import cast_message
+from hisock._core.binding import cast_reply
 from hisock._core.public import publish
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.waiters import LoopWaiter, call_timed_out
@@ -162,7 +162,7 @@ class ClusterView:
         codec = self._events.codec
         cast, message = codec.cast_for(type), codec.encode_exactly(content)
         name = node.node if isinstance(node, NodeInfo) else node
-        return cast_message(command, cast, await self._ask(name, command, message, timeout))
+        return cast_reply(command, cast, await self._ask(name, command, message, timeout))
 
     async def _ask(
         self, node: str, command: str, message: bytes | None, timeout: float | None

@@ -214,6 +214,19 @@ def cast_message(command: str | None, cast: Cast, message: bytes | None) -> Any:
         raise misfit(command, cast, exc) from None
 
 
+def cast_reply(command: str, cast: Cast, message: bytes | None) -> Any:
+    """The reply to a call, or a part of it, as the type it is asked for as.
+
+    :raises InvalidTypeCast: it does not fit.
+    """
+    try:
+        return cast(message)
+    except Exception as exc:
+        error = misfit(command, cast, exc)
+        error._is_reply = True
+        raise error from None
+
+
 def cast_command(command: str | None, cast: Cast) -> Any:
     """A command as the type that a handler of ``message`` or ``*`` asks for it as."""
     if command is None:

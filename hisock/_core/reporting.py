@@ -69,10 +69,14 @@ def one_line(text: object, most: int = MOST_SHOWN) -> str:
 def without_bytes(error: FramingError) -> str:
     """What is wrong with a stream, without the bytes that are wrong: they may be those of a token.
 
-    A hello that is read with another ``header_len`` than it was built with is such a stream.
+    A hello that is read with another ``header_len`` than it was built with is such a stream, and so
+    is TLS without ``ssl=``; the text asks for both.
     """
     reason = re.split(r""" b['"]""", error.reason, maxsplit=1)[0]
-    return f"{reason} (at byte {error.position} of the stream)"
+    where = f"{reason} (at byte {error.position} of the stream)"
+    if reason != "bad header":
+        return where
+    return f"{where}; do both ends have the same header_len, and both TLS or neither?"
 
 
 def withhold(exc: BaseException) -> None:

@@ -140,7 +140,8 @@ def argument_count(signature: Signature, event: str, allowed: tuple[int, ...], e
         if signature.least <= count <= signature.most:
             return count
     wanted = " or ".join(map(str, allowed)) if exact else f"0 to {allowed[-1]}"
+    word = "argument" if wanted == "1" else "arguments"
     raise TypeError(
-        f"a handler of {event!r} takes {wanted} arguments, {signature.name} takes "
+        f"a handler of {event!r} takes {wanted} {word}, {signature.name} takes "
         f"{signature.least if signature.most > allowed[-1] else signature.most}"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar, overload
 
 from hisock._core import call_frames
-from hisock._core.binding import cast_message
+from hisock._core.binding import cast_reply
 from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
 from hisock._core.inspection import Inspection
@@ -206,7 +206,7 @@ class Receiving(Inspection):
                 message = await waiter.wait(timeout)
             except TimeoutError:
                 raise call_timed_out(command, timeout) from None
-        return cast_message(command, cast, message)
+        return cast_reply(command, cast, message)
 
     @overload
     def call_blocking(
@@ -257,7 +257,7 @@ class Receiving(Inspection):
                 message = waiter.wait(timeout)
             except TimeoutError:
                 raise call_timed_out(command, timeout) from None
-        return cast_message(command, cast, message)
+        return cast_reply(command, cast, message)
 
     @contextlib.contextmanager
     def _calling(

@@ -50,7 +50,7 @@ def judge(request: HttpRequest, options: WebSocket, closing: bool) -> Ruling:
     if len(origins) > 1:
         return Ruling(400, "more than one Origin")
     if origins and not _may_connect(origins[0], request, options):
-        return Ruling(403, "pages of this origin may not connect")
+        return Ruling(403, "the page's origin is not in WebSocket(origins=...)")
     offered = _listed(request, "sec-websocket-protocol")
     if offered and SUBPROTOCOL not in offered:
         return Ruling(400, f"the subprotocol is {SUBPROTOCOL}")

@@ -101,6 +101,8 @@ def test_the_count_of_arguments_fits_the_event() -> None:
 
     assert argument_count(signature_of(two), "x", (0, 1, 2), exact=False) == 2
     assert argument_count(signature_of(any_number), "x", (2, 3), exact=True) == 3
+    with pytest.raises(TypeError, match=r"takes 1 argument, .*two takes 2"):
+        argument_count(signature_of(two), "x", (1,), exact=True)
     with pytest.raises(TypeError, match=r"takes 0 to 1 arguments, .*two takes 2"):
         argument_count(signature_of(two), "x", (0, 1), exact=False)
     with pytest.raises(TypeError, match=r"takes 3 arguments, .*two takes 2"):

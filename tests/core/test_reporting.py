@@ -124,6 +124,7 @@ def test_the_bytes_of_a_bad_header_can_be_left_out(data: bytes) -> None:
         decoder.feed(data.ljust(16, b"?"))
     assert without_bytes(caught.value).startswith("bad header (at byte ")
     assert "secret" not in without_bytes(caught.value)
+    assert "header_len" in without_bytes(caught.value)
 
 
 def test_the_bytes_of_a_bad_command_can_be_left_out() -> None:

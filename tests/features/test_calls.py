@@ -79,9 +79,9 @@ def test_a_command_that_nobody_handles_is_a_remote_error(client: AnyClient) -> N
 
 
 def test_a_reply_that_does_not_fit_is_an_invalid_cast(client: AnyClient) -> None:
-    with pytest.raises(hisock.InvalidTypeCast, match="name"):
+    with pytest.raises(hisock.InvalidTypeCast, match="the reply to 'name' is not int"):
         client.call("name", None, int)
-    with pytest.raises(hisock.InvalidTypeCast):
+    with pytest.raises(hisock.InvalidTypeCast, match=r"the reply to 'point' is not list\[int\]"):
         client.call("point", Point(1), list[int])
     assert client.call("add", [1], int) == 1
     assert client.waiting_calls == 0
