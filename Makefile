@@ -18,6 +18,10 @@ SOAK_SECONDS ?= 600
 ATTACK_SECONDS ?= 120
 MODEL_MINUTES ?= 20
 
+# By files, in the order of their folders: the fewest tests of a file are often the longest, and
+# xdist would leave those to the end, where one process works and two have nothing to do.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 # Programs in texts are laid out by hand, to stay short.
@@ -68,10 +72,10 @@ demo: $(READY)  ## a game server and its players, for ten seconds; ARGS=--web: o
 	$(PY) -m hisock demo $(ARGS)
 
 test: $(READY)  ## the test suite
-	$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
+	$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 test-once: $(READY)  ## what is the same on every Python: distributions, types, 2.0.2 with itself
-	$(PY) -m pytest -n 3 --dist loadfile -m once $(ARGS)
+	$(PY) -m pytest $(PARALLEL) -m once $(ARGS)
 
 test-dev: $(READY)  ## the test suite in Python's development mode, where leaks are errors
 	PYTHONMALLOC=debug $(PY) -X dev -W error::ResourceWarning -m pytest \
@@ -90,7 +94,7 @@ test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client 
 OVER_WEBSOCKET := tests/features/test_clients.py tests/features/test_calls.py tests/hostile/test_bad_messages.py
 test-over-websocket: $(READY)  ## tests of TCP with a WebSocket between server and client
 	for engine in picows websockets; do \
-		HISOCK_TEST_OVER=$$engine $(PY) -m pytest -n 3 --dist loadfile $(or $(ARGS),$(OVER_WEBSOCKET)) || exit 1; \
+		HISOCK_TEST_OVER=$$engine $(PY) -m pytest $(PARALLEL) $(or $(ARGS),$(OVER_WEBSOCKET)) || exit 1; \
 	done
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
@@ -116,7 +120,7 @@ coverage-choice: $(READY)
 # It adds to what is there, so that what failed can be run once more.
 coverage-run: $(READY)
 	mkdir -p .cache/coverage
-	HISOCK_PURE_PYTHON=1 $(COVERAGE) run -m pytest -n 3 --dist loadfile --timeout 240 tests $(COVERED) \
+	HISOCK_PURE_PYTHON=1 $(COVERAGE) run -m pytest $(PARALLEL) --timeout 240 tests $(COVERED) \
 		$(ARGS)
 
 coverage-report: $(READY)

@@ -9,6 +9,8 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_missing_interpreters = False
 
 CHECKED = ("hisock", "tests", "bench", "examples", "fuzz", "soak", "release")
+#: As in the Makefile.
+PARALLEL = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
@@ -23,7 +25,7 @@ def install(session: nox.Session, *groups: str, **env: str) -> None:
 def tests(session: nox.Session) -> None:
     """The suite on the compiled core; arguments go to pytest."""
     install(session, "test", HISOCK_REQUIRE_EXTENSION="1")
-    session.run("python", "-m", "pytest", "-n", "3", "--dist", "loadfile", *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
@@ -31,7 +33,7 @@ def pure(session: nox.Session) -> None:
     """The suite on the Python core."""
     env = {"HISOCK_PURE_PYTHON": "1"}
     install(session, "test", **env)
-    session.run("python", "-m", "pytest", "-n", "3", "--dist", "loadfile", "tests", env=env)
+    session.run("python", "-m", "pytest", *PARALLEL, "tests", env=env)
 
 
 @nox.session
