@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hisock._client.reconnect import Reconnect
-from hisock._core.checks import require
+from hisock._core.checks import require, require_numbers
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler
 from hisock._core.protocol import as_name
@@ -26,6 +26,7 @@ class ClientOptions:
     """The options of a client; :class:`~hisock.client.HiSockClient` explains them.
 
     :raises ValueError: one of them is not what it has to be.
+    :raises TypeError: one of them is of another type.
     """
 
     name: str | None
@@ -47,6 +48,7 @@ class ClientOptions:
         for name in ("name", "group"):
             object.__setattr__(self, name, as_name(getattr(self, name)))
         require_token(self.token)
+        require_numbers(self, "header_len max_message_size offline_buffer", optional="timeout")
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
         find_codec(self.codec)
         require(self.max_message_size > 0, "max_message_size", self.max_message_size)

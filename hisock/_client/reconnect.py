@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hisock._core.checks import require_numbers
 from hisock._core.public import publish
 
 #: Seconds after which a connection to a server without a hello counts as established.
@@ -32,6 +33,7 @@ class Reconnect:
     attempts: int | None = None
 
     def __post_init__(self) -> None:
+        require_numbers(self, "initial maximum factor jitter", optional="attempts")
         if self.initial < 0 or self.maximum < self.initial or self.factor < 1:
             raise ValueError("a reconnect needs 0 <= initial <= maximum and factor >= 1")
         if self.attempts is not None and self.attempts < 0:
@@ -50,9 +52,14 @@ class Reconnect:
 
     @classmethod
     def of(cls, option: Reconnect | bool | None) -> Reconnect | None:
-        """The policy that the option ``reconnect=`` stands for."""
+        """The policy that the option ``reconnect=`` stands for.
+
+        :raises TypeError: it stands for none.
+        """
         if option is True:
             return cls()
+        if option and not isinstance(option, Reconnect):
+            raise TypeError(f"reconnect is True or a hisock.Reconnect, not {option!r}")
         return option or None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from hisock._core.checks import require_number
 from hisock.framing import build_header
 
 
@@ -44,6 +45,7 @@ class MessageCache:
     """
 
     def __init__(self, size: int, header_len: int) -> None:
+        require_number("cache_size", size)
         self.size = size
         self.enabled = size >= 0
         self._header_len = header_len

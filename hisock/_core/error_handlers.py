@@ -33,6 +33,8 @@ def bind_error_handler(func: ErrorHandler) -> BoundErrorHandler:
 
     :raises TypeError: it is async, or takes neither one argument nor two.
     """
+    if not callable(func):
+        raise TypeError(f"error_handler is a function, not {func!r}")
     name = getattr(func, "__qualname__", repr(func))
     if inspect.iscoroutinefunction(func):
         raise TypeError(f"the error handler {name} is async; it has to be a plain function")

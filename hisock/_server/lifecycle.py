@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hisock._core.checks import require
+from hisock._core.checks import require, require_number
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.waiting import Waiting
 from hisock._runtime import loops, sockets
@@ -50,7 +50,10 @@ class Lifecycle:
         workers: int | None,
         make_crew: MakeCrew,
     ) -> None:
-        require(workers is None or workers >= 1, "workers", workers)
+        if workers is not None:
+            require_number("workers", workers)
+            require(workers >= 1, "workers", workers)
+        require(loop_name in ("auto", "asyncio", "uvloop"), "loop", loop_name)
         self._make_crew = make_crew
         self.workers = workers
         self._crew: Crew | None = None

@@ -134,3 +134,40 @@ def test_a_coroutine_that_is_sent(make_server: MakeServer) -> None:
 )
 def test_a_type_is_shown_as_it_is_written(kind: Any, said: str) -> None:
     assert f"is not {said}: why" in str(hisock.InvalidTypeCast("x", kind, "why"))
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "said"),
+    [
+        ("max_connections", "5", "max_connections is a number, not '5'"),
+        ("keepalive_interval", None, "keepalive_interval is a number, not None"),
+        ("restart_after", "1", "restart_after is a number, not '1'"),
+        ("header_len", "16", "header_len is a number, not '16'"),
+        ("latest_ahead", -1, "latest_ahead is 0 or more, not -1"),
+        ("cache_size", "1", "cache_size is a number, not '1'"),
+        ("workers", "2", "workers is a number, not '2'"),
+        ("error_handler", 5, "error_handler is a function, not 5"),
+        ("session", {}, "session is a class, or a function that makes one"),
+        ("admin_token", 5, "admin_token is text, not int"),
+        ("loop", "trio", "loop is 'auto', 'asyncio' or 'uvloop', not 'trio'"),
+    ],
+)
+def test_an_option_of_a_server_that_cannot_be(option: str, wrong: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        hisock.HiSockServer(None, **{option: wrong})
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "said"),
+    [
+        ("reconnect", 5, "reconnect is True or a hisock.Reconnect, not 5"),
+        ("timeout", "5", "timeout is a number, not '5'"),
+        ("offline_buffer", "1", "offline_buffer is a number, not '1'"),
+        ("cache_size", "1", "cache_size is a number, not '1'"),
+    ],
+)
+def test_an_option_of_a_client_that_cannot_be(option: str, wrong: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        hisock.HiSockClient(("127.0.0.1", 1), **{option: wrong})
+    with pytest.raises(TypeError, match="initial is a number"):
+        hisock.Reconnect(initial="1")  # type: ignore[arg-type]  # the mistake
