@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from contextvars import Context
+from functools import partial
 from typing import Any
 
 from hisock._core.jobs import ENDS_PROGRAM, Job
@@ -105,11 +107,51 @@ class _Running:
 
 
 def _start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Begin a task at once, which saves an iteration of the loop for a handler that never waits."""
     loop = asyncio.get_running_loop()
-    # An eager task saves an iteration of the loop for a handler that never has to wait.
-    if sys.version_info >= (3, 12):  # pragma: no cover - measured on an older Python
+    if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
-    return loop.create_task(coroutine)
+    return begin_at_once(coroutine, loop)
+
+
+def begin_at_once(
+    coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[Any]:
+    """Do what ``eager_start`` does, which Python 3.12 was the first to have.
+
+    A task schedules its first step when it is made, in the context that it has copied. That step
+    is taken here instead, so that the handler runs in a real task from its first line on.
+    """
+    attributes = getattr(loop, "__dict__", None)
+    if attributes is None or "call_soon" in attributes or loop.get_task_factory() is not None:
+        return loop.create_task(coroutine)
+    steps: list[Callable[[], Any]] = []
+    usual = loop.call_soon
+
+    def call_soon(func: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+        if steps or context is None:  # not the task, but what the garbage collector has run
+            return usual(func, *args, context=context)
+        steps.append(partial(context.run, func, *args))
+        return None
+
+    attributes["call_soon"] = call_soon
+    try:
+        task = asyncio.Task(coroutine, loop=loop)
+    finally:
+        del attributes["call_soon"]
+    around = asyncio.current_task(loop)
+    if around is not None:  # two tasks of a loop cannot run inside of each other
+        asyncio.tasks._leave_task(loop, around)
+    try:
+        for step in steps:
+            step()
+    except BaseException:
+        task.exception()  # it is raised here, so that nobody has to be told that it was not
+        raise
+    finally:
+        if around is not None:
+            asyncio.tasks._enter_task(loop, around)
+    return task
 
 
 def _finish(task: asyncio.Task[Any], job: Job) -> None:
