@@ -69,17 +69,17 @@ class Codec:
     def _encode_any(self, content: Any) -> bytes | None:
         if content is None:
             return None
-        if inspect.iscoroutine(content):
-            raise InvalidTypeCast(
-                f"cannot send the coroutine {content.__qualname__}(): it was not awaited; "
-                "await it, in a handler that is async def"
-            )
         text = _TEXT_ENCODERS.get(type(content)) or _text_subclass(content)
         try:
             if text is not None:
                 return text(content)
             return self._encode_structure(content)
         except Exception as exc:
+            if inspect.iscoroutine(content):
+                raise InvalidTypeCast(
+                    f"cannot send the coroutine {content.__qualname__}(): it was not awaited; "
+                    "await it, in a handler that is async def"
+                ) from None
             raise InvalidTypeCast(
                 f"cannot send a value of type {type(content).__name__}: {exc}; "
                 "send bytes, str, int, float, bool, None or what msgspec can encode"
