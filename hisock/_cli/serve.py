@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import os
 import sys
 import traceback
@@ -17,6 +16,7 @@ import typer
 from hisock._cli.reload import serve_reloading
 from hisock._cli.usage import FAILED, INTERRUPTED, UNUSABLE, Unusable, parse_address
 from hisock._core.reporting import one_line
+from hisock._core.signature import require_arguments
 from hisock._runtime.sockets import address_text
 from hisock.exceptions import ServerException
 from hisock.server import HiSockServer
@@ -92,7 +92,7 @@ def load(target: str) -> HiSockServer:
 def _made_by(function: Callable[..., Any], target: str) -> Any:
     with contextlib.suppress(ValueError):  # some built-ins tell nothing about themselves
         try:
-            inspect.signature(function).bind()
+            require_arguments(function)
         except TypeError as exc:
             raise Unusable(f"{target} is called without arguments here: {exc}") from None
     return function()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from hisock._core.client_info import ClientInfo
+from hisock._core.signature import require_arguments
 
 
 class Context(NamedTuple):
@@ -62,7 +63,7 @@ def layer_of(middleware: Middleware) -> Layer:
 def _takes(func: Callable[..., Any], count: int) -> bool:
     """Whether a function can be called with that many arguments."""
     try:
-        inspect.signature(func).bind(*range(count))
+        require_arguments(func, *range(count))
     except TypeError:
         return False
     return True

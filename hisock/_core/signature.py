@@ -87,6 +87,15 @@ class Signature:
         return hint is dict or typing.get_origin(hint) is dict
 
 
+def require_arguments(func: Callable[..., Any], *arguments: object) -> None:
+    """Refuse a function that cannot be called with these arguments; annotations may be undefined.
+
+    :raises TypeError: it cannot; the text says why.
+    :raises ValueError: it tells nothing about itself, as some built-ins do.
+    """
+    inspect.Signature(list(_parameters(func))).bind(*arguments)
+
+
 def _parameters(func: Callable[..., Any]) -> typing.Iterable[inspect.Parameter]:
     if sys.version_info >= (3, 14):  # pragma: no cover - measured on an older Python
         import annotationlib
