@@ -30,7 +30,7 @@ class Kind:
 
     :ivar workers: of one parent; 0 for processes of their own, ``processes`` of them.
     :ivar broker: a kind of broker, or ``""`` for Unix sockets.
-    :ivar wire: ``"socketio"`` for python-socketio.
+    :ivar wire: ``"sio"`` for python-socketio.
     :ivar cluster: whether the processes know each other.
     """
 
@@ -56,7 +56,7 @@ KINDS = [
 WITH_REDIS = Kind("hisock, 2 and Redis", workers=2, broker="redis")
 PEERS = [
     WITH_REDIS,
-    Kind("python-socketio, 2 and Redis", processes=2, broker="redis", wire="socketio"),
+    Kind("python-socketio, 2 and Redis", processes=2, broker="redis", wire="sio"),
 ]
 
 

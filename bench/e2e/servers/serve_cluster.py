@@ -66,7 +66,9 @@ def write_figures() -> None:
     cluster = server.stats().cluster
     if cluster is not None:
         figures = [cluster.entries_out, cluster.batches_out, cluster.lost, cluster.missed]
-        Path(folder, f"{os.getpid()}.json").write_text(json.dumps(figures), "utf-8")
+        new = Path(folder, f"new-{os.getpid()}")
+        new.write_text(json.dumps(figures), "utf-8")
+        new.replace(Path(folder, f"{os.getpid()}.json"))  # whole, whenever it is read
 
 
 if not workers:
