@@ -76,6 +76,17 @@ def test_the_arena_is_played_by_bots_and_in_a_window(tmp_path: Path) -> None:
     assert picture.stat().st_size > 1000
 
 
+def test_a_swarm_of_bots_plays_in_its_rooms() -> None:
+    with example("swarm.py", "--bots", "50", "--rate", "4", "--seconds", "0.5") as swarm:
+        swarm.wait_line("50 bots are there")
+        said = swarm.wait_line("moves were")
+        swarm.finish(30)
+    heard = re.fullmatch(r"100 moves were made, (\d+) were heard", said)
+    # Rooms of 20, 20 and 10; the last moves may be on their way when the bots leave.
+    assert heard is not None
+    assert 0 < int(heard[1]) <= 1800
+
+
 def test_a_game_of_tictactoe_is_watched() -> None:
     port = str(free_port())
     with example("tictactoe.py", "serve", port) as server:
