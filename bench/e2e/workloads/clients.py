@@ -61,7 +61,9 @@ def _clients(bench: Bench, contender: Contender) -> Measurement:
         bench.shared_core = role in ("roundtrip", "recv")
         work = {"batched": "sent", "recv": "roundtrip"}.get(role, role)
         try:
-            found = _run(bench, contender, role, "client", role=work, batch=_batch(contender))
+            seconds = 0.5 * bench.settings.seconds
+            options = {"role": work, "batch": _batch(contender), "seconds": seconds}
+            found = _run(bench, contender, role, "client", **options)
         except BenchError as error:
             raise BenchError(f"{role}: {error}") from None
         finally:
