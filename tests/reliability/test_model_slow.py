@@ -152,6 +152,13 @@ class SlowClient(RuleBasedStateMachine):
     def send_latest(self, key: str, count: int, size: int) -> None:
         self.run(self._send_latest(key, count, size))
 
+    @BEHIND
+    @rule(keys=st.integers(2, 6))
+    def send_states(self, keys: int) -> None:
+        """States that fill its backlog, and replace those that wait already."""
+        for key in "abcdef"[:keys]:
+            self.run(self._send_latest(key, 1, LONGEST))
+
     async def _send_latest(self, key: str, count: int, size: int) -> None:
         waiting = self._waiting(key)
         for _ in range(count):
