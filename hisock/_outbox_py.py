@@ -64,8 +64,8 @@ class Outbox:
     :param owner: whatever finds this outbox again; it is only passed on.
     :param schedule: called when ``owner`` became the first in ``queue``.
     :param header_len: length of a header in bytes, 1 to 20.
-    :param full: called with ``owner`` by whoever queues a frame with which more than ``limit``
-        bytes wait; the frame is queued by then.
+    :param full: called with ``owner`` by the thread that queues a frame with which more than
+        ``limit`` bytes wait; the frame is queued by then.
 
     Any thread may :meth:`send`, :meth:`write` and :meth:`close`; one thread takes. ``size`` and
     ``frames`` tell how many bytes and frames wait. ``limit`` is without bounds at first.

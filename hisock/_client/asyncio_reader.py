@@ -100,7 +100,7 @@ class AsyncioReader(ClientBase):
         return begun, ended
 
     def _hold_up(self) -> None:
-        """Handle no more frames, until :meth:`_let_go_on`, of the connection whose turn it is."""
+        """Handle no more frames of the current connection until :meth:`_let_go_on`."""
         self._line[0].busy += 1
 
     def _let_go_on(self) -> None:

@@ -2,7 +2,7 @@
 
 A link carries batches between the nodes of one application: over Unix sockets between the workers
 of a machine, over NATS, over Redis. It knows nothing of clients, names and messages. What a batch
-means, who is alive and what was lost is the business of :mod:`hisock._cluster.node`.
+means, which nodes are alive and what was lost is the business of :mod:`hisock._cluster.node`.
 
 **What a link guarantees**
 

@@ -1,4 +1,4 @@
-"""The meeting place of the nodes in one directory: who is there, and who has which name.
+"""The meeting place of the nodes in one directory: which there are, and which has which name.
 
 With ``--workers`` the parent serves it. Where there is no parent, the node that holds the lock of
 the directory does; when that dies, another one takes over and the nodes tell it what they have.

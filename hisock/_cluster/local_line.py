@@ -30,9 +30,9 @@ class LineOwner(Protocol):
 
 
 class LocalLine(asyncio.Protocol):
-    """A stream of batches both ways, which begins with who is at each end.
+    """A stream of batches both ways, which begins with the node at each end.
 
-    :ivar node: who is at the other end; empty until that has been said.
+    :ivar node: the node at the other end; empty until its first line.
     :ivar closed: done when the connection is closed.
     """
 

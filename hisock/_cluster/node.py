@@ -1,4 +1,4 @@
-"""A node of a cluster: who else is there, who is alive, and what has come from them."""
+"""A node of a cluster: which others there are, which are alive, and what has come from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node knows of another one: who it is, and what has come from it."""
+"""What a node knows of another one: its hello, and what has come from it."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _LETTERS: Final = {"group": "g", "room": "r", "everybody": "*"}
 class Plane:
     """Connects one server with the others of its cluster.
 
-    :ivar node: who else is there.
+    :ivar node: the other nodes.
     :ivar roster: the clients of the other nodes.
     :ivar delivery: messages to and from them.
     :ivar asking: calls to and from them.

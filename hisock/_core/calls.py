@@ -90,7 +90,7 @@ class CallTable:
         return error
 
     def take_part(self, number: int, message: bytes | None) -> bool:
-        """Hand over a part of a reply; ``False`` when nobody waits for it (any more)."""
+        """Hand over a part of a reply; ``False`` when nothing waits for it (any more)."""
         parts = self._waiting.get(number)
         if not isinstance(parts, Parts):
             return False

@@ -1,4 +1,4 @@
-"""How long answers took: counts in buckets whose width grows with the value."""
+"""How long answers took: counts in buckets that widen with the value."""
 
 from __future__ import annotations
 

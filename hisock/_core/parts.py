@@ -11,7 +11,7 @@ from hisock._core import call_frames
 
 
 class Wakeable(Protocol):
-    """Somebody who waits until there is something to take."""
+    """Something that waits until there is a part to take."""
 
     def deliver(self, value: None, /) -> bool:
         """There is."""
@@ -25,7 +25,7 @@ class Ended:
 
 
 class Parts:
-    """What has come of a reply, and who waits for more. One thread or task takes it.
+    """What has come of a reply, and the waiter for more. One thread or task takes it.
 
     :param more: called when so many were taken that more may be sent.
     """
@@ -60,7 +60,7 @@ class Parts:
             waiter.deliver(None)
 
     def wake(self, waiter: Wakeable) -> bool:
-        """Have somebody woken when there is something; ``False`` if there is by now."""
+        """Wake ``waiter`` when a part comes; ``False`` if there is one by now."""
         self._waiter = waiter
         if self._items:  # it came meanwhile
             self._waiter = None

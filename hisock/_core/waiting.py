@@ -145,7 +145,7 @@ class Waiting:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits."""
+        """Whether there is no waiter."""
         return not self._waiters
 
     def wants(self, command: str | None, source: str | None) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 
 from hisock._runtime import sockets
 
-#: Seconds between two looks at what is left. The system tells nobody when that changes.
+#: Seconds between two looks at what is left. The system does not notify a change.
 _LOOK_SECONDS = 0.01
 
 

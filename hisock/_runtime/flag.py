@@ -6,7 +6,7 @@ import asyncio
 
 
 class Flag:
-    """An :class:`asyncio.Event` that is made when somebody waits: it takes 800 bytes."""
+    """An :class:`asyncio.Event` that is made when something waits for it: it takes 800 bytes."""
 
     __slots__ = ("_event", "_set")
 

@@ -262,7 +262,7 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
     """A blocking socket that is connected to an address.
 
     :param timeout: seconds to wait; ``None`` waits as long as the system does.
-    :raises OSError: nobody listens there, or nobody answered in time.
+    :raises OSError: nothing listens there, or no answer came in time.
     """
     if isinstance(addr, (str, Path)):
         require_path(str(addr))

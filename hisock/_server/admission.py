@@ -68,7 +68,7 @@ class Admission:
         self._hub.decisions.close()
 
     def handshake_started(self, connection: Connection, ip: str) -> str | None:
-        """Count a connection whose TLS handshake begins; returns why it is refused, if it is.
+        """Count a connection that begins a TLS handshake; returns why it is refused, if it is.
 
         It counts from now on, or connections that never end their handshake would be unlimited.
         Some over the limit are allowed to complete it, since a reason can be sent only after it.
@@ -124,7 +124,7 @@ class Admission:
         self._count.remove(connection.info.addr[0])
 
     def _check_hellos(self) -> None:
-        """End the connections whose hello is overdue; their deadlines are in order."""
+        """End the connections with an overdue hello; their deadlines are in order."""
         hub = self._hub
         now = hub.loop.time()
         self._timer = None
@@ -151,7 +151,7 @@ class Admission:
             connection.fail("hello", f"no hello came within {seconds:g} seconds")
 
     def hello_received(self, connection: Connection, hello: protocol.Hello) -> None:
-        """Admit a client whose hello has come, or tell it why not."""
+        """Admit a client after its hello, or tell it why not."""
         del self._awaiting_hello[connection]
         refusal = self._refusals.pop(connection, None)
         if hello.admin is not None:

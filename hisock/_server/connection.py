@@ -262,7 +262,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         else:
             self.inbox.put_all(list(frames))
         if self.hub.memory.over:
-            # Not now: it may end this connection, whose frames are being dispatched.
+            # Not now: it may end this connection while its frames are dispatched.
             self.hub.loop.call_soon(self.hub.backpressure.free_memory)
 
     def begin(self) -> None:

@@ -41,7 +41,7 @@ class Turnaway:
         return True
 
     def close(self) -> None:
-        """Hang up on those who are still asking, and free the address."""
+        """Hang up on requests that are not answered yet, and free the address."""
         self._hub.loop.remove_reader(self._listening.sock.fileno())
         for task, asking in self._asking.items():
             task.cancel()
