@@ -61,7 +61,7 @@ RUN_SANITIZED = cd $(SANITIZED)/lib && PYTHONPATH=$(CURDIR) PYTHONMALLOC=malloc 
 	$(abspath $(PY)) -m
 
 .PHONY: rebuild help demo test test-once test-dev test-js test-web test-over-websocket coverage coverage-choice coverage-run coverage-report \
-	lint format bench bench-full fuzz asan soak soak-cluster attacks model model-slow crowd docs \
+	lint format bench bench-full fuzz asan soak soak-cluster attacks model model-slow model-faults crowd docs \
 	changelog dist lint-release venv clean
 .DEFAULT_GOAL := help
 
@@ -176,6 +176,9 @@ model-slow: $(READY)  ## the model of slow clients, with examples that were neve
 
 soak-cluster: $(READY)  ## servers of a cluster and brokers are killed, stopped and restarted; ARGS=--short
 	$(PY) -m soak.cluster $(ARGS)
+
+model-faults: $(READY)  ## faults planted one by one, each of which the model of slow clients must find
+	$(PY) -m soak.faults $(ARGS)
 
 attacks: $(READY)  ## all attacks beside a hundred good clients, for ATTACK_SECONDS
 	$(PY) -m soak.attacks --seconds $(ATTACK_SECONDS) $(ARGS)
