@@ -48,6 +48,11 @@ async def echo(sid: str, message: str) -> None:
     await sio.emit("echo", message, to=sid)
 
 
+@sio.event
+async def called(sid: str, message: str) -> str:
+    return message
+
+
 @sio.on("all")
 async def broadcast(sid: str, message: str) -> None:
     await sio.emit("all", message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     arrivals,
     broadcast,
+    calls,
     clients,
     echo,
     fairness,
@@ -27,6 +28,7 @@ WORKLOADS: tuple[Workload, ...] = (
     typed.TYPED,
     typed.TYPED_ROUNDTRIP,
     handlers.HANDLERS,
+    calls.CALLS,
     broadcast.BROADCAST,
     players.PLAYERS,
     echo.LARGE,
