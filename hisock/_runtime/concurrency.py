@@ -176,22 +176,36 @@ class TaskPlace:
     :param size: bytes to account for.
     """
 
-    __slots__ = ("_concurrency", "_line", "_owner", "_size")
+    __slots__ = ("_concurrency", "_line", "_owner", "size")
 
     _line: work.Line
 
     def __init__(self, concurrency: Concurrency, owner: TaskOwner, size: int) -> None:
         self._concurrency = concurrency
         self._owner = owner
-        self._size = size
+        self.size = size
 
     def begin(self) -> None:
         """The task is running."""
-        self._line = self._concurrency.begin(self._owner, self._size)
+        self._line = self._concurrency.begin(self._owner, self.size)
 
     def __call__(self) -> None:
         """The task has ended."""
-        self._concurrency.end(self._owner, self._line, self._size)
+        self._concurrency.end(self._owner, self._line, self.size)
+
+
+class OrderedPlace(TaskPlace):
+    """The same of a task that the next frames of its client wait for."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        super().begin()
+        self._owner.begin()
+
+    def __call__(self) -> None:
+        super().__call__()
+        self._owner.idle()
 
 
 def _relieve(line: work.Line) -> None:

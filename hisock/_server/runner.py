@@ -16,7 +16,7 @@ from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
 from hisock._core.jobs import ENDS_PROGRAM, Job
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, loggable, one_line
-from hisock._runtime.concurrency import Concurrency, Pending, TaskPlace
+from hisock._runtime.concurrency import Concurrency, OrderedPlace, Pending, TaskPlace
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.threads import Threads
@@ -30,6 +30,9 @@ logger = logging.getLogger("hisock.server")
 
 #: Tracebacks logged at once: the loop takes about 0.3 ms to write each.
 _MOST_TRACEBACKS = 30
+#: Bytes of a frame from which on it is counted while its ordered async handler runs. Each client
+#: has one such handler at most, so that shorter ones are a part of what a connection takes.
+_LARGE = 65536
 
 
 class HandlerRunner:
@@ -123,38 +126,37 @@ class HandlerRunner:
         connection: Connection | None = job.connection
         if connection is None:
             self.tasks.start(coroutine, job, _nothing, _nothing)
-        elif ordered:
+        elif ordered and job.size < _LARGE:
             self.tasks.start(coroutine, job, connection.begin, connection.idle)
         else:
-            self._start_concurrent(coroutine, job, connection)
+            size = job.size + TASK_COST
+            make = OrderedPlace if ordered else TaskPlace
+            self._start_counted(coroutine, job, make(self.concurrency, connection, size))
 
-    def _start_concurrent(
-        self, coroutine: Coroutine[Any, Any, Any], job: Job, connection: Connection
+    def _start_counted(
+        self, coroutine: Coroutine[Any, Any, Any], job: Job, place: TaskPlace
     ) -> None:
-        size = job.size + TASK_COST
-        if self.concurrency.permits(size):
-            self._start_task(coroutine, job, connection, size)
+        connection: Connection = job.connection
+        if self.concurrency.permits(place.size):
+            self._start_task(coroutine, job, place)
             return
 
         def start() -> None:
             try:
-                self._start_task(coroutine, job, connection, size)
+                self._start_task(coroutine, job, place)
             except ENDS_PROGRAM as exc:
                 connection.hub.interrupt(exc)
 
-        pending = Pending(coroutine, start, size)
+        pending = Pending(coroutine, start, place.size)
         if job.runs is not None:
             job.runs(pending.drop)
         self.concurrency.hold(connection, pending)
         if self.memory.over:
             self._thread.post(self.free_memory)
 
-    def _start_task(
-        self, coroutine: Coroutine[Any, Any, Any], job: Job, connection: Connection, size: int
-    ) -> None:
+    def _start_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, place: TaskPlace) -> None:
         if job.done is None:  # else the frame was counted as a call
-            self.turns.count(connection)
-        place = TaskPlace(self.concurrency, connection, size)
+            self.turns.count(job.connection)
         self.tasks.start(coroutine, job, place.begin, place)
 
     def leave(self, connection: Connection, drop: bool) -> int:

@@ -81,3 +81,37 @@ async def test_a_server_that_closes_starts_none_of_them() -> None:
             await three_pending(server)
         assert len(seen.named("began")) == 3
         assert server.stats().buffered_bytes == 0
+
+
+@on_loops
+async def test_long_messages_of_ordered_handlers_are_counted_while_they_run_and_stay_in_order() -> (
+    None
+):
+    """Their clients left, and came back with more: nothing counted what the handlers held."""
+    seen, gate, long = Seen(), asyncio.Event(), 200_000
+    async with hisock.HiSockServer(LOOPBACK, max_buffered=4 * long, announce="none") as server:
+
+        @server.on("work")
+        async def work(client: hisock.ClientInfo, message: bytes) -> None:
+            seen.add("began", client.name, len(message))
+            await gate.wait()
+            seen.add("ended", client.name, len(message))
+
+        for number in range(3):
+            async with await hisock.async_connect(server.addr, name=str(number)) as client:
+                client.send("work", bytes(long))
+                client.send("work", b"next")
+                await client.drain()
+        await seen.until_named("began", 1)
+        while server.stats().memory["pending"] < 2 * long:
+            await turns(1)
+        assert seen.named("began") == [("0", long)]
+        assert long < server.stats().memory["concurrent"] < 2 * long
+        gate.set()
+        await seen.until_named("ended", 6)
+        for number in range(3):
+            of_it = [size for name, size in seen.named("ended") if name == str(number)]
+            assert of_it == [long, len(b"next")]
+        while server.stats().connections:
+            await turns(1)
+        assert sum(server.stats().memory.values()) == 0
