@@ -45,6 +45,7 @@ LEAVE_WORK = {
     "confirmed-messages-behind-a-handler",
     "hundred-starting-tasks",
     "hundred-streaming",
+    "long-messages-and-leave",
 }
 
 

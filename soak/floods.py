@@ -192,6 +192,13 @@ def commands_of_many_names(a: Attack) -> None:
             a.write(line, frame(b"$CMD$" + b"%d" % number + "\U0001f40d".encode() * (2 * MIB)))
 
 
+def long_messages_and_leave(a: Attack) -> None:
+    """Messages of 8 MiB, left behind with the ordered async handlers that run."""
+    while a.goes_on:
+        with Line.joined(a.addr) as line:
+            a.write(line, command_frame("busy", bytes(8 * MIB)))
+
+
 def admin_tokens(a: Attack) -> None:
     """Guesses at the token of administrators, who are let in even where a server is full."""
     while a.goes_on:
@@ -221,5 +228,6 @@ ATTACKS = by_name(
     features_of_64_kib,
     traces_of_64_kib,
     commands_of_many_names,
+    long_messages_and_leave,
     admin_tokens,
 )
