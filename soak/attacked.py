@@ -34,7 +34,7 @@ class Order:
 
 
 def make_server(
-    loop: str, limited: bool, violations: list[str], counts: Counter[str]
+    loop: str, limited: bool, violations: list[str], counts: Counter[str], engine: str = "auto"
 ) -> hisock.HiSockServer:
     server = hisock.ThreadedHiSockServer(
         ("127.0.0.1", 0),
@@ -45,7 +45,7 @@ def make_server(
         hello_timeout=HELLO_SECONDS,
         hide_addresses=True,
         announce="none",
-        websocket=True,
+        websocket=hisock.WebSocket(engine=engine),  # type: ignore[arg-type]
         admin_token=secrets.token_hex(),
         loop=loop,  # type: ignore[arg-type]
     )
@@ -161,7 +161,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="log %(levelname)s %(message)s")
     violations: list[str] = []
     counts: Counter[str] = Counter()
-    server = make_server(sys.argv[1], sys.argv[2] == "limited", violations, counts)
+    server = make_server(sys.argv[1], sys.argv[2] == "limited", violations, counts, *sys.argv[3:])
     turns = Turns()
     server.every(turns.INTERVAL)(turns.tick)
     server.start()

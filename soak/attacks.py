@@ -67,10 +67,10 @@ class Attacks:
         limited = "limited" if name == "rate-by-coming-back" else "unlimited"
         with tempfile.TemporaryFile("w+") as log:
             with Child("soak.attacked", self._loop, limited, stderr=log) as server:
-                _pin(server.pid, first=True)
+                pin(server.pid, first=True)
                 port = str(server.answer()["port"])
                 with Child("soak.good", port) as good:
-                    _pin(good.pid, first=False)
+                    pin(good.pid, first=False)
                     good.answer()
                     found = self._attack(name, port, server, good)
                 server.tell("end")
@@ -124,13 +124,13 @@ class Attacks:
             stdout=subprocess.PIPE,
             text=True,
         ) as attacker:
-            _pin(attacker.pid, first=False)
+            pin(attacker.pid, first=False)
             said, _ = attacker.communicate()
         did: dict[str, Any] = json.loads(said)
         return did
 
 
-def _pin(pid: int, first: bool) -> None:
+def pin(pid: int, first: bool) -> None:
     """Give a process the first core, or the others; where there is one only, it stays there."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(pid, cores[:1] if first else cores[1:] or cores)
