@@ -90,9 +90,10 @@ test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client 
 		tests/websocket/test_browser.py tests/websocket/test_demo_web.py \
 		tests/websocket/test_whiteboard.py tests/websocket/test_asgi_servers.py $(ARGS)
 
-# By default over both engines, the tests that pass there; ARGS names others.
-OVER_WEBSOCKET := tests/features/test_clients.py tests/features/test_calls.py tests/hostile/test_bad_messages.py
-test-over-websocket: $(READY)  ## tests of TCP with a WebSocket between server and client
+# Those that a WebSocket cannot carry are listed with reasons in tests/websocket/over.py. Programs that
+# tests start (tests/compat, tests/interop) have a process of their own, where nothing is put between.
+OVER_WEBSOCKET := tests/features tests/hostile tests/reliability
+test-over-websocket: $(READY)  ## features, hostile, reliability with a WebSocket between server and client, by both engines
 	for engine in picows websockets; do \
 		HISOCK_TEST_OVER=$$engine $(PY) -m pytest $(PARALLEL) $(or $(ARGS),$(OVER_WEBSOCKET)) || exit 1; \
 	done

@@ -9,6 +9,7 @@ Servers that a test makes with ``websocket=`` are left as they are, and so are c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, cast
 
 import hisock
@@ -150,7 +151,8 @@ class Carried(asyncio.Transport):
         if plain:
             self._raw.write(bytes(plain))
         if ended and self._raw.can_write_eof():
-            self._raw.write_eof()  # to the client it is the end of the stream
+            with contextlib.suppress(OSError):  # the client has gone already
+                self._raw.write_eof()  # to the client it is the end of the stream
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))
