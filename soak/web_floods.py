@@ -84,7 +84,7 @@ def _read(sock: socket.socket) -> None:
 
 
 def measure(name: str, loop: str, seconds: float) -> dict[str, float]:
-    """What the hundred, and the server's ticks, say of one flood."""
+    """What the hundred, and the turns of the server's loop, say of one flood."""
     what, engine = FLOODS[name]
     with (
         Path(os.devnull).open("w") as log,
@@ -103,10 +103,10 @@ def measure(name: str, loop: str, seconds: float) -> dict[str, float]:
                 time.sleep(seconds)
             else:
                 sent = _flood(what, port, seconds)
-            late, told = server.ask()["late"], good.ask()
+            turns, told = server.ask()["turns"], good.ask()
             if told["problems"] or not told["answers"]:
                 raise SystemExit(f"{name}: {told['problems'] or 'no answers'}")
-    return {"p99": told["p99"], "p50": told["p50"], "tick": late["p99"], "rate": sent / seconds}
+    return {"p99": told["p99"], "p50": told["p50"], "turn": turns["p99"], "rate": sent / seconds}
 
 
 def _flood(what: str, port: str, seconds: float) -> int:
@@ -151,7 +151,7 @@ def report(seen: dict[str, list[dict[str, float]]], most: float | None) -> int:
         print(
             f"{name:18} p50 {found['p50']:6.1f}  p99 {found['p99']:6.1f} ms"
             f" ({min(values)} to {max(values)}), {times} times TCP;"
-            f" ticks late p99 {found['tick']:.1f} ms; {found['rate']:,.0f} sent a second"
+            f" turns p99 {found['turn']:.1f} ms; {found['rate']:,.0f} sent a second"
         )
         if most is not None and base and found["p99"] > most * base:
             status = 1

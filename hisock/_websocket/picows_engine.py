@@ -7,7 +7,6 @@ picows takes over a transport that has been accepted by what it makes for its ow
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,8 @@ _FIRST_BUFFER = 2048
 class PicowsPipe(Pipe):
     """A WebSocket of picows as a transport."""
 
+    __slots__ = ("ws",)
+
     ws: WSTransport
 
     def _send(self, piece: bytes | memoryview) -> None:
@@ -67,7 +68,7 @@ class PicowsPipe(Pipe):
             self.ws.send_pong(payload)
 
 
-class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]
+class Silence:
     """Takes the place of the logger of picows, which says in no other way what is wrong.
 
     The server logs it, as often as it logs such things, and no more.
@@ -77,24 +78,32 @@ class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]
     :ivar spoken: whether there is either.
     """
 
-    violation: tuple[int, str] | None = None
-    failure: Exception | None = None
-    spoken = False
+    __slots__ = ("failure", "spoken", "violation")
 
     def __init__(self) -> None:
-        super().__init__(logging.getLogger("hisock.server"), {})
+        self.violation: tuple[int, str] | None = None
+        self.failure: Exception | None = None
+        self.spoken = False
 
     def isEnabledFor(self, level: int) -> bool:
         return False
 
-    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
-        if level < logging.ERROR:
-            return
+    def log(self, level: int, msg: object, *args: Any) -> None:
+        """Nothing that is wrong is said by this."""
+
+    def info(self, msg: object, *args: Any) -> None:
+        """Nothing that is wrong is said by this."""
+
+    debug = warning = info
+
+    def error(self, msg: object, *args: Any) -> None:
         wrong = args[0] if args else ()
         if isinstance(wrong, tuple) and len(wrong) == 2:
             self.violate(int(wrong[0]), str(wrong[1]))
         elif isinstance(raised := sys.exc_info()[1], Exception):
             self.fail(raised)
+
+    exception = error
 
     def fail(self, raised: Exception) -> None:
         """Keep the first exception that nobody expected."""
@@ -109,6 +118,17 @@ class Silence(logging.LoggerAdapter):  # type: ignore[type-arg]
 
 class Ears(WSListener):
     """Listens to the messages of one WebSocket, and checks what picows does not."""
+
+    __slots__ = (
+        "_addr",
+        "_deaf",
+        "_endpoint",
+        "_fragmented",
+        "_gathered",
+        "_pipe",
+        "_protocol",
+        "_special",
+    )
 
     def __init__(self, protocol: PicowsProtocol, pipe: PicowsPipe, addr: tuple[str, int]) -> None:
         self._protocol = protocol
@@ -205,6 +225,19 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
     :ivar below: bytes of a message that is not complete yet.
     :ivar ruling: how the request was answered.
     """
+
+    __slots__ = (
+        "_front",
+        "_log",
+        "_made",
+        "_raw",
+        "_room",
+        "_told",
+        "below",
+        "endpoint",
+        "pipe",
+        "ruling",
+    )
 
     def __init__(self, front: Front, raw: asyncio.Transport, endpoint: Endpoint) -> None:
         self._log = Silence()

@@ -70,6 +70,8 @@ class Pipe(asyncio.Transport):
     :param request: what the WebSocket began with.
     """
 
+    __slots__ = ("_code", "_endpoint", "_raw", "_reason", "_request", "_said_end", "_violated")
+
     def __init__(self, raw: asyncio.Transport, endpoint: Endpoint, request: HttpRequest) -> None:
         self._raw = raw
         self._endpoint = endpoint

@@ -7,6 +7,7 @@ time of the server (or its memory), which hardly depends on what else the machin
 from __future__ import annotations
 
 from ..contenders import Contender
+from ..places import BenchError
 from .base import Bench, Measurement, Workload
 from .memory import idle
 
@@ -17,7 +18,12 @@ PLAYERS = 200
 
 
 def _cpu_ns(result: dict[str, float], count: float) -> float:
-    """Processor time of the server for each."""
+    """Processor time of the server for each.
+
+    :raises BenchError: there was none in the measured time.
+    """
+    if not count:
+        raise BenchError("nothing came back in the measured time")
     return result["server_cpu"] * result["seconds"] / count * 1e9
 
 
