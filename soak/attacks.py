@@ -43,8 +43,6 @@ LEAVE_WORK = {
     "tasks-and-leave",
     "threads-and-leave",
     "confirmed-messages-behind-a-handler",
-    "hundred-starting-tasks",
-    "hundred-streaming",
     "long-messages-and-leave",
 }
 
@@ -90,7 +88,9 @@ class Attacks:
         seconds = max(self._seconds, HELLO_SECONDS + 1) if "silent" in name else self._seconds
         did = self._carry_out(name, port, seconds)
         turns = server.ask()["turns"]
-        took = _settle(server, CLIENTS, 5.0 if name in LEAVE_WORK else PATIENCE)
+        # A hundred that flood leave megabytes in the kernel's buffers, which are handled.
+        leaves = name in LEAVE_WORK or name.startswith("hundred")
+        took = _settle(server, CLIENTS, 5.0 if leaves else PATIENCE)
         grown = _peak(server.pid) - before
         told = good.ask()
         good.tell("end")
