@@ -13,7 +13,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 30
 # Percent of lines and branches that the tests reach at least: in the core and the framing, in all.
 CORE_COVERED ?= 99
-ALL_COVERED ?= 93
+ALL_COVERED ?= 95
 SOAK_SECONDS ?= 600
 ATTACK_SECONDS ?= 120
 MODEL_MINUTES ?= 20
@@ -109,7 +109,7 @@ COVERAGE := $(PY) -m coverage
 CORE_FILES := 'hisock/_core/*,hisock/_*_py.py,hisock/_framing_common.py,hisock/framing.py'
 COVERED := --ignore=tests/docs --deselect tests/framing/test_fan_out.py::test_the_collector_may_run_anything_during_a_fan_out
 
-coverage:  ## the test suite over the Python core; fails unless all lines of the core and 95 % in all are reached
+coverage:  ## the test suite over the Python core; fails below 99 % of the core and 95 % of all
 	rm -rf .cache/coverage
 	$(MAKE) coverage-choice coverage-run coverage-report
 
