@@ -11,42 +11,34 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
-from hisock._cluster.brokers import (
-    PUBLISHER_ID,
-    broker_query,
-    to_all,
-    to_one,
-    without_secrets,
+from hisock._cluster.broker_link import (
+    FAREWELL_SECONDS,
+    RECONNECT_SECONDS,
+    STALLED_SECONDS,
+    BrokerLink,
 )
-from hisock._cluster.link import (
-    MOST_BATCH_BYTES,
-    MOST_WAITING_BYTES,
-    NodeHello,
-    Receiver,
-)
+from hisock._cluster.brokers import broker_query, to_one
+from hisock._cluster.link import MOST_WAITING_BYTES, NodeHello, Receiver
 from hisock._cluster.nats_claims import NatsClaims
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
 
 logger = logging.getLogger("hisock.server")
 
-#: Seconds between two attempts to reconnect.
-_RECONNECT_SECONDS = 0.1
 #: Seconds between two measurements of the round trip, while nothing is sent and while much is.
 _LAG_INTERVAL, _BUSY_INTERVAL = 1.0, 0.1
-#: Seconds that the round trip should not take, and after which nothing more is sent.
-_LAG_WARNING, _STALLED_SECONDS = 0.25, 1.0
+#: Seconds that the round trip should not take.
+_LAG_WARNING = 0.25
 #: Seconds between two warnings about it.
 _WARNING_INTERVAL = 60.0
 #: Seconds that the server may take to answer a ping. The client gives the connection up before, by
 #: its own pings, since it would fail at an answer to a ping that nobody waits for any more.
 _ANSWER_SECONDS = 10
-#: Seconds that a probe waits for an answer, and :meth:`NatsLink.close` for what was sent.
+#: Seconds that a probe waits for an answer.
 _PROBE_SECONDS = 1.0
-_FAREWELL_SECONDS = 0.5
 
 
 def make_link(url: str) -> NatsLink:
@@ -103,89 +95,55 @@ class Inlet:
     async def join(self) -> None: ...
 
 
-class NatsLink:
-    """One node's connection to NATS; see :class:`hisock._cluster.link.NodeLink`."""
+class NatsLink(BrokerLink):
+    """One node's connection to NATS."""
 
-    broadcasts = True
-    probes = True
-    most_bytes = MOST_BATCH_BYTES
-    limit = MOST_WAITING_BYTES
     title = "nats"
+    broker = "NATS"
+    claims: NatsClaims
 
     def __init__(self, nats: Any, servers: list[str], options: dict[str, Any]) -> None:
+        super().__init__(None, servers)
         self._nats = nats
         self._more_options = options
-        self._servers = servers
-        self._client: Any = None
         self.claims = NatsClaims(self)
-        self.lag = 0.0
-        self._up = False
-        self._closing = False
-        self._queue: list[tuple[str, bytes]] = []
-        self._queued = 0
-        self._was_full = False
-        #: Whether the server has not answered for long.
-        self._stalled = False
+        self._no_answer = False
         #: Whether something was sent since the last measurement.
         self._sent = False
         self._publishing: asyncio.Task[None] | None = None
         self._warned = float("-inf")
-        self._told_unreachable = False
         self._log_limit = LogLimit(1 / 60, burst=5)
-        self._tasks: set[asyncio.Future[Any]] = set()
-
-    @property
-    def client(self) -> Any:
-        """The client of nats-py; ``None`` while it is not connected."""
-        return self._client if self._up else None
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._app = hello.app
-        self._subjects = [to_one(hello.app, hello.node)]
-        if not hello.node.startswith(PUBLISHER_ID):
-            self._subjects.append(to_all(hello.app))
         self._name = f"hisock {hello.app} {hello.node}"
         self.claims.app = hello.app
-        self._begin(self._connect())
-
-    def _begin(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Future[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None and not self._closing:
-            reason = self._reason(exc)
-            said = fields("cluster_link_failed", reason=reason)
-            logger.error("the link over NATS failed: %s", reason, extra=said)
+        await super().start(hello, receiver)
 
     # -- connecting
 
-    async def _connect(self) -> None:
-        """Connect, however long that takes; the client tries again by itself, each time."""
+    async def _run(self, subjects: list[str]) -> None:
+        """Connect; the client tries again by itself, each time."""
         client = await self._nats.connect(**self._options())
         self._client = client
-        for subject in self._subjects:
+        for subject in subjects:
             subscription = await client.subscribe(subject, pending_bytes_limit=0)
             subscription._pending_queue = Inlet(self._take)
         await self._reconnected()
-        self._begin(self._measure())
+        await self._measure()
 
     def _options(self) -> dict[str, Any]:
         return {
-            "servers": self._servers,
+            "servers": self._urls,
             "name": self._name,
             "no_echo": True,
             "connect_timeout": 2,
-            "reconnect_time_wait": _RECONNECT_SECONDS,
+            "reconnect_time_wait": RECONNECT_SECONDS,
             "max_reconnect_attempts": -1,
             "ping_interval": 2,
             "max_outstanding_pings": 2,
             "flusher_queue_size": 64,
             "pending_size": MOST_WAITING_BYTES,
-            "drain_timeout": _FAREWELL_SECONDS,
+            "drain_timeout": FAREWELL_SECONDS,
             "disconnected_cb": self._disconnected,
             "reconnected_cb": self._reconnected,
             "error_cb": self._error,
@@ -203,35 +161,22 @@ class NatsLink:
             await self._client.flush(timeout=_ANSWER_SECONDS)
             await self._client.flush(timeout=_ANSWER_SECONDS)
             if self._client.is_connected and not self._up and not self._closing:
-                self._up, self._told_unreachable = True, False
-                self._receiver.up()
+                self._went_up()
 
     async def _disconnected(self) -> None:
         self._went_down("the connection to NATS was lost")
 
-    def _went_down(self, reason: str) -> None:
-        if not self._up:
-            return
-        self._up = False
-        self._queue.clear()
-        self._queued = 0
-        # What it holds would be delivered after the outage, and late.
+    def _discard(self) -> None:
+        super()._discard()
+        # What the client holds would be delivered after the outage, and late.
         _forget_pending(self._client)
-        if not self._closing:
-            self._receiver.down(reason)
 
     async def _error(self, exc: Exception) -> None:
         if self._up and self._log_limit.permits(time.monotonic()):
-            reason = self._reason(exc)
+            reason = self.reason(exc)
             logger.warning("NATS: %s", reason, extra=fields("cluster_link_error", reason=reason))
-        elif not self._up and not self._told_unreachable:
-            self._told_unreachable = True
-            reason = self._reason(exc)
-            said = fields("cluster_unreachable", reason=reason)
-            logger.warning("NATS cannot be reached, trying again: %s", reason, extra=said)
-
-    def _reason(self, exc: BaseException) -> str:
-        return without_secrets(str(exc) or type(exc).__name__, self._servers)
+        elif not self._up:
+            self._unreachable(exc)
 
     # -- batches
 
@@ -241,47 +186,31 @@ class NatsLink:
         else:
             self._receiver.received(message.data)
 
-    def send(self, node: str, batch: bytes) -> bool:
-        return self._give(to_one(self._app, node), batch)
-
-    def send_all(self, batch: bytes) -> bool:
-        return self._give(to_all(self._app), batch)
-
-    def _give(self, subject: str, batch: bytes) -> bool:
-        if not self._up or self._closing:
-            return False
+    def _publish_soon(self) -> None:
         self._sent = True
-        if self._stalled or self._backlog() + len(batch) > self.limit:
-            self._was_full = True
-            return False
-        self._queue.append((subject, batch))
-        self._queued += len(batch)
         if self._publishing is None or self._publishing.done():
             self._publishing = asyncio.ensure_future(self._publish())
-        return True
 
     async def _publish(self) -> None:
         """Hand to the client what has been gathered, until nothing is left."""
         client = self._client
         while self._queue and self._up:
-            queue, self._queue = self._queue, []
-            self._queued = 0
             try:
-                for subject, batch in queue:
+                for subject, batch in self._take_queue():
                     if not (self._up and client.is_connected):
                         return
                     await client.publish(subject, batch)
             except (self._nats.errors.Error, OSError, ValueError) as exc:
-                reason = self._reason(exc)
+                reason = self.reason(exc)
                 said = fields("cluster_link_error", reason=reason)
                 logger.debug("NATS did not take a batch: %s", reason, extra=said)
                 return
 
-    def backlog(self, node: str | None) -> int:
-        return self._backlog()
+    def _under_way(self) -> int:
+        return _held(self._client)
 
-    def _backlog(self) -> int:
-        return self._queued + _held(self._client)
+    def _stalled(self) -> bool:
+        return self._no_answer
 
     # -- looking after it
 
@@ -305,23 +234,22 @@ class NatsLink:
             self._sent = False
             if self._up:
                 await self._ping()
-            if self._up and self._was_full and self._backlog() < self.limit // 4:
-                self._was_full = False
-                self._receiver.writable(None)
+            if self._up:
+                self._tell_room()
 
     async def _ping(self) -> None:
         began = time.monotonic()
         flush = asyncio.ensure_future(self._client.flush(timeout=_ANSWER_SECONDS))
         flush.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            await asyncio.wait((flush,), timeout=_STALLED_SECONDS)
+            await asyncio.wait((flush,), timeout=STALLED_SECONDS)
             # What is sent to a server that does not answer would be delivered late.
-            self._stalled = not flush.done()
+            self._no_answer = not flush.done()
             await asyncio.wait((flush,))
             self.lag = time.monotonic() - began
             self._warn(self.lag)
         finally:
-            self._stalled = False
+            self._no_answer = False
             flush.cancel()
 
     def _warn(self, seconds: float) -> None:
@@ -337,26 +265,14 @@ class NatsLink:
             extra=fields("cluster_slow"),
         )
 
-    async def close(self, goodbye: Collection[bytes] = ()) -> None:
-        if self._closing:
-            return
-        for batch in goodbye:
-            self.send_all(batch)
-        if self._up:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._write_all(), _FAREWELL_SECONDS)
-        self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
-        if self._client is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._client.close(), _FAREWELL_SECONDS)
-        self._up = False
-
-    async def _write_all(self) -> None:
+    async def _written(self) -> None:
         if self._publishing is not None:
             await self._publishing
         await self._client.flush(timeout=1)
+
+    async def _disconnect(self) -> None:
+        if self._client is not None:
+            await self._client.close()
 
 
 def _held(client: Any) -> int:

@@ -8,42 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Collection
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hisock._cluster.brokers import (
-    PUBLISHER_ID,
-    broker_query,
-    key_of,
-    to_all,
-    to_one,
-    without_secrets,
-)
-from hisock._cluster.link import (
-    MOST_BATCH_BYTES,
-    MOST_WAITING_BYTES,
-    LinkDown,
-    NodeHello,
-    Receiver,
-)
-from hisock._core.log_fields import fields
+from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink
+from hisock._cluster.brokers import broker_query, key_of, to_one
+from hisock._cluster.link import LinkDown, NodeHello, Receiver
 
-logger = logging.getLogger("hisock.server")
-
-#: Seconds between two attempts to reconnect.
-_RECONNECT_SECONDS = 0.1
 #: Seconds that connecting and answering may take.
 _CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
 #: Seconds that an operation on names may take.
 _CLAIM_SECONDS = 1.0
 #: Seconds between two pings while nothing is sent; what is sent is a measurement itself.
 _PING_SECONDS = 1.0
-#: Seconds after which nothing more is given to a broker that does not answer.
-_STALLED_SECONDS = 1.0
-_FAREWELL_SECONDS = 0.5
 #: Bytes of the id of a node, which each batch in a channel of all begins with.
 _ID_BYTES = 16
 
@@ -84,23 +62,20 @@ def make_link(url: str) -> RedisLink:
     return RedisLink(redis.asyncio, urlunsplit((scheme, parts.netloc, parts.path, "", "")), options)
 
 
-class RedisLink:
-    """One node's connections to Redis; see :class:`hisock._cluster.link.NodeLink`."""
+class RedisLink(BrokerLink):
+    """One node's connections to Redis."""
 
-    broadcasts = True
-    probes = True
-    most_bytes = MOST_BATCH_BYTES
-    limit = MOST_WAITING_BYTES
     title = "redis"
+    broker = "Redis"
+    claims: RedisClaims
 
     def __init__(self, redis: Any, url: str, options: dict[str, Any]) -> None:
         from redis.backoff import NoBackoff
         from redis.exceptions import RedisError
         from redis.retry import Retry
 
-        self.url = url
         self.lost = (RedisError, OSError, asyncio.TimeoutError)
-        self._client: Any = redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
@@ -109,82 +84,47 @@ class RedisLink:
             retry=redis_retry(Retry, NoBackoff),
             **options,
         )
+        super().__init__(client, [url])
         self.claims = RedisClaims(self)
-        self.lag = 0.0
-        self._up = False
-        self._closing = False
-        self._queue: list[tuple[str, bytes]] = []
-        self._queued = 0
-        self._under_way = 0
+        #: Bytes in the pipeline that has not been answered, and when it was begun.
+        self._in_pipeline = 0
         self._began = 0.0
-        self._was_full = False
         self._wake = asyncio.Event()
         #: Set while nothing waits to be published.
-        self._written = asyncio.Event()
-        self._written.set()
-        self._tasks: set[asyncio.Future[Any]] = set()
-
-    @property
-    def client(self) -> Any:
-        """The client of redis-py; ``None`` while it is not connected."""
-        return self._client if self._up else None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._app = hello.app
         self._id = hello.node.encode().ljust(_ID_BYTES)
         self.claims.prefix = f"hisock.{hello.app}.name."
-        self._channels = [to_one(hello.app, hello.node)]
-        if not hello.node.startswith(PUBLISHER_ID):
-            self._channels.append(to_all(hello.app))
-        self._begin(self._run())
-
-    def _begin(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Future[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None and not self._closing:
-            reason = self._reason(exc)
-            said = fields("cluster_link_failed", reason=reason)
-            logger.error("the link over Redis failed: %s", reason, extra=said)
-
-    def _reason(self, exc: BaseException) -> str:
-        return without_secrets(str(exc) or type(exc).__name__, [self.url])
+        await super().start(hello, receiver)
 
     # -- connecting
 
-    async def _run(self) -> None:
+    async def _run(self, subjects: list[str]) -> None:
         """Be connected, again after each loss."""
-        logged = False
         while True:
             try:
-                await self._serve()
+                await self._serve(subjects)
             except self.lost as exc:
-                reason = self._reason(exc)
                 if self._up:
-                    self._went_down(reason)
-                elif not logged:
-                    said = fields("cluster_unreachable", reason=reason)
-                    logger.warning("Redis cannot be reached, trying again: %s", reason, extra=said)
-                    logged = True
-            await asyncio.sleep(_RECONNECT_SECONDS)
+                    self._went_down(f"the connection to Redis was lost: {self.reason(exc)}")
+                else:
+                    self._unreachable(exc)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _serve(self) -> None:
+    async def _serve(self, channels: list[str]) -> None:
         """Listen and publish until one of the two connections is lost, which raises."""
         ears = self._client.pubsub(ignore_subscribe_messages=False)
         try:
-            await ears.subscribe(*self._channels)
-            for _ in self._channels:
+            await ears.subscribe(*channels)
+            for _ in channels:
                 await ears.get_message(timeout=_CONNECT_SECONDS)
             await self._client.ping()
             listening = asyncio.ensure_future(self._listen(ears))
             publishing = asyncio.ensure_future(self._publish())
             try:
-                self._up = True
-                self._receiver.up()
+                self._went_up()
                 await asyncio.gather(listening, publishing)
             finally:
                 listening.cancel()
@@ -195,13 +135,10 @@ class RedisLink:
             with contextlib.suppress(*self.lost):
                 await self._client.connection_pool.disconnect()
 
-    def _went_down(self, reason: str) -> None:
-        self._up = False
-        self._queue.clear()
-        self._queued = self._under_way = 0
-        self._written.set()
-        if not self._closing:
-            self._receiver.down(f"the connection to Redis was lost: {reason}")
+    def _discard(self) -> None:
+        super()._discard()
+        self._in_pipeline = 0
+        self._idle.set()
 
     # -- batches
 
@@ -214,24 +151,9 @@ class RedisLink:
             if data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:  # not its own, no probe
                 self._receiver.received(data[_ID_BYTES:])
 
-    def send(self, node: str, batch: bytes) -> bool:
-        return self._give(to_one(self._app, node), batch)
-
-    def send_all(self, batch: bytes) -> bool:
-        return self._give(to_all(self._app), batch)
-
-    def _give(self, channel: str, batch: bytes) -> bool:
-        if not self._up or self._closing:
-            return False
-        stalled = self._under_way and time.monotonic() - self._began > _STALLED_SECONDS
-        if stalled or self._backlog() + len(batch) > self.limit:
-            self._was_full = True
-            return False
-        self._queue.append((channel, self._id + batch))
-        self._queued += len(batch)
+    def _publish_soon(self) -> None:
         self._wake.set()
-        self._written.clear()
-        return True
+        self._idle.clear()
 
     async def _publish(self) -> None:
         """Publish what has been gathered, in one pipeline after the other."""
@@ -239,23 +161,21 @@ class RedisLink:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _PING_SECONDS)
             self._wake.clear()
-            queue, self._queue = self._queue, []
-            self._under_way, self._queued = self._queued, 0
+            self._in_pipeline = self._queued
+            queue = self._take_queue()
             self._began = time.monotonic()
             async with self._client.pipeline(transaction=False) as pipe:
-                for channel, data in queue:
-                    pipe.publish(channel, data)
+                for channel, batch in queue:
+                    pipe.publish(channel, self._id + batch)
                 if not queue:
                     pipe.ping()
                 answers = await pipe.execute()
-            self._under_way = 0
+            self._in_pipeline = 0
             self.lag = time.monotonic() - self._began
             self._note_absent(queue, answers)
             if not self._queue:
-                self._written.set()
-            if self._was_full and self._queued < self.limit // 4:
-                self._was_full = False
-                self._receiver.writable(None)
+                self._idle.set()
+            self._tell_room()
 
     def _note_absent(self, queue: list[tuple[str, bytes]], answers: list[Any]) -> None:
         """Nodes whose channels nobody listens to have ended."""
@@ -264,29 +184,20 @@ class RedisLink:
             if count == 0 and channel.startswith(start):
                 self._receiver.gone(channel[len(start) :], "nobody listens to its channel")
 
-    def backlog(self, node: str | None) -> int:
-        return self._backlog()
+    def _under_way(self) -> int:
+        return self._in_pipeline
 
-    def _backlog(self) -> int:
-        return self._queued + self._under_way
+    def _stalled(self) -> bool:
+        return self._in_pipeline > 0 and time.monotonic() - self._began > STALLED_SECONDS
 
     def probe(self, node: str) -> None:
         self._give(to_one(self._app, node), b"")
 
-    async def close(self, goodbye: Collection[bytes] = ()) -> None:
-        if self._closing:
-            return
-        for batch in goodbye:
-            self.send_all(batch)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._written.wait(), _FAREWELL_SECONDS)
-        self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._up = False
-        with contextlib.suppress(*self.lost):
-            await self._client.aclose()
+    async def _written(self) -> None:
+        await self._idle.wait()
+
+    async def _disconnect(self) -> None:
+        await self._client.aclose()
 
 
 def redis_retry(retry: Any, backoff: Any) -> Any:
@@ -328,5 +239,5 @@ class RedisClaims:
         try:
             return await asyncio.wait_for(client.execute_command(*command), _CLAIM_SECONDS)
         except self._link.lost as exc:
-            reason = without_secrets(str(exc) or type(exc).__name__, [self._link.url])
+            reason = self._link.reason(exc)
             raise LinkDown(f"the names in Redis cannot be reached: {reason}") from None
