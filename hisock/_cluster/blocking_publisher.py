@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar, cast
+import functools
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from hisock._cluster.config import Cluster
 from hisock._cluster.publisher import AsyncPublisher
-from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._core.client_info import ClientRef
 from hisock._core.public import publish
 from hisock._runtime.background import LoopInThread
 from hisock.framing import DEFAULT_HEADER_LEN
 
-P = TypeVar("P", bound="Publisher")
+P = ParamSpec("P")
+T = TypeVar("T")
+Self = TypeVar("Self", bound="Publisher")
+
+
+def _asking(
+    method: Callable[Concatenate[AsyncPublisher, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Publisher, P], T]:
+    """The same method of a blocking publisher: it waits for the result."""
+
+    @functools.wraps(method)
+    def ask(self: Publisher, /, *args: P.args, **options: P.kwargs) -> T:
+        return self._thread.run(method(self._inner, *args, **options))
+
+    return ask
+
+
+def _sending(
+    method: Callable[Concatenate[AsyncPublisher, P], None],
+) -> Callable[Concatenate[Publisher, P], None]:
+    """The same for a method that does not wait, which is called on the publisher's loop."""
+
+    async def send(inner: AsyncPublisher, /, *args: P.args, **options: P.kwargs) -> None:
+        method(inner, *args, **options)
+
+    return _asking(functools.wraps(method)(send))
 
 
 class Publisher:
@@ -52,64 +78,36 @@ class Publisher:
             self._thread.run(self._inner.close())
             self._thread.close()
 
-    def __enter__(self: P) -> P:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _do(self, method: str, *args: Any, **options: Any) -> Any:
-        async def call() -> Any:
-            done = getattr(self._inner, method)(*args, **options)
-            return await done if isinstance(done, Coroutine) else done
-
-        return self._thread.run(call())
-
-    def send_all_clients(self, command: str, content: Any = None, **options: Any) -> None:
-        """See :meth:`AsyncPublisher.send_all_clients`."""
-        self._do("send_all_clients", command, content, **options)
-
-    def send_group(self, group: str, command: str, content: Any = None, **options: Any) -> None:
-        """See :meth:`AsyncPublisher.send_group`."""
-        self._do("send_group", group, command, content, **options)
-
-    def send_room(self, room: str, command: str, content: Any = None, **options: Any) -> None:
-        """See :meth:`AsyncPublisher.send_room`."""
-        self._do("send_room", room, command, content, **options)
+    _send_list = _sending(AsyncPublisher.send_many)
 
     def send_many(
-        self, clients: Iterable[ClientRef], command: str, content: Any = None, **options: Any
+        self,
+        clients: Iterable[ClientRef],
+        command: str,
+        content: Any = None,
+        *,
+        volatile: bool = False,
+        latest: str | None = None,
     ) -> None:
         """See :meth:`AsyncPublisher.send_many`."""
-        self._do("send_many", list(clients), command, content, **options)
+        # An iterator may run code of the caller, which belongs on the caller's thread.
+        self._send_list(list(clients), command, content, volatile=volatile, latest=latest)
 
-    def send_client(
-        self, client: ClientRef, command: str, content: Any = None, **options: Any
-    ) -> None:
-        """See :meth:`AsyncPublisher.send_client`."""
-        self._do("send_client", client, command, content, **options)
-
-    def disconnect_client(
-        self, client: ClientRef, *, force: bool = False, call_func: bool = False
-    ) -> None:
-        """See :meth:`AsyncPublisher.disconnect_client`."""
-        self._do("disconnect_client", client, force=force, call_func=call_func)
-
-    def get_client(self, client: ClientRef) -> ClientInfo:
-        """See :meth:`AsyncPublisher.get_client`."""
-        return cast(ClientInfo, self._do("get_client", client))
-
-    def get_group(self, group: str) -> list[ClientInfo]:
-        """See :meth:`AsyncPublisher.get_group`."""
-        return cast("list[ClientInfo]", self._do("get_group", group))
-
-    def get_room(self, room: str) -> list[ClientInfo]:
-        """See :meth:`AsyncPublisher.get_room`."""
-        return cast("list[ClientInfo]", self._do("get_room", room))
-
-    def count(self) -> int:
-        """See :meth:`AsyncPublisher.count`."""
-        return int(self._do("count"))
+    send_all_clients = _sending(AsyncPublisher.send_all_clients)
+    send_group = _sending(AsyncPublisher.send_group)
+    send_room = _sending(AsyncPublisher.send_room)
+    send_client = _sending(AsyncPublisher.send_client)
+    disconnect_client = _sending(AsyncPublisher.disconnect_client)
+    get_client = _asking(AsyncPublisher.get_client)
+    get_group = _asking(AsyncPublisher.get_group)
+    get_room = _asking(AsyncPublisher.get_room)
+    count = _asking(AsyncPublisher.count)
 
 
 async def _made(url: Cluster | str, **options: Any) -> AsyncPublisher:
