@@ -32,7 +32,9 @@ def test_the_constants_are_found() -> None:
         "BY_REFERENCE",
         "CACHED_COMMAND",
         "LEAST_BLOCK",
+        "LONGEST_FALSY",
         "MAX_HEADER_LEN",
+        "MOST_DIGITS",
         "MOST_JOINED",
         "MOST_SPARE",
     }
