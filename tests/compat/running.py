@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support import OldHiSock, Program, free_port
+from support.fixtures import Run
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -31,9 +31,7 @@ each_alone = pytest.mark.parametrize(
 class Stage:
     """Starts programs; all that run on it use one port."""
 
-    def __init__(
-        self, run_on_ours: Callable[..., Program], old: OldHiSock, stack: ExitStack
-    ) -> None:
+    def __init__(self, run_on_ours: Run, old: OldHiSock, stack: ExitStack) -> None:
         self._run_on_ours = run_on_ours
         self._old = old
         self._stack = stack

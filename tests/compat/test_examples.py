@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import OldHiSock, Program, free_port
+from support.fixtures import Run
 from support.process import environment
 
 import hisock.examples
@@ -18,9 +18,7 @@ TICTACTOE = Path(hisock.examples.__file__).with_name("tictactoe.py")
 
 
 @every_pair
-def test_tic_tac_toe(
-    run_on_ours: Callable[..., Program], old_hisock: OldHiSock, pair: tuple[str, str]
-) -> None:
+def test_tic_tac_toe(run_on_ours: Run, old_hisock: OldHiSock, pair: tuple[str, str]) -> None:
     run = {"ours": run_on_ours, "2.0.2": old_hisock.start}
     port = str(free_port())
     with run[pair[0]](TICTACTOE, "host", port) as server:

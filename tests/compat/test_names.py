@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import Events, OldHiSock, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeClient, MakeServer
 from support.process import environment
 
 import hisock
@@ -16,9 +16,6 @@ import hisock.client
 import hisock.server
 import hisock.utils
 from hisock import ClientInfo
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
 
 _LIST = """\
 import importlib, types

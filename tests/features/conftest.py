@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import Events
+from support.fixtures import MakeServer
 
 import hisock
 
@@ -61,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
+    make_server: MakeServer,
 ) -> hisock.ThreadedHiSockServer:
     """A server that answers calls as :func:`answer` says; a test file may have one of its own."""
     made = make_server()

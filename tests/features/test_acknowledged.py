@@ -9,12 +9,12 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Peer, Program, free_port
+from support import Peer, free_port
 from support.events import PATIENCE
+from support.fixtures import MakeServer, Run
 
 import hisock
 
@@ -22,8 +22,6 @@ from .clients import LATER, AnyClient, Kind, Watched
 from .loops import LOOPBACK
 from .wire import HandServer, modern_peer
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-Run = Callable[..., Program]
 SERVER = Path(__file__).parent / "programs" / "victim_server.py"
 QUICKLY = hisock.Reconnect(initial=0, maximum=0.01)
 BUFFER = 1_000_000

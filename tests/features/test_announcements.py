@@ -6,17 +6,18 @@ The window is a minute here, so that what arrives does not do so because it is o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support import Events, Frame, Peer, command_frame
+from support.fixtures import MakeServer
 
 import hisock
 
 
 @pytest.fixture
-def gathering(make_server: Callable[..., hisock.ThreadedHiSockServer]) -> Any:
+def gathering(make_server: MakeServer) -> Any:
     """Makes a server in the middle of a window."""
 
     def make(window: float = 60.0, **options: Any) -> hisock.ThreadedHiSockServer:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
 
 import pytest
-from support import Events, Peer
+from support import Events
 from support.events import PATIENCE
+from support.fixtures import MakePeer, MakeServer
 from support.logs import logged
 
 import hisock
 
 from .loops import LOOPBACK, Seen, on_loops, on_one_loop, turns, within
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
-
 
 # Order
 

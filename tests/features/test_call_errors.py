@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 from support import Events
 from support.events import PATIENCE
+from support.fixtures import MakeServer
 
 import hisock
 
 from .clients import AnyClient, Kind
 from .loops import LOOPBACK, Seen, on_loops, within
 from .wire import modern_peer
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 @dataclass

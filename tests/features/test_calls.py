@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Events, Program, free_port
+from support import Events, free_port
 from support.events import PATIENCE
+from support.fixtures import Run
 from support.logs import logged
 
 import hisock
@@ -20,8 +20,6 @@ from .clients import AnyClient, Kind
 from .loops import LOOPBACK, on_loops, within
 from .wire import HandServer
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-Run = Callable[..., Program]
 PROGRAMS = Path(__file__).parent / "programs"
 AWAY = (hisock.ConnectionLost, hisock.ClientDisconnected)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeServer
 from support.logs import logged
 from support.wire import frame as frame_of
 
 import hisock
 
 from .wire import greet, modern_peer
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 #: What follows ``$CALL$``, and makes no sense.
 BAD_CALLS = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +14,6 @@ import hisock
 from .clients import AnyClient, Kind, LoopThread
 from .loops import LOOPBACK, on_one_loop, within
 from .wire import HandServer
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 #: What follows ``$REPLY$``, and makes no sense.
 BAD_REPLIES = [

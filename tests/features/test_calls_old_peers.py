@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from interop.agents import old_client, old_server
 from support import Events, OldHiSock, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeServer
 
 import hisock
 
 from .clients import AnyClient, Kind
 from .wire import OLD_FRAMES, HandServer, Relay, frames_in
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 def reserved_in(stream: bytes | bytearray) -> set[str]:

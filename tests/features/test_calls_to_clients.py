@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Events, Peer, Program
+from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import Run
 
 import hisock
 from hisock._core import protocol
@@ -18,8 +18,6 @@ from hisock._core import protocol
 from .clients import AnyClient
 from .loops import LOOPBACK, Seen, on_loops, within
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-Run = Callable[..., Program]
 PROGRAMS = Path(__file__).parent / "programs"
 AWAY = (hisock.ConnectionLost, hisock.ClientDisconnected)
 

@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal, Optional, Union  # the old spelling 
 import msgspec
 import pytest
 from support import Events, Peer
+from support.fixtures import MakePeer, MakeServer
 
 import hisock
 from hisock.utils import InvalidTypeCast
 
 from .casting import Bench
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 
 @dataclass

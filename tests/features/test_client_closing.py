@@ -17,8 +17,6 @@ import hisock
 from .clients import AnyClient, Kind, Watched
 from .wire import HandServer
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-
 
 @contextlib.contextmanager
 def returns(act: Callable[[], Any]) -> Iterator[None]:

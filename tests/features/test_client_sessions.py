@@ -7,11 +7,11 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.events import PATIENCE
+from support.fixtures import MakeServer
 from support.polling import until
 
 import hisock
@@ -19,9 +19,6 @@ import hisock
 from .clients import SOON, AnyClient, Kind, Watched
 from .loops import LOOPBACK, Seen, on_loops, within
 from .wire import FEATURES, HandServer, Relay
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-
 
 # A goodbye, or a question, while a handler runs
 

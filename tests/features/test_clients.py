@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import Events, Peer
+from support.fixtures import MakeClient, MakePeer, MakeServer
 
 import hisock
 from hisock import ClientInfo
 from hisock.utils import ClientNotFound, GroupNotFound
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
-MakePeer = Callable[..., Peer]
 
 
 @pytest.fixture

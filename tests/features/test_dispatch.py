@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.fixtures import MakeClient, MakePeer, MakeServer
 
 import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
-MakePeer = Callable[..., Peer]
-
 
 # Order
 

@@ -6,16 +6,15 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from support.fixtures import MakeServer
 
 import hisock
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 NO_HOST = "no-such-host.invalid"
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
-from support import Events, Peer
+from support import Events
 from support.events import PATIENCE
+from support.fixtures import MakePeer, MakeServer
 
 import hisock
 
 from .clients import AnyClient, Kind
 from .loops import LOOPBACK, within
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 
 class OddError(BaseException):

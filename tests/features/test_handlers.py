@@ -9,14 +9,10 @@ from typing import Any
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeClient, MakePeer, MakeServer
 from support.logs import logged
 
 import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
-MakePeer = Callable[..., Peer]
-
 
 # Threads and errors
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeClient, MakeServer
 
-import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
-MakePeer = Callable[..., Peer]
 LOOPBACK = ("127.0.0.1", 0)
 
 

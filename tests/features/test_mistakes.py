@@ -10,15 +10,13 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from support import Events, Peer
+from support import Events
+from support.fixtures import MakePeer, MakeServer
 
 import hisock
 from hisock.routing import Handlers, Router
 
 from .loops import LOOPBACK
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 
 @pytest.fixture

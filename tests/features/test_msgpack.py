@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import enum
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +13,13 @@ import msgspec
 import pytest
 from interop.agents import old_client, old_server
 from support import Events, OldHiSock, Peer
+from support.fixtures import MakeServer
 from support.logs import logged
 
 import hisock
 
 from .clients import AnyClient, Kind
 from .wire import HandServer, greet, modern_peer
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 class Colour(enum.Enum):

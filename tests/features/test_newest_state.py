@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 from support import Events, Frame, Peer
 from support.events import PATIENCE
+from support.fixtures import MakePeer, MakeServer
 
 import hisock
 
 from .loops import LOOPBACK, Seen, on_loops, within
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 KIB = bytes(1024)
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Peer, Program, free_port
+from support import Peer, free_port
 from support.events import PATIENCE
+from support.fixtures import Run
 
 import hisock
 
 from .clients import LATER, AnyClient, Kind, Watched
 from .wire import HandServer
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-Run = Callable[..., Program]
 SERVER = Path(__file__).parent / "programs" / "victim_server.py"
 # A server that is killed
 

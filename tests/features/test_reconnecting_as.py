@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeServer
 
 import hisock
 
 from .clients import SOON, Kind, Watched
 from .loops import Seen, on_loops, within
 from .wire import HandServer, Relay
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 def test_the_client_comes_back_with_its_current_name_and_group(

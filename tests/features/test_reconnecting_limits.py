@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Events, Peer, Program, free_port
+from support import Events, Peer, free_port
 from support.events import PATIENCE
+from support.fixtures import MakeServer, Run
 
 import hisock
 
@@ -19,8 +20,6 @@ from .clients import LATER, AnyClient, Kind, Watched
 from .loops import Seen, on_one_loop, run_on, within
 from .wire import HandServer
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-Run = Callable[..., Program]
 SERVER = Path(__file__).parent / "programs" / "victim_server.py"
 # When it does not come back
 

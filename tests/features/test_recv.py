@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import MakeClient, MakePeer, MakeServer
 from support.wire import listening
 
 import hisock
 from hisock.utils import ClientDisconnected, InvalidTypeCast, ServerNotRunning
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
-MakePeer = Callable[..., Peer]
 
 
 @pytest.fixture

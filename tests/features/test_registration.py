@@ -6,14 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Events, Peer
+from support import Events
+from support.fixtures import MakeClient, MakePeer, MakeServer
 
 import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
-MakePeer = Callable[..., Peer]
-
 
 # Registration
 

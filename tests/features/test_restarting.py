@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Events, Program, free_port
+from support import Events, free_port
 from support.events import PATIENCE
+from support.fixtures import MakeServer, Run
 
 import hisock
 
 from .clients import SOON, AnyClient, Kind, Watched
 from .wire import HandServer, modern_peer
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-Run = Callable[..., Program]
 PROGRAMS = Path(__file__).parent / "programs"
 CLIENTS = 300
 

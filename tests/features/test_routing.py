@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from support import Events
+from support.fixtures import MakeClient, MakeServer
 from support.logs import logged
 
 import hisock
 from hisock.routing import Context, Handlers, Router, every, on
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
 
 
 def test_a_router_brings_its_handlers_under_its_prefix(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support import Events, Peer
+from support import Events
+from support.fixtures import MakePeer, MakeServer
 
 import hisock
 
 from .loops import LOOPBACK, Seen, on_loops, within
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 
 @dataclass

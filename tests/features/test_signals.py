@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Events, Peer, Program
+from support import Events, Peer
+from support.fixtures import MakeServer, Run
 
-import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 PROGRAMS = Path(__file__).parent / "programs"
 
 
 @pytest.mark.parametrize("how", ["interrupt", "terminate"])
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminated process gets no signal there")
-def test_a_signal_ends_start_cleanly_and_frees_the_port(
-    run_on_ours: Callable[..., Program], how: str
-) -> None:
+def test_a_signal_ends_start_cleanly_and_frees_the_port(run_on_ours: Run, how: str) -> None:
     port = "0"
     for _ in range(2):
         with run_on_ours(PROGRAMS / "signalled_server.py", port) as program:
@@ -38,7 +33,7 @@ def test_a_signal_ends_start_cleanly_and_frees_the_port(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process gets no Ctrl-C by itself there")
 def test_an_interrupted_client_can_still_talk_and_then_closes_itself(
-    run_on_ours: Callable[..., Program], make_server: MakeServer, events: Events
+    run_on_ours: Run, make_server: MakeServer, events: Events
 ) -> None:
     server = make_server()
     server.on("join")(lambda client: server.send_client(client, "begin"))

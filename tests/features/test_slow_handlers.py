@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
+from support.fixtures import MakeServer
 from support.logs import logged
 
 import hisock
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 #: Seconds that a handler here holds the loop; the limit is 0.1.
 HELD = 0.5
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from support import Peer
+from support.fixtures import MakeServer
 
 import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 def test_a_look_up_by_something_else_says_by_what_it_may_be() -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from support import Events
+from support.fixtures import MakeServer
 from support.logs import logged
 from support.wire import Peer
 
@@ -17,8 +18,6 @@ import hisock
 
 from .loops import within
 from .wire import HandServer, modern_peer
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from support.fixtures import MakeServer
 from support.logs import logged
 
 import hisock
@@ -287,7 +288,7 @@ def test_a_threaded_server_ticks(make_server: Any, events: Any) -> None:
 
 @pytest.mark.parametrize("how", ["plain", "async"])
 def test_a_tick_that_asks_what_was_cancelled_is_reported_and_goes_on(
-    make_server: Callable[..., hisock.ThreadedHiSockServer], events: Any, how: str
+    make_server: MakeServer, events: Any, how: str
 ) -> None:
     server = make_server()
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Events, Peer
+from support import Events
 from support.events import PATIENCE
+from support.fixtures import MakePeer, MakeServer
 from support.logs import logged
 
 import hisock
 
 from .loops import LOOPBACK, Seen, on_loops
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 
 def until_counted(server: hisock.HiSockServer, events: Events, **wanted: int) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
 
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.fixtures import MakeServer
 
 import hisock
 
 from .wire import HandServer
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 def test_update_returns_at_once_when_there_is_nothing(by_hand: HandServer) -> None:

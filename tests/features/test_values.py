@@ -6,7 +6,6 @@ import datetime
 import enum
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ import numpy.typing
 import pydantic
 import pytest
 from support import Events
+from support.fixtures import MakeClient, MakeServer
 from support.logs import logged
 
 import hisock
@@ -23,8 +23,6 @@ from hisock.utils import InvalidTypeCast
 
 from .exchanging import Exchange
 
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
 NAN, INFINITY = math.nan, math.inf
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
-from support import Peer
 
 import hisock
 
 from .loops import LOOPBACK, Seen, on_loops, turns, within
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 
 @on_loops

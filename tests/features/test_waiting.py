@@ -10,13 +10,11 @@ from functools import partial
 
 import pytest
 from support.events import PATIENCE
+from support.fixtures import MakeClient, MakeServer
 
 import hisock
 
 from .loops import LOOPBACK, Seen, on_loops, within
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakeClient = Callable[..., hisock.ThreadedHiSockClient]
 
 
 async def joined(server: hisock.HiSockServer) -> hisock.AsyncHiSockClient:

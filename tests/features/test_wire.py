@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from support import Events, Peer, command_frame, frame
+from support.fixtures import MakePeer, MakeServer
 from support.wire import listening
 
 import hisock
 
 ThreadedServer = hisock.ThreadedHiSockServer
 ThreadedClient = hisock.ThreadedHiSockClient
-MakeServer = Callable[..., ThreadedServer]
-MakePeer = Callable[..., Peer]
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 from support import Events, Peer, command_frame
+from support.fixtures import MakePeer, MakeServer
 
 import hisock
-
-MakeServer = Callable[..., hisock.ThreadedHiSockServer]
-MakePeer = Callable[..., Peer]
 
 CROWD = 200
 MOST_WRITES = 64  # a turn

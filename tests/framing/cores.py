@@ -75,11 +75,6 @@ PYTHON = CORES[-1]
 COMPILED = CORES[0] if len(CORES) == 2 else None
 
 
-def frame(payload: bytes, header_len: int = HEADER_LEN) -> bytes:
-    """Build a frame by the words of the wire format, whatever it holds."""
-    return str(len(payload)).encode().ljust(header_len) + payload
-
-
 @dataclass
 class Outcome:
     """What a stream came to."""

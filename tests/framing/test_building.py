@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.wire import frame
 
-from framing.cores import Core, frame
+from framing.cores import Core
 from hisock._framing_common import MOST_HEADERS
 
 ALLOWED = [

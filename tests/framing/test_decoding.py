@@ -6,8 +6,9 @@ import array
 import sys
 
 import pytest
+from support.wire import frame
 
-from framing.cores import HEADER_LEN, Core, Outcome, cut, fed, frame, received
+from framing.cores import HEADER_LEN, Core, Outcome, cut, fed, received
 from hisock.framing import FramingError
 
 BODIES = [

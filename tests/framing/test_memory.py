@@ -7,8 +7,9 @@ import gc
 from collections.abc import Callable
 
 import pytest
+from support.wire import frame
 
-from framing.cores import Core, frame, receive
+from framing.cores import Core, receive
 from hisock.framing import FramingError
 
 SIZE = 1024  # of the scratch in these tests

@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from support.wire import frame
 
-from framing.cores import Calls, Core, frame, make_outbox
+from framing.cores import Calls, Core, make_outbox
 from hisock.framing import Outbox
 
 LARGE = 32 * 1024

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from support.wire import frame
 
-from framing.cores import COMPILED, PYTHON, Core, fed, frame, receive, received
+from framing.cores import COMPILED, PYTHON, Core, fed, receive, received
 
 SIZE = 1024  # of the scratch in these tests
 HALF = SIZE // 2

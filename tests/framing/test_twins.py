@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.wire import frame
 
-from framing.cores import COMPILED, CORES, PYTHON, Core, cut, fed, frame, received
+from framing.cores import COMPILED, CORES, PYTHON, Core, cut, fed, received
 
 both = pytest.mark.skipif(COMPILED is None, reason="the extension modules are not built here")
 

@@ -7,10 +7,10 @@ import hashlib
 import json
 import sys
 import tracemalloc
-from collections.abc import Callable
 
 import pytest
 from support import Events, Peer, command_frame, frame, raise_descriptor_limit
+from support.fixtures import MakeClient, MakePeer, MakeServer
 
 import hisock
 
@@ -25,8 +25,8 @@ def content(size: int, seed: int = 0) -> bytes:
 
 
 def test_messages_of_one_mebibyte_go_both_ways(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
-    make_client: Callable[..., hisock.ThreadedHiSockClient],
+    make_server: MakeServer,
+    make_client: MakeClient,
     events: Events,
 ) -> None:
     server = make_server()
@@ -46,8 +46,8 @@ def test_messages_of_one_mebibyte_go_both_ways(
 
 
 def test_a_large_broadcast_reaches_everybody_whole(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
-    make_peer: Callable[..., Peer],
+    make_server: MakeServer,
+    make_peer: MakePeer,
 ) -> None:
     server = make_server()
     server.start()
@@ -58,8 +58,8 @@ def test_a_large_broadcast_reaches_everybody_whole(
 
 
 def test_a_message_of_exactly_the_limit_passes(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
-    make_peer: Callable[..., Peer],
+    make_server: MakeServer,
+    make_peer: MakePeer,
 ) -> None:
     server = make_server(max_message_size=1000)
     server.on("size")(lambda client, data: server.send_client(client, "size", len(data)))
@@ -70,7 +70,7 @@ def test_a_message_of_exactly_the_limit_passes(
 
 
 def test_a_client_that_sends_one_byte_at_a_time_is_understood(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
+    make_server: MakeServer,
 ) -> None:
     server = make_server()
     answer_counting(server)
@@ -85,8 +85,8 @@ def test_a_client_that_sends_one_byte_at_a_time_is_understood(
 
 
 def test_a_client_that_does_not_read_holds_up_nobody(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
-    make_peer: Callable[..., Peer],
+    make_server: MakeServer,
+    make_peer: MakePeer,
 ) -> None:
     """64 MiB for a client that does not read them yet, while another is served."""
     server = make_server(send_buffer=128 * MIB)
@@ -101,8 +101,8 @@ def test_a_client_that_does_not_read_holds_up_nobody(
 
 
 def test_claimed_lengths_allocate_nothing(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
-    make_peer: Callable[..., Peer],
+    make_server: MakeServer,
+    make_peer: MakePeer,
 ) -> None:
     """100 peers claim 16 MiB each and send a few bytes of it."""
     server = make_server(announce="none")
@@ -128,7 +128,7 @@ def test_claimed_lengths_allocate_nothing(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test itself needs 4,000 descriptors")
 def test_two_thousand_clients_at_once(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
+    make_server: MakeServer,
 ) -> None:
     """All join and are told of all who join after them, all talk, one message reaches all."""
     size = 2000

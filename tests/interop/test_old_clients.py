@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import Events, OldHiSock, Peer
+from support.fixtures import MakePeer
 
 import hisock
 
@@ -190,7 +191,7 @@ def test_getclt_of_a_2_0_2_client_is_answered_with_a_raw_frame(ours: Ours, alice
 
 
 def test_2_0_2_clients_are_told_of_joins_and_leaves(
-    ours: Ours, alice: Agent, newcomer: Callable[..., Agent], make_peer: Callable[..., Peer]
+    ours: Ours, alice: Agent, newcomer: Callable[..., Agent], make_peer: MakePeer
 ) -> None:
     carol = newcomer("carol", "red")
     carols_addr = list(carol.addr)

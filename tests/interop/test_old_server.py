@@ -7,11 +7,12 @@ here are small, and each is answered before the next is sent.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support import Events, OldHiSock, Peer
+from support.fixtures import MakeClient
 
 import hisock
 from hisock.utils import ServerException
@@ -81,7 +82,7 @@ def bob(theirs: Agent, events: Events) -> Iterator[hisock.ThreadedHiSockClient]:
 
 
 def test_our_client_says_hello_to_a_2_0_2_server(
-    theirs: Agent, make_client: Callable[..., hisock.ThreadedHiSockClient], events: Events
+    theirs: Agent, make_client: MakeClient, events: Events
 ) -> None:
     for name, group in (("eve", "blue"), (None, None)):
         client = make_client(theirs.addr, name, group)
@@ -187,7 +188,7 @@ def test_a_kick_ends_our_client(
     theirs: Agent,
     bob: hisock.ThreadedHiSockClient,
     events: Events,
-    make_client: Callable[..., hisock.ThreadedHiSockClient],
+    make_client: MakeClient,
 ) -> None:
     victim = make_client(theirs.addr, "victim")
     seen = Events()
@@ -215,7 +216,7 @@ def test_start_returns_when_a_2_0_2_server_kicks(theirs: Agent) -> None:
 
 def test_our_client_answers_the_keepalives_of_a_2_0_2_server(
     old_hisock: OldHiSock,
-    make_client: Callable[..., hisock.ThreadedHiSockClient],
+    make_client: MakeClient,
     events: Events,
 ) -> None:
     """The clock of that server is shortened; everything else is 2.0.2's."""
@@ -237,7 +238,7 @@ def test_our_client_answers_the_keepalives_of_a_2_0_2_server(
 
 def test_the_end_of_a_2_0_2_server_ends_our_client(
     old_hisock: OldHiSock,
-    make_client: Callable[..., hisock.ThreadedHiSockClient],
+    make_client: MakeClient,
     events: Events,
 ) -> None:
     agent = old_server(old_hisock)

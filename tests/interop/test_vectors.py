@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support import Events, Frame, Peer
+from support.fixtures import MakeServer
 from support.wire import listening
 
 import hisock
@@ -124,7 +125,7 @@ def wire_as_captured(server: hisock.HiSockServer) -> None:
 
 
 def test_our_server_answers_the_captured_clients_as_2_0_2_did(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
+    make_server: MakeServer,
 ) -> None:
     records = load()
     then = captured_ports(records)

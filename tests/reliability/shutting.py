@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from support import Events, Frame, Peer
 from support.events import PATIENCE
@@ -14,7 +14,6 @@ from support.polling import eventually
 
 import hisock
 
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 #: Seconds that no test needs; one that would wait so long fails.
 LONG = 4 * PATIENCE
 

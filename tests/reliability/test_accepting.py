@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from support import Peer, Program
 from support.events import PATIENCE
+from support.fixtures import Run, StartServer
 from support.polling import eventually
 from support.wire import Closed
 
@@ -20,7 +21,6 @@ from reliability.certificates import Authority
 from reliability.watching import PROGRAMS, on_linux
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Few:
 @pytest.fixture(params=["plain", "TLS"])
 def few(
     request: pytest.FixtureRequest,
-    run_on_ours: Callable[..., Program],
+    run_on_ours: Run,
     authority: Authority,
     loop: str,
 ) -> Iterator[Few]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.logs import logged
 from support.polling import eventually
 
@@ -20,7 +21,6 @@ import hisock
 from reliability.watching import serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 TOKEN = "s3cret-t0ken-that-nobody-must-see"
 
 

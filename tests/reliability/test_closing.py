@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.logs import LogEvents
 from support.wire import Closed
 
@@ -21,7 +22,6 @@ import hisock
 from reliability.watching import LOOPBACK, answer_pings, nothing_left_behind
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 def refused(server: hisock.HiSockServer) -> bool:

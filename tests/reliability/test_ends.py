@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Events, Peer, Program, command_frame, frame
+from support import Events, Peer, command_frame, frame
+from support.fixtures import Run, StartServer
 from support.logs import logged
 from support.polling import eventually
 
@@ -17,7 +18,6 @@ import hisock
 from reliability.watching import LOOPBACK, LOOPS, PROGRAMS, on_linux, serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 def record_ends(events: Events) -> Callable[[hisock.ThreadedHiSockServer], None]:
@@ -44,7 +44,7 @@ def record_ends(events: Events) -> Callable[[hisock.ThreadedHiSockServer], None]
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL there")
 @pytest.mark.parametrize("announce", ["none", "all"])
 def test_a_client_killed_at_any_byte_of_a_frame_leaves(
-    start_server: StartServer, run_on_ours: Callable[..., Program], events: Events, announce: str
+    start_server: StartServer, run_on_ours: Run, events: Events, announce: str
 ) -> None:
     """With announcements in its receive buffer the system sends a reset for it, else an end."""
     server = start_server(record_ends(events), announce=announce)
@@ -98,7 +98,7 @@ def test_clients_that_are_gone_before_they_are_accepted_harm_nobody(
 @on_linux
 @pytest.mark.parametrize("loop_name", LOOPS)
 def test_clients_whose_network_is_gone_are_found_by_keepalive(
-    run_on_ours: Callable[..., Program], loop_name: str
+    run_on_ours: Run, loop_name: str
 ) -> None:
     """Half-open connections: no packet of theirs arrives any more, nor is any of ours answered."""
     with run_on_ours(PROGRAMS / "half_open.py", loop_name) as program:

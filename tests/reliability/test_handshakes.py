@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from support import Peer
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.logs import logged
 from support.polling import eventually
 
@@ -20,7 +20,6 @@ from hisock._server.admission import _MAX_PENDING_REJECTIONS
 from reliability.certificates import Authority
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 #: Clients that may be connected at once in these tests.
 MOST = 3
 #: How a TLS record begins; what should follow never comes.

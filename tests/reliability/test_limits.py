@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support import Events, Peer, command_frame, frame
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.logs import logged
 from support.polling import eventually
 from support.wire import Closed
@@ -23,7 +24,6 @@ import hisock
 from reliability.watching import MIB, on_linux, resident, serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 HELLO = json.dumps({"name": "modern", "group": None, "features": ["call", "reject"]})
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import pytest
 from support import Peer, command_frame, frame
+from support.fixtures import StartServer
 from support.logs import logged
 from support.polling import eventually
 
@@ -14,7 +14,6 @@ import hisock
 from reliability.watching import serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 
 #: Lines that a flood of whatever kind may cause, some of them saying how many more there were.
 FEW = 450

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.polling import eventually
 
 import hisock
@@ -23,7 +23,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from hisock.metrics import ServerCollector, serve_metrics
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 Figures = dict[tuple[str, ...], float]
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Peer
+from support.fixtures import MakePeer, MakeServer
 from support.memory import MemoryPeer, on_virtual_loop, settle
 from support.polling import eventually
 
@@ -106,8 +105,8 @@ def test_a_broadcast_of_newest_states_flushes_every_client_once(
 
 
 def test_newest_states_from_a_thread_wake_the_loop_once_for_all_clients(
-    make_server: Callable[..., hisock.ThreadedHiSockServer],
-    make_peer: Callable[..., Peer],
+    make_server: MakeServer,
+    make_peer: MakePeer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = make_server(announce="group", loop="asyncio")
@@ -158,7 +157,7 @@ def test_a_client_that_stops_reads_few_stale_states(ahead: int) -> None:
 
 @pytest.mark.parametrize("over", ["TCP", "TLS"])
 def test_a_client_that_stops_on_a_real_connection_reads_few_stale_states(
-    make_server: Callable[..., hisock.ThreadedHiSockServer], authority: Authority, over: str
+    make_server: MakeServer, authority: Authority, over: str
 ) -> None:
     """As many as are sent in 6 seconds at 20 Hz; each is handed to the system if it may be."""
     files = (authority.server, authority.server) if over == "TLS" else None

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import StartServer
 
 import hisock
 from hisock._runtime.threads import FAIR_SHARE
@@ -18,7 +18,6 @@ from hisock._runtime.threads import FAIR_SHARE
 from .shutting import LONG, Held, closing_in_a_thread, farewell
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 # Handlers
 
 

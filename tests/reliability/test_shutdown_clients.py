@@ -7,12 +7,12 @@ import contextlib
 import hashlib
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import Peer, frame
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.polling import eventually
 
 import hisock
@@ -22,7 +22,6 @@ from reliability.watching import LOOPBACK, MIB, answer_pings
 from .shutting import LONG, Held, closing_in_a_thread, farewell, told
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 # Output
 
 

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Peer, Program
+from support import Peer
 from support.events import PATIENCE
+from support.fixtures import Run, StartServer
 from support.polling import eventually
 
 import hisock
@@ -20,15 +20,12 @@ from reliability.watching import PROGRAMS
 from .shutting import LONG, Held, closing_in_a_thread, farewell, refused, refuses
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 # Signals
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminated process gets no signal there")
 @pytest.mark.parametrize("how", ["terminate", "interrupt"])
-def test_a_signal_takes_the_same_path(
-    run_on_ours: Callable[..., Program], loop: str, how: str
-) -> None:
+def test_a_signal_takes_the_same_path(run_on_ours: Run, loop: str, how: str) -> None:
     """The server's own handler of SIGINT, and a handler of SIGTERM that the program has set."""
     with run_on_ours(PROGRAMS / "graceful_server.py", loop) as program:
         port = int(program.wait_line("port").split()[1])

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.polling import eventually
 
 import hisock
 from reliability.watching import MIB, on_linux, resident, serves
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 BUFFER = MIB
 
 

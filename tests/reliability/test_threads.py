@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.polling import eventually
 
 import hisock
@@ -20,7 +21,6 @@ from hisock._runtime.threads import FAIR_SHARE, MOST_THREADS, WAITING_WORK
 from reliability.watching import MIB, on_linux, resident
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 class Gate:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support import Events, Peer, command_frame
 from support.events import PATIENCE
+from support.fixtures import StartServer
 from support.logs import logged
 from support.polling import eventually
 from support.wire import Closed, listening
@@ -23,7 +24,6 @@ from reliability.certificates import Authority
 from reliability.watching import MIB, nothing_left_behind
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-StartServer = Callable[..., hisock.ThreadedHiSockServer]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 from support import Peer, command_frame, frame
 from support.memory import MemoryPeer, settle
+from support.polling import until
 
 import hisock
 from hisock._runtime import turns
@@ -38,14 +39,6 @@ class Turning:
     async def end(self) -> None:
         self._done = True
         await self._task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(200_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    pytest.fail("it never came to that")
 
 
 def task_frame(number: int) -> bytes:

@@ -6,13 +6,13 @@ import contextlib
 import re
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import Program, command_frame, raise_descriptor_limit
 from support.events import PATIENCE
+from support.polling import eventually
 
 from .browsing import PROGRAMS
 from .web_peer import PONG, WebPeer, message, request
@@ -113,7 +113,5 @@ def test_who_floods_and_does_not_read_is_ended_and_holds_nothing(flooded: Floode
             with contextlib.suppress(OSError):
                 for _ in range(2000):
                     flood.say(data)
-        deadline = time.monotonic() + PATIENCE
-        while good.ask("ended").json != {"slow": 4}:
-            assert time.monotonic() < deadline
+        eventually(lambda: good.ask("ended").json == {"slow": 4})
         assert flooded.occupied() - before <= 8 * MIB
