@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+#: Shared by all: an empty set of its own would be a twentieth of what an idle client takes.
+_NONE: frozenset[str] = frozenset()
+
 
 class Pauses:
     """Pauses reading while any reason applies; reasons are independent of each other.
@@ -16,15 +19,13 @@ class Pauses:
 
     def __init__(self, set_reading: Callable[[bool], object]) -> None:
         self._set_reading = set_reading
-        self._reasons: set[str] = set()
+        self._reasons = _NONE
 
     def set(self, reason: str, applies: bool) -> None:
         """Note whether a reason applies now."""
         before = bool(self._reasons)
-        if applies:
-            self._reasons.add(reason)
-        else:
-            self._reasons.discard(reason)
+        reasons = self._reasons | {reason} if applies else self._reasons - {reason}
+        self._reasons = reasons or _NONE
         if before != bool(self._reasons):
             self._set_reading(before)
 
