@@ -119,6 +119,8 @@ class ServerBinding:
     ) -> Callable[..., Any]:
         """Bind ``func(client, ...)``; ``message`` and ``*`` cast what they are called with."""
         count = argument_count(signature, name, self.events[name], exact=True)
+        if name in CLUSTER_EVENTS:  # these are about a node, not about a client
+            return func
         check_order(signature, count)
         if signature.wants_dict(0):
             func = with_dict(func)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Any
 
 import pytest
@@ -197,10 +198,17 @@ def test_servers_that_come_and_go_are_events_and_all_agree_on_the_leader() -> No
         async with game(1) as made:
             one = made.servers[0]
             seen: list[Any] = []
-            one.on("node_join")(lambda node: seen.append(("join", node.node)))
-            one.on("node_leave")(
-                lambda node, clients: seen.append(("leave", node.node, [c.name for c in clients]))
-            )
+
+            def joined(node: hisock.NodeInfo) -> None:
+                seen.append(("join", node.node))
+
+            def left(node: hisock.NodeInfo, clients: list[hisock.ClientInfo]) -> None:
+                seen.append(("leave", node.node, [client.name for client in clients]))
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a node in the place of the client is no mistake
+                one.on("node_join")(joined)
+                one.on("node_leave")(left)
             two = await made.add()
             await join(two, "b")
             three = await made.add()
