@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hisock._core import protocol
 from hisock._server.audience import Members, everybody, group
+from hisock._server.held_back import HeldBack
 from hisock.framing import Gathered, fan_out
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class Announcements:
 
     Announcements for a client that is behind are held back until it has caught up, and a join and
     a leave of the same client cancel out: otherwise strangers that connect and disconnect could
-    fill the backlog of another client until that is disconnected. What is held back is bounded by
-    the number of clients.
+    fill the backlog of another client until that is disconnected.
 
     :ivar window: seconds that announcements are gathered; 0 writes each at once.
     """
@@ -45,8 +45,7 @@ class Announcements:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.window = WINDOW
-        #: For each client that is behind, frames by the client that they are about.
-        self._behind: dict[Connection, dict[Hashable, bytes]] = {}
+        self._behind = HeldBack()
         #: What is gathered, by group; ``None`` is for everybody.
         self._gathered: dict[str | None, Gathered] = {}
         #: Who is yet to be written to: a group, how many frames they lack at most, and clients.
@@ -86,13 +85,13 @@ class Announcements:
         :param own: the client's own connection if it has just joined this server. It gets the
             frame at once, because a client waits for that.
         """
-        key = None if self._hub.options.announce == "all" else group_name
+        key = self._key(group_name)
         members = self._members(key)
         if not members:
             return
-        for peer in self._behind:
-            if peer.outbox in members:
-                self._tell_later(peer, event, about, frame)
+        if own is not None and own in self._behind:
+            self._behind.begin(own, key)  # of what was before its own join it hears nothing
+        self._behind.add(key, event == protocol.CLIENT_JOINED, about, frame)
         self._unwritten += len(frame)
         if self.window:
             self._gather(key, members, frame, own)
@@ -101,6 +100,10 @@ class Announcements:
             fan_out(self._without_late(members), frame)
         if self._unwritten > self._most_bytes:
             self._write_now(members)
+
+    def _key(self, group_name: str | None) -> str | None:
+        """The group whose members are told of a client of that group; ``None`` for everybody."""
+        return None if self._hub.options.announce == "all" else group_name
 
     def _members(self, key: str | None) -> Members:
         return self._hub.broadcast.members(everybody() if key is None else group(key))
@@ -206,49 +209,39 @@ class Announcements:
         if self._hub.options.announce == "group":
             connection.outbox.catch_up()
             self._start_at_end(connection)
+            if connection in self._behind:
+                self._behind.move(connection, connection.info.group)
 
     def _start_at_end(self, connection: Connection) -> None:
-        key = None if self._hub.options.announce == "all" else connection.info.group
-        gathered = self._gathered.get(key)
+        gathered = self._gathered.get(self._key(connection.info.group))
         if gathered is not None:
             gathered.caught_up[connection.outbox] = _count(gathered)
 
     # -- clients that are behind
 
-    def _tell_later(self, peer: Connection, event: bytes, about: Hashable, frame: bytes) -> None:
-        waiting = self._behind[peer]
-        if event == protocol.CLIENT_LEFT and waiting.pop(about, None) is not None:
-            return  # it joined and left meanwhile: nothing to announce
-        waiting[about] = frame
-
     def fall_behind(self, connection: Connection) -> None:
         """Hold back announcements for a client whose transport takes no more at the moment."""
         if connection not in self._behind:
             connection.outbox.catch_up()
-            self._behind[connection] = {}
+            self._behind.begin(connection, self._key(connection.info.group))
 
     def catch_up(self, connection: Connection) -> None:
         """Send a client that reads again what was held back, a portion at a time."""
-        waiting = self._behind.get(connection)
-        if waiting is None or connection.ended or connection.writer.paused:
+        behind = self._behind
+        if connection not in behind or connection.ended or connection.writer.paused:
             return
-        room = self._most_bytes
-        for number in list(islice(waiting, _PORTION)):
-            frame = waiting.pop(number)
+        for frame in behind.take(connection, _PORTION, self._most_bytes):
             connection.outbox.write(frame)
-            room -= len(frame)
-            if room <= 0:
-                break
         connection.writer.flush()
-        if waiting:
+        if behind.lacks(connection):
             self._hub.loop.call_soon(self.catch_up, connection)
         elif not connection.writer.paused:
-            del self._behind[connection]
+            behind.end(connection)
             self._start_at_end(connection)
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
-        self._behind.pop(connection, None)
+        self._behind.end(connection)
 
 
 def _count(gathered: Gathered) -> int:
