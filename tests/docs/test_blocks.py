@@ -102,7 +102,7 @@ def checked_context(
 def replace_servers(monkeypatch: pytest.MonkeyPatch, ends: contextlib.ExitStack) -> None:
     """Servers are made with all of their options, and listen nowhere."""
     for made in ("HiSockServer", "ThreadedHiSockServer"):
-        original = vars(hisock)[made]
+        original = getattr(hisock, made)
 
         class Server(original):  # type: ignore[misc, valid-type]
             def __init__(self, addr: Any, *args: Any, **options: Any) -> None:
