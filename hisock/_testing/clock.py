@@ -28,6 +28,7 @@ class Clock:
         self._loop = loop
         self._now: float = loop.time()
         self._active = time.monotonic()
+        self._settling = 0
         loop.time = self.time
 
     def time(self) -> float:
@@ -62,9 +63,14 @@ class Clock:
     async def settle(self) -> None:
         """Wait until nothing happens any more at this moment of the clock."""
         idle = 0
-        while idle < 2:  # once more: an iteration may have received something
-            await asyncio.sleep(0)
-            idle = 0 if self._loop._ready else idle + 1
+        self._settling += 1
+        try:
+            while idle < 2:  # once more: an iteration may have received something
+                await asyncio.sleep(0)
+                # Each other task that waits here is ready as well, and nothing else by that.
+                idle = 0 if len(self._loop._ready) >= self._settling else idle + 1
+        finally:
+            self._settling -= 1
 
     def _next_due(self) -> float | None:
         whens = [timer.when() for timer in self._loop._scheduled if not timer.cancelled()]

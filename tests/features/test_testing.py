@@ -57,6 +57,21 @@ def test_clients_in_memory_call_and_are_told() -> None:
     asyncio.run(call_and_broadcast())
 
 
+async def connect_a_swarm() -> None:
+    async with TestServer(game()) as t:
+        bots = await asyncio.gather(*(t.connect(f"bot {number}") for number in range(20)))
+        assert [bot.name for bot in bots] == [f"bot {number}" for number in range(20)]
+        bots[0].send("say", "hello")
+        # All have settled when one has: what the others wait for is no activity of its own.
+        await asyncio.gather(t.settle(), t.clock.advance(1), t.settle())
+        heard = [await bot.recv("said", str) for bot in bots]
+        assert heard == ["bot 0: hello"] * 20
+
+
+def test_clients_connect_at_the_same_time() -> None:
+    asyncio.run(asyncio.wait_for(connect_a_swarm(), 20))
+
+
 def test_no_socket_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     with BlockingTestServer(game()) as t:
 
