@@ -58,6 +58,7 @@ class ClientFace(Inspection):
         :param part: the router, or the object.
         :param prefix: what its commands begin with here, before its own prefix.
         :raises TypeError: it is neither, one of its handlers does not fit, or it has ticks.
+        :raises ValueError: it is included already, and under no other prefix.
         """
         ticks = self._driver.events.handlers.include(part, prefix)
         if ticks:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hisock._core.binding import Binding, Callables
+from hisock._core.inclusions import Inclusions
 from hisock._core.middleware import Layer, Middleware, layer_of, needs_loop, wrap
 from hisock._core.mistakes import require_no_method
 from hisock._core.routes import Part, Route, require_part
@@ -79,6 +80,7 @@ class HandlerTable:
         #: What measures them all, around everything else; mostly nothing does.
         self._watch: tuple[Layer, ...] = ()
         self._registered: dict[str, list[Registration]] = {}
+        self._inclusions = Inclusions()
         #: Where the handler of each name is written.
         self._places: dict[str, str] = {}
         #: What programs may know of each handler, as 2.0.2 tells it.
@@ -144,16 +146,14 @@ class HandlerTable:
         """Add what a router, or an object with handlers, has; returns its ticks.
 
         :raises TypeError: it is neither, or one of its handlers does not fit.
+        :raises ValueError: it is included already; see :class:`Inclusions`.
         """
         require_part(part)
         ticks = []
-        for route in part.__routes__():
-            name = route.name
+        for name, route in self._inclusions.new(part, prefix, self.is_event):
             if name is None:
                 ticks.append(route)
                 continue
-            if not self.is_event(name) or route.options["override"]:
-                name = prefix + route.prefix + name
             namespace, layers = route.namespace, route.layers
             self.register(route.func, name, namespace, also=True, layers=layers, **route.options)
         return ticks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from hisock._core.middleware import Context, Layer, error_layer, layer_of
@@ -23,6 +23,7 @@ class Route(NamedTuple):
     :ivar namespace: local names that its annotations may use.
     :ivar prefix: put before the command; reserved events have none.
     :ivar layers: the middleware around it, outermost first.
+    :ivar origin: the same for each inclusion of one handler of one router or object.
     """
 
     name: str | None
@@ -31,6 +32,7 @@ class Route(NamedTuple):
     namespace: Mapping[str, Any]
     prefix: str = ""
     layers: tuple[Layer, ...] = ()
+    origin: Hashable = None
 
     def under(self, prefix: str) -> Route:
         """The same with one more prefix in front."""
@@ -77,7 +79,7 @@ def on(
 
     def mark(func: F) -> F:
         options = _options(threaded, override, concurrent, replace)
-        _mark(func, Route(command, func, options, namespace))
+        _mark(func, Route(command, func, options, namespace, origin=object()))
         return func
 
     return mark
@@ -90,7 +92,7 @@ def every(interval: float) -> Callable[[F], F]:
     """
 
     def mark(func: F) -> F:
-        _mark(func, Route(None, func, {"interval": interval}, {}))
+        _mark(func, Route(None, func, {"interval": interval}, {}, origin=object()))
         return func
 
     return mark
@@ -124,7 +126,8 @@ class Handlers:
         """The marked methods, bound. One that overrides a marked one is called in its place."""
         for name in dir(type(self)):
             for route in _marks(type(self), name):
-                yield route._replace(func=getattr(self, name), prefix=self.prefix)
+                origin = id(self), route.origin
+                yield route._replace(func=getattr(self, name), prefix=self.prefix, origin=origin)
 
 
 def _marks(cls: type, name: str) -> list[Route]:
@@ -170,7 +173,7 @@ class Router:
 
         def register(func: F) -> F:
             options = _options(threaded, override, concurrent, replace)
-            self._add(Route(command, func, options, namespace))
+            self._add(Route(command, func, options, namespace, origin=object()))
             return func
 
         return register
@@ -183,7 +186,7 @@ class Router:
         """
 
         def register(func: F) -> F:
-            self._add(Route(None, func, {"interval": interval}, {}))
+            self._add(Route(None, func, {"interval": interval}, {}, origin=object()))
             return func
 
         return register
@@ -215,11 +218,23 @@ class Router:
 
         :param prefix: put before its commands, and before its own prefix. Default ``""``.
         :raises TypeError: it is neither.
+        :raises ValueError: it is this router, or has it as a part.
         :raises RuntimeError: this router is part of a server or client already.
         """
         self._require_open()
         require_part(part)
+        if isinstance(part, Router) and part._has(self):
+            raise ValueError(
+                f"a router cannot be a part of itself: that with the prefix {part.prefix!r} would "
+                f"be included in the one with {self.prefix!r}, which it is or has as a part"
+            )
         self._parts.append((part, prefix))
+
+    def _has(self, router: Router) -> bool:
+        """Whether a router is this one, or a part of it."""
+        return router is self or any(
+            part._has(router) for part, _ in self._parts if isinstance(part, Router)
+        )
 
     def _add(self, route: Route) -> None:
         self._require_open()

@@ -112,10 +112,13 @@ class Registering:
 
         An instance of a subclass of :class:`hisock.routing.Handlers` can be given as well. Handlers
         of reserved events are called in addition to the server's own, in the order of including.
+        A part may be included again under another prefix, for its commands; its events and ticks
+        are not called twice.
 
         :param part: the router, or the instance.
         :param prefix: put before its commands, and before the router's own prefix. Default ``""``.
         :raises TypeError: it is neither, or the parameters of one of its handlers do not fit.
+        :raises ValueError: it is included already, and under no other prefix.
         """
         for tick in self._events.handlers.include(part, prefix):
             self.every(tick.options["interval"])(tick.func)
