@@ -94,11 +94,17 @@ class RemoteError(HiSockError):
     A handler raises one itself to give its caller more than a text:
     ``raise RemoteError("sold out", code="sold_out", data=Offer(...))``.
 
+    That is an answer, not a fault of the handler: it is not logged as an error, not counted, and
+    no ``error_handler`` is called.
+
     :param code: what the program calls this kind of error, a text or a number.
     :param data: more about it: anything that can be sent.
     :ivar code: as given by the handler; ``None`` for other exceptions, and from older peers.
     :ivar data: as it looks: a structure, a number, a text, or bytes; see :meth:`data_as`.
     """
+
+    #: Whether a peer has sent it. One that a handler gets from a call and lets pass is a fault.
+    _received = False
 
     def __init__(
         self, message: str = "", code: str | int | None = None, data: object = None
@@ -143,7 +149,8 @@ class InvalidTypeCast(HiSockError, TypeError, ValueError):
     :ivar reason: why it does not fit; names the path of the wrong value in a structure.
     """
 
-    _is_reply = False
+    #: Where the message came from: ``"input"`` of a handler, ``"reply"`` to a call, or elsewhere.
+    _source: str | None = None
 
     def __init__(
         self, command: str | None = None, wanted: object = None, reason: str | None = None
@@ -162,7 +169,7 @@ class InvalidTypeCast(HiSockError, TypeError, ValueError):
         if len(self.args) < 3:
             return Exception.__str__(self)
         wanted = _type_text(self.type)
-        if self._is_reply:
+        if self._source == "reply":
             return f"the reply to {self.command!r} is not {wanted}: {self.reason}"
         what = "a frame without a command" if self.command is None else f"command {self.command!r}"
         return f"the message of {what} is not {wanted}: {self.reason}"

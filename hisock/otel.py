@@ -28,6 +28,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hisock._client.face import ClientFace
 from hisock._core import tracing
+from hisock._core.faults import is_answer
 from hisock._core.middleware import Context
 from hisock._runtime.sockets import address_text
 from hisock._server.figures import COUNTERS, GAUGES
@@ -50,7 +51,8 @@ def instrument(
 
     Spans are named after the command or event, with the attributes ``hisock.command``,
     ``hisock.message.size`` in bytes and, on a server, ``client.address``, ``client.port`` and
-    ``hisock.client.name``. An exception of the handler is recorded, and the status is an error.
+    ``hisock.client.name``. An exception of the handler is recorded, and the status is an error;
+    a ``RemoteError`` that it raises is its answer.
 
     Metrics: ``hisock.handler.duration``, a histogram in seconds by ``hisock.command`` and
     ``error.type``; of a server also those of :mod:`hisock.metrics`, as ``hisock.clients`` or
@@ -82,8 +84,9 @@ def instrument(
             try:
                 yield
             except Exception as exc:
-                labels["error.type"] = type(exc).__qualname__
-                _fail(span, exc)
+                if not is_answer(exc):
+                    labels["error.type"] = type(exc).__qualname__
+                    _fail(span, exc)
                 raise
             finally:
                 duration.record(time.perf_counter() - begun, labels)

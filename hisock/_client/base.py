@@ -25,11 +25,12 @@ from hisock._core.acks import Unconfirmed
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Falsy, find_codec
-from hisock._core.error_handlers import BoundErrorHandler, ErrorContext, bind_error_handler
+from hisock._core.error_handlers import BoundErrorHandler, bind_error_handler
+from hisock._core.faults import FaultLog, tell
 from hisock._core.jobs import Job
 from hisock._core.log_fields import fields
 from hisock._core.parts import Parts
-from hisock._core.reporting import loggable, one_line
+from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
 from hisock._core.waiting import Waiting
 from hisock._runtime.forks import forget_in_children
@@ -44,6 +45,8 @@ from hisock.exceptions import (
 )
 
 logger = logging.getLogger("hisock.client")
+#: One for all clients of the process: there may be thousands.
+_faults = FaultLog(logger)
 
 
 class ClientBase:
@@ -130,16 +133,8 @@ class ClientBase:
         """Log an error of a handler, and give it to the error handler."""
         if self._is_the_end(exc):
             return
-        shown = loggable(exc)
-        said = fields("handler_failed", client=client, command=command, reason=shown)
-        text = "the handler of %r failed: %s"
-        logger.error(text, command, one_line(shown), exc_info=shown, extra=said)
-        if self.error_handler is not None:
-            try:
-                self.error_handler(exc, ErrorContext(command, client))
-            except Exception as failure:
-                said = fields("error_handler_failed", client=client, command=command)
-                logger.error("the error handler failed", exc_info=loggable(failure), extra=said)
+        _faults.log(exc, command, client, time.monotonic())
+        tell(self.error_handler, exc, command, client, logger)
 
     def _is_the_end(self, exc: Exception) -> bool:
         """Whether a handler only waited for something when the client ended."""

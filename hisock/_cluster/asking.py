@@ -197,7 +197,10 @@ class Questions:
 
 def as_asked(exc: BaseException) -> BaseException:
     """An exception of a handler, as a node that asked gets it."""
-    return exc if isinstance(exc, tuple(_KINDS.values())) else RemoteError(error_text(exc))
+    asked = exc if isinstance(exc, tuple(_KINDS.values())) else RemoteError(error_text(exc))
+    if isinstance(asked, RemoteError):
+        asked._received = True
+    return asked
 
 
 async def gather(

@@ -106,7 +106,7 @@ class ServerBinding:
             return Callables(lambda client, message: func(client), func)
 
         def empty(client: ClientInfo) -> Any:
-            return func(client, cast_message(name, cast, None))
+            return func(client, cast_input(name, cast, None))
 
         if signature.has_default(1):
             empty = func
@@ -129,12 +129,12 @@ class ServerBinding:
         message_cast = cast_of(signature, count - 1, count, self._codec)
         if count == 2:
             return lambda client, command, message: func(
-                client, cast_message(command, message_cast, payload_of(command, message))
+                client, cast_input(command, message_cast, payload_of(command, message))
             )
         command_cast = cast_of(signature, 1, count, self._codec)
 
         def call(client: ClientInfo, command: str | None, message: bytes | None) -> Any:
-            value = cast_message(command, message_cast, message)
+            value = cast_input(command, message_cast, message)
             return func(client, cast_command(command, command_cast), value)
 
         return call
@@ -162,7 +162,7 @@ class ClientBinding:
             return Callables(lambda message: func(), func)
 
         def empty() -> Any:
-            return func(cast_message(name, cast, None))
+            return func(cast_input(name, cast, None))
 
         if signature.has_default(0):
             empty = func
@@ -181,7 +181,7 @@ class ClientBinding:
         message_cast = cast_of(signature, 1, count, self._codec)
 
         def call(command: str | None, message: bytes | None) -> Any:
-            value = cast_message(command, message_cast, message)
+            value = cast_input(command, message_cast, message)
             return func(cast_command(command, command_cast), value)
 
         return call
@@ -205,6 +205,17 @@ def with_dict(func: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def cast_input(command: str | None, cast: Cast, message: bytes | None) -> Any:
+    """A message as the type that its handler asks for.
+
+    :raises InvalidTypeCast: it does not fit.
+    """
+    try:
+        return cast(message)
+    except Exception as exc:
+        raise misfit(command, cast, exc, "input") from None
+
+
 def cast_message(command: str | None, cast: Cast, message: bytes | None) -> Any:
     """A message as the type it is asked for as.
 
@@ -224,9 +235,7 @@ def cast_reply(command: str, cast: Cast, message: bytes | None) -> Any:
     try:
         return cast(message)
     except Exception as exc:
-        error = misfit(command, cast, exc)
-        error._is_reply = True
-        raise error from None
+        raise misfit(command, cast, exc, "reply") from None
 
 
 def cast_command(command: str | None, cast: Cast) -> Any:
@@ -244,12 +253,16 @@ def recover(command: str, cast: Cast, message: bytes, exc: Exception) -> Any:
     try:
         return cast.recover(message, exc)
     except Exception as reason:
-        raise misfit(command, cast, reason) from None
+        raise misfit(command, cast, reason, "input") from None
 
 
-def misfit(command: str | None, cast: Cast, exc: Exception) -> InvalidTypeCast:
+def misfit(
+    command: str | None, cast: Cast, exc: Exception, source: str | None = None
+) -> InvalidTypeCast:
     """The error for a message that does not fit; it says all that its cause says."""
-    return InvalidTypeCast(command, cast.type, str(exc))
+    error = InvalidTypeCast(command, cast.type, str(exc))
+    error._source = source
+    return error
 
 
 def cast_of(signature: Signature, index: int, count: int, codec: Codec) -> Cast:

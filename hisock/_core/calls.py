@@ -82,11 +82,11 @@ class CallTable:
 
     def _error(self, reply: call_frames.Reply) -> RemoteError:
         data, codec = reply.data, self._codec
-        if data is None:
-            return RemoteError(reply.error or "", reply.code)
         value = codec.decode_anything(data) if data else None
         error = RemoteError(reply.error or "", reply.code, value)
-        error._cast = lambda kind: cast_message(None, codec.cast_for(kind), data)
+        error._received = True
+        if data is not None:
+            error._cast = lambda kind: cast_message(None, codec.cast_for(kind), data)
         return error
 
     def take_part(self, number: int, message: bytes | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from hisock._core.binding import ClientBinding
@@ -12,7 +13,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
-from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, Runner, never_awaited, report
 from hisock._core.log_fields import fields
 from hisock._core.waiting import Waiting
 from hisock.framing import Frame
@@ -77,11 +78,11 @@ class ClientEvents(EventTable):
             command: str | None = None
             try:
                 for command, message in frames:
-                    if message:
-                        handler = get(command)
-                        if handler is not None:
-                            handler(message)
-                            continue
+                    if message and (handler := get(command)) is not None:
+                        result = handler(message)
+                        if result is not None and type(result) is CoroutineType:
+                            raise never_awaited(result, command)
+                        continue
                     if command is None:
                         peer.take_raw(message or b"")
                     else:
@@ -95,4 +96,4 @@ class ClientEvents(EventTable):
             except ENDS_PROGRAM:
                 raise
             except BaseException as exc:
-                self.runner.report(as_error(exc), command, None)
+                report(self.runner, exc, command, None)

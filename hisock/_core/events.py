@@ -306,7 +306,8 @@ class EventTable:
         handler = self.handlers.reserved.get(event)
         if handler is None or (self._ending and event != "leave"):
             return
-        job = Job(self.runner, event, origin, None if origin is None else origin.info, done)
+        client = None if origin is None else origin.info
+        job = Job(self.runner, event, origin, client, done, is_event=True)
         while handler is not None:
             call = partial(handler.func, *args)
             if handler.mode is Mode.DIRECT:

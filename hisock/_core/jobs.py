@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
+from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
 from hisock._core.client_info import ClientInfo
+from hisock._core.faults import is_answer, log_answer
 from hisock.framing import Frame
 
 #: Called with the result of a handler, or with its exception.
@@ -48,6 +50,7 @@ class Job(NamedTuple):
     :ivar done: called with the result, or with the exception; ``None`` if no caller waits.
     :ivar runs: called with a function that cancels the handler if it runs as a task, or ``None``.
     :ivar size: bytes that its frame occupies; set for jobs that do not run at once.
+    :ivar is_event: whether ``command`` is a reserved event, to which there is no answer.
     """
 
     runner: Runner
@@ -57,11 +60,14 @@ class Job(NamedTuple):
     done: Done | None = None
     runs: Callable[[Callable[[], Any]], None] | None = None
     size: int = 0
+    is_event: bool = False
 
     def finish(self, result: Any, exc: BaseException | None) -> None:
         """Report the error, if there is one, and answer the caller, if there is one."""
-        if exc is not None and not isinstance(exc, ENDS_PROGRAM):
-            self.runner.report(as_error(exc), self.command, self.client)
+        if type(result) is CoroutineType:
+            result, exc = None, never_awaited(result, self.command)
+        if exc is not None:
+            report(self.runner, exc, self.command, self.client, self.is_event)
         if self.done is not None:
             self.done(result, exc)
 
@@ -78,8 +84,33 @@ class Job(NamedTuple):
         except BaseException as exc:
             self.finish(None, exc)
         else:
-            if self.done is not None:
-                self.done(result, None)
+            if result is not None or self.done is not None:
+                self.finish(result, None)
+
+
+def report(
+    runner: Runner,
+    exc: BaseException,
+    command: str | None,
+    client: ClientInfo | None,
+    is_event: bool = False,
+) -> None:
+    """Report what a handler raised, unless that ends the program, or is the answer to a command."""
+    if isinstance(exc, ENDS_PROGRAM):
+        return
+    if command is not None and not is_event and is_answer(exc):
+        log_answer(exc, command, client)
+    else:
+        runner.report(as_error(exc), command, client)
+
+
+def never_awaited(coroutine: Any, command: str | None) -> TypeError:
+    """The error of a plain handler that returns a coroutine, which nothing would ever run."""
+    coroutine.close()  # else Python warns as well, of a line in here
+    return TypeError(
+        f"the handler of {command!r} returned the coroutine {coroutine.__qualname__}(), which "
+        "nobody awaits; make the handler async def, and await it there"
+    )
 
 
 def as_error(exc: BaseException) -> Exception:

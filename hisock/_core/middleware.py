@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from hisock._core.client_info import ClientInfo
+from hisock._core.faults import is_answer
 from hisock._core.signature import require_arguments
 
 
@@ -70,18 +71,25 @@ def _takes(func: Callable[..., Any], count: int) -> bool:
 
 
 def error_layer(func: Callable[[Exception, Context], Any]) -> Layer:
-    """A layer that hands the errors of handlers to a function; its result is the reply."""
+    """A layer that hands the errors of handlers to a function; its result is the reply.
+
+    A handler that raises ``RemoteError`` has answered by itself.
+    """
 
     def plain(context: Context, call_next: Callable[[], Any]) -> Any:
         try:
             return call_next()
         except Exception as exc:
+            if is_answer(exc):
+                raise
             return func(exc, context)
 
     async def awaited(context: Context, call_next: Callable[[], Any]) -> Any:
         try:
             return await call_next()
         except Exception as exc:
+            if is_answer(exc):
+                raise
             result = func(exc, context)
             return await result if inspect.isawaitable(result) else result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from hisock._core.binding import Events, ServerBinding
@@ -12,7 +13,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
-from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, Runner, as_error
+from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, Runner, never_awaited, report
 from hisock._core.waiting import Waiting
 from hisock.framing import Frame
 
@@ -63,11 +64,11 @@ class ServerEvents(EventTable):
             command: str | None = None
             try:
                 for command, message in frames:
-                    if message:
-                        handler = get(command)
-                        if handler is not None:
-                            handler(peer.info, message)
-                            continue
+                    if message and (handler := get(command)) is not None:
+                        result = handler(peer.info, message)
+                        if result is not None and type(result) is CoroutineType:
+                            raise never_awaited(result, command)
+                        continue
                     if command is None:
                         peer.take_raw(message or b"")
                     else:
@@ -81,4 +82,4 @@ class ServerEvents(EventTable):
             except ENDS_PROGRAM:
                 raise
             except BaseException as exc:
-                self.runner.report(as_error(exc), command, peer.info)
+                report(self.runner, exc, command, peer.info)

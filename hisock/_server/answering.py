@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from hisock._core import call_frames, tracing
 from hisock._core.calls import build_answer
-from hisock._core.jobs import ENDS_PROGRAM, as_error
+from hisock._core.jobs import ENDS_PROGRAM, never_awaited, report
 from hisock._core.parts import is_stream
 from hisock._core.protocol import CALL
 from hisock._server.streaming import answer_streamed, answer_whole
@@ -43,6 +44,10 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
     except BaseException as exc:
         _fail(connection, call_frames.parse_call(payload[_BEGIN:]), exc)
         return True
+    if type(result) is CoroutineType:
+        call = call_frames.parse_call(payload[_BEGIN:])
+        _fail(connection, call, never_awaited(result, call.command))
+        return True
     if type(result) is not bytes and not is_stream(result):
         with contextlib.suppress(Exception):  # what follows reports it
             result = events.codec.encode_exactly(result)
@@ -59,8 +64,7 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
 
 def _fail(connection: Connection, call: call_frames.Call, exc: BaseException) -> None:
     """Report what a handler raised, and tell the caller."""
-    if not isinstance(exc, ENDS_PROGRAM):
-        connection.hub.runner.report(as_error(exc), call.command, connection.info)
+    report(connection.hub.runner, exc, call.command, connection.info)
     _write(connection, call, None, exc)
     if isinstance(exc, ENDS_PROGRAM):
         raise exc

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hisock._core import tracing
 from hisock._core.account import TASK_COST, WORK_COST, Total
 from hisock._core.client_info import ClientInfo
-from hisock._core.error_handlers import BoundErrorHandler, ErrorContext
+from hisock._core.error_handlers import BoundErrorHandler
+from hisock._core.faults import FaultLog, tell
 from hisock._core.jobs import ENDS_PROGRAM, Job
-from hisock._core.log_fields import fields
-from hisock._core.reporting import LogLimit, loggable, one_line
+from hisock._core.reporting import LogLimit
 from hisock._runtime.concurrency import Concurrency, OrderedPlace, Pending, TaskPlace
 from hisock._runtime.loop_thread import LoopThread
 from hisock._runtime.tasks import Tasks
@@ -64,7 +64,7 @@ class HandlerRunner:
         self.free_memory: Callable[[], None] = _nothing
         self.closing = False
         self._thread = thread
-        self._log_limit = LogLimit(burst=_MOST_TRACEBACKS)
+        self._faults = FaultLog(logger, LogLimit(burst=_MOST_TRACEBACKS))
         self.turns = Turns(lambda func: thread.loop.call_soon(func))
         self.parts = Queue()
 
@@ -73,32 +73,8 @@ class HandlerRunner:
         if self.closing and isinstance(exc, ClientDisconnected):
             return  # the handler was waiting for a frame when the server closed
         self.errors += 1
-        if self._log_limit.permits(time.monotonic()):
-            self._log(exc, command, client)
-        if self.error_handler is not None:
-            try:
-                self.error_handler(exc, ErrorContext(command, client))
-            except Exception as failure:
-                said = fields("error_handler_failed", client=client, command=command)
-                logger.error("the error handler failed", exc_info=loggable(failure), extra=said)
-
-    def _log(self, exc: Exception, command: str | None, client: ClientInfo | None) -> None:
-        if self._log_limit.withheld:
-            count = self._log_limit.reset()
-            logger.error(
-                "%d more errors of handlers, which were not logged one by one",
-                count,
-                extra=fields("handler_failed", withheld=count),
-            )
-        shown = loggable(exc)
-        logger.error(
-            "the handler of %r failed%s: %s",
-            command,
-            "" if client is None else f" for {client.shown()}",
-            one_line(shown),
-            exc_info=shown,
-            extra=fields("handler_failed", client=client, command=command, reason=shown),
-        )
+        self._faults.log(exc, command, client, time.monotonic())
+        tell(self.error_handler, exc, command, client, logger)
 
     def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
         """Run a handler in another thread.

@@ -125,10 +125,15 @@ def test_errors_are_recorded_and_durations_and_figures_measured(
         def boom(client: hisock.ClientInfo) -> None:
             raise ValueError("no")
 
+        @server.on("refuse")
+        def refuse(client: hisock.ClientInfo) -> None:
+            raise RemoteError("sold out")
+
         async with TestServer(server) as t:
             ada = await t.connect("Ada")
-            with pytest.raises(RemoteError):
-                await ada.call("boom")
+            for command in ("boom", "refuse"):
+                with pytest.raises(RemoteError):
+                    await ada.call(command)
             collected = reader.get_metrics_data()
             assert collected is not None
             data = json.loads(collected.to_json())
@@ -138,15 +143,18 @@ def test_errors_are_recorded_and_durations_and_figures_measured(
         }
         assert found["hisock.clients"][0]["value"] == 1
         assert found["hisock.handler_errors"][0]["value"] == 1
-        (point,) = found["hisock.handler.duration"]
-        assert point["count"] == 1
-        assert point["attributes"] == {"hisock.command": "boom", "error.type": "ValueError"}
+        points = found["hisock.handler.duration"]
+        assert [(point["count"], point["attributes"]) for point in points] == [
+            (1, {"hisock.command": "boom", "error.type": "ValueError"}),
+            (1, {"hisock.command": "refuse"}),
+        ]
 
     asyncio.run(asyncio.wait_for(main(), 50))
     span = named(exporter, "boom")
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "ValueError: no"
     assert span.events[0].name == "exception"
+    assert named(exporter, "refuse").status.status_code is StatusCode.UNSET
 
 
 def test_blocking_clients_send_and_take_traces_too(
