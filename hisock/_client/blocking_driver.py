@@ -118,11 +118,7 @@ class BlockingDriver(BlockingSender):
         if self._started or not self.reconnects or not self._take_turn(timeout=0):
             return
         try:
-            if session is self.session and not session.ended:
-                frames = session.receive_rest()
-                session.hold([*session.pending, *frames])
-                if goodbye_in(session.batch) is None:
-                    session.end(End.LOST, session.link.loss or offline_error())
+            self._end_unread(session, session.link.loss or offline_error())
         finally:
             self._end_turn()
 

@@ -263,6 +263,7 @@ class BlockingSession(Session):
     :ivar pending: the frames that have come and are not handled yet.
     :ivar earlier: how many of those had come before something was sent, with the number that they
         have for waiters; several times that, oldest first.
+    :ivar loss_ahead: the end of the connection, found by reading ahead.
     """
 
     owner: BlockingOwner
@@ -274,6 +275,7 @@ class BlockingSession(Session):
         self.link = link
         self.pending: Iterator[Frame] = iter(())
         self.earlier: deque[tuple[int, int]] = deque()
+        self.loss_ahead: ConnectionLost | None = None
         self._ahead = 0
         #: Set when the handler of ``reconnect`` or the session has ended.
         self.handled = threading.Event()
@@ -359,13 +361,15 @@ class BlockingSession(Session):
             self.earlier.clear()
             self._ahead = 0
         frames: list[Frame] = []
-        with contextlib.suppress(ConnectionLost):  # the loss is found again after these frames
+        try:
             while waiting + len(frames) < AHEAD_FRAMES and self._ahead < AHEAD_BYTES:
                 before = self.link.received
                 frames += self.receive(0)
                 self._ahead += self.link.received - before
                 if self.link.received == before:
                     break
+        except ConnectionLost as exc:  # found again after these frames, where a thread reads
+            self.loss_ahead = exc
         if frames:
             self.hold([*self.pending, *frames])
         return operator.length_hint(self.pending) - sum(count for count, _ in self.earlier)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from hisock._client.base import ClientBase
 from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession, Link
 from hisock._client.connector import Connector
-from hisock._client.endings import End
+from hisock._client.endings import PASSING, End, goodbye_in
 from hisock._client.options import ClientOptions
 from hisock._client.session import State
 from hisock._core.error_handlers import ErrorContext, ErrorHandler, bind_error_handler
@@ -195,8 +195,24 @@ class BlockingReader(ClientBase):
             number = self.waiting.sent(sender, unread > 0)
             if unread > 0:
                 session.earlier.append((unread, number))
+            if session.loss_ahead is not None and self.reconnects:
+                self._end_unread(session, session.loss_ahead)
         finally:
             self._end_turn()
+
+    def _end_unread(self, session: BlockingSession, reason: ConnectionLost) -> None:
+        """End a connection that is broken, in a thread that only sends.
+
+        A goodbye after which the client does not come back is left to one that reads: its handlers
+        get what came before that.
+        """
+        if session is not self.session or session.ended:
+            return
+        frames = session.receive_rest()
+        session.hold([*session.pending, *frames])
+        how, said = goodbye_in(session.batch) or (End.LOST, reason)
+        if how in PASSING:
+            session.end(how, said)
 
     def _wait(self, waiter: ThreadWaiter[T], timeout: float | None) -> T:
         """Wait for a frame: from the thread that reads, or by reading where no other does."""
