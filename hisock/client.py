@@ -115,7 +115,7 @@ class HiSockClient(BlockingFace):
         callback: Callable[[], Any] | None = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
-        """Handle what the server sends until the client is closed.
+        """Handle what the server sends until the client is closed; of one that is, return at once.
 
         :param callback: called after each frame.
         :param error_handler: given every exception that a handler raises, and the
@@ -325,7 +325,7 @@ class ThreadedHiSockClient(HiSockClient):
         callback: Callable[[], Any] | None = None,
         error_handler: ErrorHandler | None = None,
     ) -> None:
-        """Start handling what the server sends, and return.
+        """Start handling what the server sends, and return. Of a closed client, do nothing.
 
         :param callback: called after each frame.
         :param error_handler: given every exception that a handler raises, and the

@@ -307,9 +307,16 @@ class BlockingReader(ClientBase):
         self.events.refresh()
 
     def run(self) -> None:
-        """Handle what comes until the client is closed."""
-        if not self._take_turn():
-            return
+        """Handle what comes until the client is closed, and tell why it was."""
+        if self._take_turn():
+            self._run()
+        reason = self._reason_to_tell()
+        if reason is not None:
+            if self.error_handler is None:
+                raise reason
+            self.error_handler(reason, ErrorContext(None, None))
+
+    def _run(self) -> None:
         try:
             while not self.closed:
                 self._dispatch(None)
@@ -326,11 +333,6 @@ class BlockingReader(ClientBase):
             self._end_turn()
             if self.closed:
                 self.workers.close(timeout=1.0)
-        reason = self._reason_to_tell()
-        if reason is not None:
-            if self.error_handler is None:
-                raise reason
-            self.error_handler(reason, ErrorContext(None, None))
 
     def update(self, most: int | None) -> int:
         """Handle what has arrived, ``most`` frames at most, without waiting; returns how many."""

@@ -7,6 +7,7 @@ here opens TCP connections and Unix sockets, with or without TLS; tests bring pa
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -69,9 +70,10 @@ class ServerConnector:
                 return connection
             return TLSSocket(connection, self._tls, self._host, timeout)
         except OSError as exc:
-            if _nobody_listens(exc):
-                raise self.not_running(exc) from exc
-            raise
+            explained = self._explained(exc)
+            if explained is None:
+                raise
+            raise explained from exc
 
     async def attach(self, protocol: asyncio.BaseProtocol) -> None:
         """Connect on the running loop.
@@ -82,9 +84,10 @@ class ServerConnector:
         try:
             await self._attach(lambda: protocol)
         except OSError as exc:
-            if _nobody_listens(exc):
-                raise self.not_running(exc) from exc
-            raise
+            explained = self._explained(exc)
+            if explained is None:
+                raise
+            raise explained from exc
 
     async def _attach(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
         loop = asyncio.get_running_loop()
@@ -97,9 +100,30 @@ class ServerConnector:
         else:
             await loop.create_connection(make, *self.addr, **tls)
 
+    def _explained(self, exc: OSError) -> OSError | None:
+        """A better error for one that connecting failed with; ``None`` if it says enough."""
+        if _nobody_listens(exc):
+            return self.not_running(exc)
+        if self._tls is not None and _may_be_plain(exc):
+            where = sockets.address_text(self.addr)
+            said = exc.strerror or "it ended the connection during the handshake"
+            code = errno.ECONNRESET if exc.errno is None else exc.errno
+            error = type(exc)(code, f"the server at {where} may not speak TLS: {said}")
+            error.__dict__.update(exc.__dict__)  # of an SSLError: library and reason
+            return error
+        return None
+
     def not_running(self, exc: BaseException) -> ServerNotRunning:
         where = sockets.address_text(self.addr)
         return ServerNotRunning(f"no server answers at {where}: {exc}")
+
+
+def _may_be_plain(exc: OSError) -> bool:
+    """Whether a TLS handshake failed as it does with a server that takes it for something else."""
+    return (
+        isinstance(exc, (ssl.SSLEOFError, ConnectionResetError, ConnectionAbortedError))
+        or getattr(exc, "reason", None) == "WRONG_VERSION_NUMBER"
+    )
 
 
 def _nobody_listens(exc: OSError) -> bool:

@@ -32,6 +32,8 @@ export function connect<P = AnyProtocol>(
     onerror = console.error,
   }: Options = {},
 ): Client<P> {
+  // Else the error names a variable of the minified code.
+  if (!WebSocket) throw new Error("no option WebSocket");
   /** The same on each connection: the server ends the one before, should it not know it is lost. */
   const resume = crypto.getRandomValues(new Uint32Array(5)).join("");
   const [handlers, add, remove, run] = handlerTable(onerror);
@@ -83,7 +85,7 @@ export function connect<P = AnyProtocol>(
   async function call(name: string, value?: unknown, options: any = {}): Promise<any> {
     const { timeout = 5000, signal, as } = options;
     signal?.throwIfAborted();
-    const key = `${++number}`;
+    const key = "" + ++number;
     const built = command(`$CALL$${key}`, name, value);
     let timer: any;
     let abort: any;
@@ -156,8 +158,8 @@ export function connect<P = AnyProtocol>(
   function reply(data: Bytes, text: string): void {
     const [, digits, kind] = /(\d+)(\$...\$)?/.exec(text)!;
     const call = calls.get(digits!);
-    const body = kind ? data.subarray(digits!.length + 5) : undefined;
-    if (kind == "$ERR$") call?.[1](new RemoteError(toText(body!)));
+    const body: any = kind && data.subarray(digits!.length + 5);
+    if (kind == "$ERR$") call?.[1](new RemoteError(toText(body)));
     else call?.[0](body);
   }
 
@@ -217,7 +219,7 @@ export function connect<P = AnyProtocol>(
   /** Does not wait for the other side, which may never close. */
   function hangUp(): void {
     if (!socket) return;
-    socket.onclose = socket.onmessage = null;
+    socket.onclose = socket.onmessage = 0;
     socket.close();
   }
 
@@ -231,7 +233,7 @@ export function connect<P = AnyProtocol>(
     socket = 0;
     const kicked = code != 1001 && goodbye;
     const why = kicked || new ConnectionLost(reason || `closed: ${code}`, code);
-    const again = /^10(0[156]|1[1-4])$/.test(`${code}`) && state != "connecting";
+    const again = /^10(0[156]|1[1-4])$/.test(code as any) && state != "connecting";
     const {
       initial = 250,
       maximum = 3e4,
@@ -248,8 +250,8 @@ export function connect<P = AnyProtocol>(
     state = "waiting";
     for (const [built, keep] of queue) if (!keep) unqueue(built);
     for (const [, fail, built] of calls.values()) if (!queue.has(built)) fail(why);
-    const wait = Math.min(initial * factor ** attempt++, maximum) * (1 - jitter * Math.random());
-    timer = setTimeout(open, pause + wait);
+    pause += Math.min(initial * factor ** attempt++, maximum) * (1 - jitter * Math.random());
+    timer = setTimeout(open, pause);
   }
 
   function end(why: Error): void {

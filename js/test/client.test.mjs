@@ -55,6 +55,16 @@ function listen(client, event, as) {
 
 const rejection = (promise) => promise.then(() => assert.fail("it did not fail"), (error) => error);
 
+test("without any WebSocket the error names the option", () => {
+  const own = globalThis.WebSocket;
+  globalThis.WebSocket = undefined;
+  try {
+    assert.throws(() => connectMin(server.url), /no option WebSocket/);
+  } finally {
+    globalThis.WebSocket = own;
+  }
+});
+
 test("the hello says who the client is and what it knows", async () => {
   const { client, hello, peer } = await connected({ name: "Ada", group: "red", token: "t" });
   const { name, group, token, codec, features, resume } = hello;

@@ -69,3 +69,20 @@ def test_close_ends_a_connection_that_is_sent_the_offline_buffer(
             while peer.sock.recv(1 << 20):
                 pass
     assert not watched.any.client.connected
+
+
+def test_start_of_a_client_that_is_closed_returns(by_hand: HandServer) -> None:
+    client = hisock.connect(by_hand.addr)
+    client.close()
+    client.start()
+
+
+def test_start_raises_the_loss_that_something_else_has_found_once(by_hand: HandServer) -> None:
+    with hisock.connect(by_hand.addr) as client:
+        by_hand.accept().close()
+        with pytest.raises(hisock.ConnectionLost):
+            client.recv(timeout=PATIENCE)
+        assert client.closed
+        with pytest.raises(hisock.ConnectionLost):
+            client.start()
+        assert client.update() == 0

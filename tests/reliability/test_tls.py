@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -173,8 +176,13 @@ def test_our_client_with_tls_at_a_plain_port_is_told(
     start_server: StartServer, authority: Authority
 ) -> None:
     server = start_server()
-    refuses(lambda: hisock.connect(server.addr, ssl=authority.ca))
-    eventually(lambda: server.stats().ended.get("framing") == 1, "the server counts it")
+    connect = partial(hisock.connect, server.addr, ssl=authority.ca)
+    connect_async = partial(hisock.async_connect, server.addr, ssl=authority.ca)
+    said = f"the server at 127.0.0.1:{server.addr[1]} may not speak TLS: "
+    assert said in refuses(connect)
+    with pytest.raises(ConnectionError, match=re.escape(said)):
+        asyncio.run(asyncio.wait_for(connect_async(), PATIENCE))
+    eventually(lambda: server.stats().ended.get("framing") == 2, "the server counts it")
     with Peer.joined(server.addr) as peer:
         assert peer.ask("ping", "1", answer="pong")
 
