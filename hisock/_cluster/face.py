@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import hisock._cluster as _cluster
 from hisock._cluster.assignment import assignment
 from hisock._cluster.config import Cluster
 from hisock._core.binding import CLUSTER_EVENTS
@@ -18,9 +19,6 @@ from hisock._server.membership import Membership
 from hisock._server.registry import Registry
 from hisock._server.sending import Sending
 from hisock._server.stats import ServerStats
-
-if TYPE_CHECKING:
-    from hisock._cluster.view import ClusterView
 
 
 class LocalBroadcast(Broadcast):
@@ -85,10 +83,10 @@ class Clustered:
         join(self, cluster)
 
     @property
-    def cluster(self) -> ClusterView:
+    def cluster(self) -> _cluster.view.ClusterView:
         """The cluster that the server is part of; without ``cluster=`` and ``workers=`` it is
         alone in it, so that one program may run either way."""
-        view: ClusterView | None = self._view
+        view: _cluster.view.ClusterView | None = self._view
         if view is None:
             from hisock._cluster.alone import Alone, new_hello
             from hisock._cluster.view import ClusterView

@@ -34,10 +34,10 @@ class Tasks:
         """
         try:
             task = _start(coroutine)
-        except ENDS_PROGRAM as exc:  # pragma: no cover - of tasks that begin at once, from 3.12 on
+        except ENDS_PROGRAM as exc:
             job.finish(None, exc)
             raise
-        if task.done():  # pragma: no cover - likewise, from 3.12 on
+        if task.done():
             _finish(task, job)
             return
         self._tasks.add(task)
@@ -109,7 +109,7 @@ class _Running:
 def _start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     """Begin a task at once, which saves an iteration of the loop for a handler that never waits."""
     loop = asyncio.get_running_loop()
-    if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
     return begin_at_once(coroutine, loop)
 
@@ -120,7 +120,8 @@ def begin_at_once(
     """Do what ``eager_start`` does, which Python 3.12 was the first to have.
 
     A task schedules its first step when it is made, in the context that it has copied. That step
-    is taken here instead, so that the handler runs in a real task from its first line on.
+    is taken here instead, so that the handler runs in a real task from its first line on. Other
+    calls of ``call_soon`` may come in between, by a finalizer or a signal handler.
     """
     attributes = getattr(loop, "__dict__", None)
     if attributes is None or "call_soon" in attributes or loop.get_task_factory() is not None:
@@ -129,7 +130,12 @@ def begin_at_once(
     usual = loop.call_soon
 
     def call_soon(func: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-        if steps or context is None:  # not the task, but what the garbage collector has run
+        made = getattr(func, "__self__", None)
+        if (
+            context is None
+            or not isinstance(made, asyncio.Task)
+            or made.get_coro() is not coroutine
+        ):
             return usual(func, *args, context=context)
         steps.append(partial(context.run, func, *args))
         return None
@@ -146,7 +152,8 @@ def begin_at_once(
         for step in steps:
             step()
     except BaseException:
-        task.exception()  # it is raised here, so that nobody has to be told that it was not
+        if task.done():  # not if something else than the handler was interrupted
+            task.exception()  # it is raised here, so that nobody has to be told that it was not
         raise
     finally:
         if around is not None:

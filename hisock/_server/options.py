@@ -25,7 +25,7 @@ OnFlood = Literal["disconnect", "pause"]
 #: The policy for a client whose backlog is full: disconnect it, or drop the newest frames; or a
 #: function of the client and its backlog in bytes that decides each time.
 SlowPolicy = Literal["disconnect", "drop"]
-OnSlow = SlowPolicy | Callable[[ClientInfo, int], "SlowPolicy | None"]
+OnSlow = SlowPolicy | Callable[[ClientInfo, int], SlowPolicy | None]
 
 
 @dataclass(frozen=True)

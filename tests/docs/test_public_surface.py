@@ -140,6 +140,15 @@ def test_a_class_is_called_by_the_name_that_programs_import(module: str, public:
     assert [hint for hint in public.__annotations__.values() if isinstance(hint, str)] == []
 
 
+@pytest.mark.parametrize(("module", "public"), public_classes())
+def test_the_annotations_of_methods_can_be_evaluated(module: str, public: type) -> None:
+    found = [inspect.getattr_static(public, name) for name in dir(public)]
+    functions = [each.fget if isinstance(each, property) else each for each in found]
+    for function in filter(inspect.isfunction, functions):
+        if function.__module__.startswith("hisock"):
+            typing.get_type_hints(function)
+
+
 def test_a_function_is_called_by_the_name_that_programs_import() -> None:
     functions = [
         value

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Generator
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
+from core.driving import HandRunner
 
 from features.loops import LOOPS
-from hisock._runtime.tasks import begin_at_once
+from hisock._core.jobs import Job
+from hisock._runtime.tasks import Tasks, begin_at_once
 
 value: ContextVar[int] = ContextVar("value", default=0)
 
@@ -94,6 +96,93 @@ def test_what_ends_the_program_is_raised_by_the_beginning(run: Any) -> None:
         assert "call_soon" not in vars(loop)
 
     run(begin)
+
+
+def test_a_handler_that_ends_the_program_has_ended(run: Any) -> None:
+    async def handle() -> None:
+        raise SystemExit(3)
+
+    def begin(loop: asyncio.AbstractEventLoop) -> None:
+        tasks, ends = Tasks(), list[Any]()
+        job = Job(HandRunner(), "x", None, None, lambda result, exc: ends.append(exc))
+        with pytest.raises(SystemExit):
+            tasks.start(handle(), job, print, print)
+        assert ([type(end) for end in ends], tasks.busy) == ([SystemExit], False)
+
+    run(begin)
+
+
+def test_what_ends_the_program_while_a_handler_begins_to_wait_is_raised_too(run: Any) -> None:
+    class Interrupted:
+        """What a handler waits for, where Ctrl-C is pressed just when it begins to."""
+
+        _asyncio_future_blocking = False
+
+        def __await__(self) -> Generator[Any, Any, None]:
+            self._asyncio_future_blocking = True
+            yield self
+
+        def get_loop(self) -> asyncio.AbstractEventLoop:
+            return asyncio.get_running_loop()
+
+        def add_done_callback(self, *args: Any, **options: Any) -> None:
+            raise KeyboardInterrupt
+
+    async def handle() -> None:
+        await Interrupted()
+
+    def begin(loop: asyncio.AbstractEventLoop) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            begin_at_once(handle(), loop)
+
+    run(begin)
+
+
+def test_what_others_schedule_while_the_task_is_made_waits_for_its_turn(run: Any) -> None:
+    order: list[str] = []
+
+    async def handle(name: str) -> None:
+        order.append(name)
+
+    def begin(loop: asyncio.AbstractEventLoop) -> Any:
+        later = loop.create_future()
+
+        def intrude() -> bool:
+            """Called by the task that is made, as a finalizer may be at any moment."""
+            del vars(loop)["get_debug"]
+            loop.call_soon(order.append, "callback", context=copy_context())
+            begin_at_once(handle("other task"), loop)
+            loop.call_soon(later.set_result, None)
+            return False
+
+        vars(loop)["get_debug"] = intrude
+        task = begin_at_once(handle("task"), loop)
+        assert (task.done(), order) == (True, ["task"])
+        return later
+
+    run(begin)
+    assert order == ["task", "callback", "other task"]
+
+
+def test_the_task_factory_of_the_loop_is_asked(run: Any) -> None:
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        made.append(asyncio.Task(coroutine, loop=loop, **options))
+        return made[-1]
+
+    async def handle() -> int:
+        return 5
+
+    def begin(loop: asyncio.AbstractEventLoop) -> Any:
+        loop.set_task_factory(factory)
+        try:
+            Tasks().start(handle(), Job(HandRunner(), "x", None, None), print, print)
+        finally:
+            loop.set_task_factory(None)
+        return made[0]
+
+    assert run(begin) == 5
 
 
 def test_inside_of_a_task_another_one_begins_at_once_too(run: Any) -> None:
