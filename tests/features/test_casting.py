@@ -178,6 +178,7 @@ DOES_NOT_FIT: list[tuple[Any, bytes | str | None]] = [
     (Annotated[str, msgspec.Meta(min_length=1)], b""),
     (Annotated[int, msgspec.Meta(ge=1)], None),
     (Annotated[list[int], msgspec.Meta(min_length=1)], None),
+    (Annotated[tuple[int, int], msgspec.Meta(title="a place")], None),
 ]
 
 
