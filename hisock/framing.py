@@ -70,13 +70,13 @@ else:
     else:
         try:
             from hisock import _framing as _core
-            from hisock import _messages as _calls
+            from hisock import _messages
             from hisock import _outbox as _out
         except ImportError:
             IMPLEMENTATION = "python"
     if IMPLEMENTATION == "python":
         from hisock import _framing_py as _core
-        from hisock import _messages_py as _calls
+        from hisock import _messages_py as _messages
         from hisock import _outbox_py as _out
 
     Decoder = _core.Decoder
@@ -90,11 +90,11 @@ else:
     check_command = _core.check_command
     fan_out = _out.fan_out
     send_client = _out.send_client
-    encoder = _calls.encoder
-    handler_of_one = _calls.handler_of_one
-    handler_of_two = _calls.handler_of_two
-    send_reply = _calls.send_reply
-    split_call = _calls.split_call
+    encoder = _messages.encoder
+    handler_of_one = _messages.handler_of_one
+    handler_of_two = _messages.handler_of_two
+    send_reply = _messages.send_reply
+    split_call = _messages.split_call
 
 __all__ = [
     "DEFAULT_HEADER_LEN",

@@ -89,10 +89,10 @@ class Tasks:
 
 
 class _Running:
-    """What is to be called when a task ends: one object, as there may be thousands.
+    """What is called when a task ends: one object, as there may be thousands of tasks.
 
-    Each object that a task keeps makes Python's full collections of garbage longer, which hold the
-    loop up; a closure over the same is eight.
+    Each object that a task keeps makes Python's full garbage collections longer, and these hold the
+    loop up. A closure over the same three would be eight objects.
     """
 
     __slots__ = ("_ended", "_job", "_tasks")

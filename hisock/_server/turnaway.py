@@ -106,15 +106,15 @@ class Asking:
         return bytearray(1)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """It begins with a frame."""
+        """Hang up: a frame has come, and no HTTP request."""
         self.hang_up()
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """It begins with a frame."""
+        """Hang up, likewise."""
         self.hang_up()
 
     def take_turns(self, filled: bool) -> None:
-        """A request is short."""
+        """Do nothing: a request is short, and read in one go."""
 
     def fail(self, kind: str, reason: str) -> None:
         """It has been answered, or cannot be."""
@@ -135,10 +135,10 @@ class Asking:
         self.over.set()
 
     def pause_writing(self) -> None:
-        """An answer is short."""
+        """Do nothing: an answer is short."""
 
     def resume_writing(self) -> None:
-        """An answer is short."""
+        """Do nothing: an answer is short."""
 
     def move(self, transport: asyncio.Transport, addr: tuple[str, int]) -> None:
         """A WebSocket began before the server closed; it ends at once."""

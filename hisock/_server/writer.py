@@ -273,8 +273,8 @@ class Writer:
     def close_if_no_eof(self) -> None:
         """Close a transport that cannot half-close, as over TLS, after everything is written.
 
-        asyncio treats what a client sends after that as an error, and drops unwritten bytes. Of a
-        transport that is closed twice it lets go: nothing closes the socket any more.
+        asyncio treats what a client sends after that as an error, and drops unwritten bytes. It
+        forgets a transport that is closed twice, and nothing closes the socket any more.
         """
         if not self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.close()

@@ -64,11 +64,10 @@ class Front:
         if endpoint.ended:
             return
         if self._log_limit.permits(time.monotonic()):
-            count = self._log_limit.reset()
-            said = fields("websocket_failed", client=endpoint.addr[0], reason=failure)
-            said["withheld"] = count
+            addr, count = endpoint.addr[0], self._log_limit.reset()
+            said = fields("websocket_failed", client=addr, reason=failure, withheld=count)
             text = "taking what %s sent by a WebSocket has failed"
-            logger.error(text, endpoint.addr[0], exc_info=loggable(failure), extra=said)
+            logger.error(text, addr, exc_info=loggable(failure), extra=said)
         endpoint.fail("failed", f"{type(failure).__name__} while taking what it sent")
 
     def address(self, request: HttpRequest, endpoint: Endpoint) -> tuple[str, int]:

@@ -69,13 +69,13 @@ class PicowsPipe(Pipe):
 
 
 class Silence:
-    """Takes the place of the logger of picows, which says in no other way what is wrong.
+    """Stands in for the logger of picows, which reports errors in no other way.
 
-    The server logs it, as often as it logs such things, and no more.
+    The server logs what is kept here, limited in number as everything that clients cause.
 
     :ivar violation: close code and reason of what the client did wrong.
     :ivar failure: what a callback has raised; picows goes on after it.
-    :ivar spoken: whether there is either.
+    :ivar spoken: whether there is a violation or a failure.
     """
 
     __slots__ = ("failure", "spoken", "violation")
@@ -89,10 +89,10 @@ class Silence:
         return False
 
     def log(self, level: int, msg: object, *args: Any) -> None:
-        """Nothing that is wrong is said by this."""
+        """Discard the line: picows reports errors by :meth:`error` only."""
 
     def info(self, msg: object, *args: Any) -> None:
-        """Nothing that is wrong is said by this."""
+        """Discard the line: picows reports errors by :meth:`error` only."""
 
     debug = warning = info
 
@@ -139,8 +139,9 @@ class Ears(WSListener):
         self._gathered: list[bytes] = []
         #: Whether the last binary frame was not the last of its message.
         self._fragmented = False
+        #: Whether what comes is ignored, since the connection is about to end.
         self._deaf = False
-        #: Whether either is so.
+        #: Whether it is fragmented or deaf: one attribute to look at for each frame.
         self._special = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
