@@ -129,28 +129,35 @@ def begin_at_once(
     steps: list[Callable[[], Any]] = []
     usual = loop.call_soon
 
-    def call_soon(func: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-        made = getattr(func, "__self__", None)
-        if (
-            context is None
-            or not isinstance(made, asyncio.Task)
-            or made.get_coro() is not coroutine
-        ):
-            return usual(func, *args, context=context)
-        steps.append(partial(context.run, func, *args))
-        return None
+    def call_soon(func: Any, *args: Any, context: Context | None = None) -> Any:
+        if context is not None:
+            try:
+                if func.__self__.get_coro() is coroutine:
+                    steps.append(partial(context.run, func, *args))
+                    return None
+            except AttributeError:  # not the step of a task
+                pass
+        return usual(func, *args, context=context)
 
     attributes["call_soon"] = call_soon
     try:
         task = asyncio.Task(coroutine, loop=loop)
     finally:
         del attributes["call_soon"]
+    if steps:  # else the loop does not look into its __dict__, and will take the step
+        _take(steps[0], task, loop)
+    return task
+
+
+def _take(
+    step: Callable[[], Any], task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Take the first step of a task, also where another task is running."""
     around = asyncio.current_task(loop)
     if around is not None:  # two tasks of a loop cannot run inside of each other
         asyncio.tasks._leave_task(loop, around)
     try:
-        for step in steps:
-            step()
+        step()
     except BaseException:
         if task.done():  # not if something else than the handler was interrupted
             task.exception()  # it is raised here, so that nobody has to be told that it was not
@@ -158,7 +165,6 @@ def begin_at_once(
     finally:
         if around is not None:
             asyncio.tasks._enter_task(loop, around)
-    return task
 
 
 def _finish(task: asyncio.Task[Any], job: Job) -> None:

@@ -44,10 +44,6 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
     except BaseException as exc:
         _fail(connection, call_frames.parse_call(payload[_BEGIN:]), exc)
         return True
-    if type(result) is CoroutineType:
-        call = call_frames.parse_call(payload[_BEGIN:])
-        _fail(connection, call, never_awaited(result, call.command))
-        return True
     if type(result) is not bytes and not is_stream(result):
         with contextlib.suppress(Exception):  # what follows reports it
             result = events.codec.encode_exactly(result)
@@ -58,7 +54,10 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
         except ValueError:  # the header has not enough digits
             pass
     call = call_frames.parse_call(payload[_BEGIN:])
-    answer_whole(call.command, partial(_write, connection, call))(result, None)
+    if type(result) is CoroutineType:
+        _fail(connection, call, never_awaited(result, call.command))
+    else:
+        answer_whole(call.command, partial(_write, connection, call))(result, None)
     return True
 
 
