@@ -131,11 +131,14 @@ class BlockingDriver(BlockingSender):
             if session.how is End.KICKED:
                 self.events.fire("force_disconnect")
             return
+        with self._changing:
+            if self.closed:  # meanwhile: what would end the thread below has been set already
+                return
+            # A thread that finds no connection fires pending events before it waits.
+            self._news.append(partial(self.events.fire, "disconnect", str(session.reason)))
+            self._back_or_closed.clear()
         said = fields("connection_lost", reason=session.reason)
         logger.warning("%s; reconnecting", one_line(session.reason), extra=said)
-        # The order matters: a thread that finds no connection fires pending events before it waits.
-        self._news.append(partial(self.events.fire, "disconnect", str(session.reason)))
-        self._back_or_closed.clear()
         session.handled.set()
         session.link.close()
         name = "hisock-reconnect"

@@ -15,6 +15,7 @@ from support.events import PATIENCE
 from support.fixtures import MakeServer, Run
 
 import hisock
+from hisock._client.endings import End
 
 from .clients import LATER, AnyClient, Kind, Watched
 from .loops import Seen, on_one_loop, run_on, within
@@ -126,6 +127,26 @@ def test_close_ends_a_client_that_is_about_to_come_back(by_hand: HandServer, kin
         assert not thread.is_alive()
     assert watched.any.closed
     assert not by_hand.somebody_waits
+
+
+def test_closing_while_a_loss_is_noticed_leaves_no_thread_behind(
+    by_hand: HandServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came back for ever, and joined whatever server had the port later."""
+    client = hisock.connect(by_hand.addr, reconnect=hisock.Reconnect(initial=0, maximum=0.01))
+    driver = client._driver
+
+    def closed_meanwhile(session: Any) -> bool:
+        driver._end(hisock.ClientDisconnected("closed by another thread"), End.CLOSED)
+        return True
+
+    monkeypatch.setattr(driver, "returns_after", closed_meanwhile)
+    peer = by_hand.accept()
+    by_hand.close()
+    peer.close()
+    with client, pytest.raises(hisock.ClientDisconnected):
+        client.recv("anything", timeout=PATIENCE)
+    assert not _reconnecting()
 
 
 def test_a_first_connection_is_not_tried_again(kind: Kind) -> None:
