@@ -189,7 +189,8 @@ def test_incomplete_frames_of_all_together_are_bounded(
     with contextlib.ExitStack() as stack:
         modest = stack.enter_context(Peer(server.addr))
         modest.hello("modest")
-        modest.write(frame(b"x" * MIB)[: MIB // 2])
+        # Less than each of thirty holds when they are read in turn and have filled 8 MiB together.
+        modest.write(frame(b"x" * MIB)[: MIB // 16])
         greedy = []
         for number in range(30):
             peer = stack.enter_context(Peer(server.addr))
@@ -202,7 +203,7 @@ def test_incomplete_frames_of_all_together_are_bounded(
         # Not at every moment: the one with the most is ended when there is too much.
         eventually(lambda: server.stats().buffered_bytes <= 8 * MIB, "enough have left")
         serves(server)
-        modest.write(frame(b"x" * MIB)[MIB // 2 :])
+        modest.write(frame(b"x" * MIB)[MIB // 16 :])
         modest.ask("ping", "1", answer="pong")
     eventually(lambda: server.stats().buffered_bytes == 0, "what is gone is not counted")
     assert server.stats().ended["memory"] >= 20
