@@ -39,8 +39,8 @@ def bind_error_handler(func: ErrorHandler) -> BoundErrorHandler:
     if inspect.iscoroutinefunction(func):
         raise TypeError(f"the error handler {name} is async; it has to be a plain function")
     if _wants_context(func, name):
-        return func  # type: ignore[return-value]
-    return lambda exc, context: func(exc)  # type: ignore[call-arg]
+        return func  # type: ignore[return-value]  # its signature was looked at
+    return lambda exc, context: func(exc)  # type: ignore[call-arg]  # likewise
 
 
 def _wants_context(func: Callable[..., Any], name: str) -> bool:

@@ -32,6 +32,7 @@ def maker_of(cls: Callable[P, T], func: Callable[..., object], name: str) -> Cal
     returned = inspect.signature(func).return_annotation
     func.__name__ = func.__qualname__ = name
     func.__doc__ = f"{inspect.getdoc(func)}\n\n{_documented_parameters(cast(type, cls))}"
+    # Editors and inspect read it; type checkers do not know that functions may have one.
     func.__signature__ = made.replace(return_annotation=returned)  # type: ignore[attr-defined]
     return cast("Callable[P, T]", func)
 

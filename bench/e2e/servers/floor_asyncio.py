@@ -12,7 +12,7 @@ from importlib.metadata import version
 class Echo(asyncio.Protocol):
     transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
