@@ -32,13 +32,16 @@ print(hisock.__file__)
 """
 
 
-def use(wheel: Path, python: Path, scratch: Path) -> None:
-    """Install a wheel where nothing else is, and run the tests of the framing and a program."""
+def use(wheel: Path, python: Path, scratch: Path) -> str:
+    """Install a wheel where nothing else is, and run the tests of the framing and a program.
+
+    :returns: the last line of the tests.
+    """
     pure = wheel.name.endswith("-none-any.whl")
     home = scratch / f"{wheel.stem}-used"
     run(python, "-m", "venv", home / "venv")
     programs = home / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    env = {"PATH": str(programs), "PYTHONPATH": ""}
+    env = {"PATH": str(programs), "PYTHONPATH": "tests"}
     if pure:
         env["HISOCK_PURE_PYTHON"] = "1"  # else the tests expect the compiled core
     pip = (programs / "python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:")
@@ -46,7 +49,7 @@ def use(wheel: Path, python: Path, scratch: Path) -> None:
 
     work = home / "work"
     ignored = shutil.ignore_patterns("__pycache__", "test_build_modes.py")
-    for name in ("framing", "data"):
+    for name in ("framing", "data", "support"):
         shutil.copytree(ROOT / "tests" / name, work / "tests" / name, ignore=ignored)
     (work / "program.py").write_text(_PROGRAM, "utf-8")
     where = Path(
@@ -58,4 +61,4 @@ def use(wheel: Path, python: Path, scratch: Path) -> None:
         raise SystemExit(f"{wheel.name}: hisock was imported from {where}")
     run(programs / "hisock", "info", cwd=work, env=env)
     pytest = (programs / "python", "-m", "pytest", "-q", "--timeout", "120")
-    print("   ", run(*pytest, "tests/framing", cwd=work, env=env).splitlines()[-1].strip("= "))
+    return run(*pytest, "tests/framing", cwd=work, env=env).splitlines()[-1].strip("= ")

@@ -15,12 +15,16 @@ _LOOK_SECONDS = 0.01
 
 
 def in_transport(transport: asyncio.WriteTransport) -> int:
-    """Bytes that a transport holds and the operating system has not taken."""
-    try:
-        return transport.get_write_buffer_size()
-    # Over TLS on Python 3.10: the transport below is gone.
-    except AttributeError:  # pragma: no cover - measured on a newer Python
-        return 0
+    """Bytes that a transport holds and the operating system has not taken. From any thread."""
+    while True:
+        try:
+            return transport.get_write_buffer_size()
+        # Over TLS on Python 3.10: the transport below is gone.
+        except AttributeError:  # pragma: no cover - measured on a newer Python
+            return 0
+        # asyncio adds up what waits, from 3.12 on; the loop may write meanwhile.
+        except RuntimeError:
+            continue
 
 
 def close_when_written(

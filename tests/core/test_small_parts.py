@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,7 @@ from hisock._core.inspection import Inspection
 from hisock._core.parts import Parts
 from hisock._core.rates import RateLimit
 from hisock._core.unhandled import MOST_COMPARED, MOST_NAMES, OTHERS, Unhandled
+from hisock._runtime.draining import in_transport
 
 from .driving import ADA, ServerSide
 
@@ -255,3 +258,26 @@ def test_who_waits_for_a_part_is_told_that_none_will_come() -> None:
     parts.fail(ConnectionError("lost"))
     assert waiter.failures == ["lost"]
     assert not parts.wake(Sleeper()), "there is something to take"
+
+
+# What a transport holds
+
+
+class Busy(asyncio.WriteTransport):
+    """A transport whose loop writes while another thread adds up what waits, as asyncio's may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: deque[bytes] = deque([b"abc", b"de"])
+
+    def get_write_buffer_size(self) -> int:
+        size = 0
+        for chunk in self.waits:
+            size += len(chunk)
+            if len(self.waits) == 2:
+                self.waits.append(b"f")
+        return size
+
+
+def test_what_waits_is_added_up_while_the_loop_writes() -> None:
+    assert in_transport(Busy()) == 6
