@@ -147,6 +147,7 @@ def test_recv_of_a_2_0_2_client_gets_what_our_server_sends(
 ) -> None:
     """``recv`` of 2.0.2 sees only what comes while it waits, and nothing says that it does."""
     waiting = newcomer("waiting")
+    ours.events.wait_for("join", "waiting")
     waiting.order("recv", "answer", "dict")
 
     def answered() -> bool:
