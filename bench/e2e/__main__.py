@@ -56,16 +56,17 @@ def main() -> int:
     arguments = _arguments()
     began = time.monotonic()
     workloads = [WORKLOADS[name] for name in _names(dict(WORKLOADS), "workload", arguments.only)]
-    wanted = frozenset(_names(dict(CONTENDERS), "contender", arguments.contenders))
+    named = None
+    if arguments.contenders is not None:
+        named = frozenset(_names(dict(CONTENDERS), "contender", arguments.contenders))
+    settings = QUICK if arguments.mode == "quick" else FULL
     needed = {
         CONTENDERS[name].environment
         for workload in workloads
-        for name in workload.contenders
-        if name in wanted
+        for name in workload.taking_part(settings, named)
     } - {"", "hisock"}
     if arguments.charts:
         needed.add("charts")
-    settings = QUICK if arguments.mode == "quick" else FULL
     if arguments.seconds:
         settings = replace(settings, seconds=arguments.seconds)
     make_cache()
@@ -73,7 +74,7 @@ def main() -> int:
     try:
         pythons = environments.make(sorted(needed), refresh=arguments.refresh)
         bench = Bench(machine.look(), settings, {**pythons, "hisock": arguments.hisock_python})
-        outcomes = running.run(bench, workloads, wanted, arguments.rounds)
+        outcomes = running.run(bench, workloads, named, arguments.rounds)
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1

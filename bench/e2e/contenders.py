@@ -79,7 +79,7 @@ CONTENDERS: tuple[Contender, ...] = (
         server="serve_hisock202.py",
         environment="hisock202",
         inflight=1,  # its listen backlog is 0: a SYN too many is dropped, and sent again after 1 s
-        players=100,
+        players=500,
         writes="one blocking send per message, Nagle's algorithm on",
     ),
     Contender(
@@ -263,3 +263,4 @@ MODERN_PEERS = ("picows", "websockets", "socketio")
 PEERS = (*MODERN_PEERS, "hisock202")
 ECHOERS = tuple(contender.name for contender in CONTENDERS)
 RELAYERS = (*OURS, *PEERS, RELAY_FLOOR.name)
+OTHER_LOOPS = frozenset(("hisock-asyncio", "hisock-aiofastnet"))

@@ -48,12 +48,12 @@ class Outcome:
 
 
 def run(
-    bench: Bench, workloads: Iterable[Workload], wanted: frozenset[str], rounds: int | None
+    bench: Bench, workloads: Iterable[Workload], named: frozenset[str] | None, rounds: int | None
 ) -> list[Outcome]:
-    """Each workload in turn, with those of its contenders that are wanted."""
+    """Each workload in turn, with those of its contenders that are named, or all of the set's."""
     outcomes = []
     for workload in workloads:
-        names = [name for name in workload.contenders if name in wanted]
+        names = workload.taking_part(bench.settings, named)
         if not names:
             continue
         outcome = Outcome(workload, {name: Row(name) for name in names})

@@ -32,10 +32,12 @@ class Settings:
     """Idle clients for memory and joins."""
     crowd: int
     """Connections of the larger of the two crowds in "scale"."""
+    everybody: bool
+    """Whether those take part that a workload keeps for the full set."""
 
 
-QUICK = Settings(0.6, 0.15, 3, 2, 1, 1.5, 2000, 5000)
-FULL = Settings(3.0, 0.5, 7, 3, 3, 5.0, 2000, 5000)
+QUICK = Settings(0.6, 0.15, 3, 1, 1, 1.5, 2000, 5000, False)
+FULL = Settings(3.0, 0.5, 7, 3, 3, 5.0, 2000, 5000, True)
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,18 @@ class Workload:
     """Details worth a column: key in Measurement.details, heading."""
     weight: Literal["short", "long", "search"] = "short"
     """Which of the three numbers of rounds in Settings holds."""
+    only_full: frozenset[str] = frozenset(("hisock-aiofastnet",))
+    """Contenders that the quick set leaves out, unless they are named."""
+
+    def taking_part(self, settings: Settings, named: frozenset[str] | None) -> list[str]:
+        """The contenders of a run, in order.
+
+        :param named: those that are asked for; ``None`` for the set's own.
+        """
+        if named is None:
+            left_out = frozenset() if settings.everybody else self.only_full
+            return [name for name in self.contenders if name not in left_out]
+        return [name for name in self.contenders if name in named]
 
     def rounds(self, settings: Settings) -> int:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contenders import OURS, PEERS, Contender
+from ..contenders import OTHER_LOOPS, OURS, PEERS, Contender
 from .base import Bench, Measurement, Workload
 
 
@@ -34,4 +34,5 @@ FAIRNESS = Workload(
         ("round_trips", "round trips/s"),
         ("flood_rate", "flood msg/s"),
     ),
+    only_full=frozenset((*OTHER_LOOPS, "hisock-python")),
 )

@@ -7,7 +7,7 @@ step; a number is not held when it fails twice, each time with a server of its o
 
 from __future__ import annotations
 
-from ..contenders import RELAYERS, Contender
+from ..contenders import OTHER_LOOPS, RELAYERS, Contender
 from ..places import BenchError
 from .base import Bench, Measurement, Workload
 
@@ -115,4 +115,5 @@ PLAYERS = Workload(
         ("generator_cpu", "generator CPU"),
     ),
     weight="search",
+    only_full=OTHER_LOOPS,
 )

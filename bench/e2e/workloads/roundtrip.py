@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..contenders import ECHOERS, Contender
+from ..contenders import ECHOERS, OTHER_LOOPS, Contender
 from .base import Bench, Measurement, Workload
 
 
@@ -44,4 +44,5 @@ TWO_CORES = Workload(
     contenders=ECHOERS,
     measure=_two_cores,
     columns=(("p99_us", "p99 µs"), ("server_cpu", "server CPU")),
+    only_full=frozenset((*OTHER_LOOPS, "hisock-python", "hisock202", "socketio")),
 )

@@ -6,7 +6,7 @@ per packet and connection, so the floors grow as well), or 16 messages in one pi
 
 from __future__ import annotations
 
-from ..contenders import OURS, Contender
+from ..contenders import OTHER_LOOPS, OURS, Contender
 from .base import Bench, Measurement, Workload
 
 FEW = 10
@@ -48,4 +48,5 @@ SCALE = Workload(
         ("batched_ns_many", "at 5,000"),
     ),
     weight="long",
+    only_full=frozenset((*OTHER_LOOPS, "hisock-python")),
 )

@@ -242,6 +242,7 @@ TLS = Workload(
         ("memory", "KiB a client"),
     ),
     weight="search",
+    only_full=frozenset(),
 )
 
 TO_MANY = Workload(
@@ -254,4 +255,5 @@ TO_MANY = Workload(
     measure=_to_many,
     columns=(("rate", "deliveries/s"), ("move_us", "µs a move"), ("p99_ms", "p99 ms")),
     weight="search",
+    only_full=frozenset(),
 )
