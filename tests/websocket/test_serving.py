@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from reliability.certificates import Authority
+from reliability.shutting import closing_in_a_thread
 from support import Events, Peer
+from support.events import PATIENCE
 from support.wire import command_frame, frame
 
 import hisock
@@ -171,8 +173,9 @@ def test_browsers_and_tcp_share_a_port_over_tls_too(
             for start in range(0, len(whole), 65536):
                 peer.write(whole[start : start + 65536])
             assert peer.wait_for("echo").message == big
-        server.close()
-        assert web.wait_closed()[0] == 1001
+        tcp.close()  # nobody reads it, and the server would wait for it to close its end
+        with closing_in_a_thread(server, PATIENCE):
+            assert web.wait_closed()[0] == 1001
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
@@ -313,8 +316,8 @@ def test_close_codes_say_why(make_web_server: MakeWebServer) -> None:
             kicked.send("kick")
             assert kicked.read().reserved == "DISCONN"
             assert kicked.wait_closed()[0] == 1000
-        server.close()
-        assert [got.reserved for got in ada.rest()][-1:] == ["DISCONN"]
+        with closing_in_a_thread(server, PATIENCE):
+            assert [got.reserved for got in ada.rest()][-1:] == ["DISCONN"]
         assert ada.code == 1001
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import socket
 import struct
@@ -14,6 +15,8 @@ from support.events import PATIENCE
 from support.wire import Closed
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+#: What the standard calls a close frame without a code.
+NO_CODE = 1005
 
 
 def message(
@@ -40,7 +43,14 @@ def message(
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    return head + mask + _masked(payload, mask)
+
+
+def _masked(payload: bytes, mask: bytes) -> bytes:
+    """As one number, since a loop over the bytes of a large message takes seconds."""
+    repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    number = int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")
+    return number.to_bytes(len(payload), "big")
 
 
 def request(
@@ -80,7 +90,11 @@ class WebPeer(Peer):
     :ivar messages: how long each binary message was that came.
     :ivar controls: opcode and payload of each other message that came.
     :ivar code: the close code that came, with its reason; ``None`` as long as none has.
+    :ivar answers_close: whether it answers a close frame, as the standard has it and browsers do.
+        A server waits for that answer before it closes the connection, for a while.
     """
+
+    answers_close = True
 
     def __init__(self, addr: Any, sock: socket.socket | None = None) -> None:
         super().__init__(addr, sock=sock)
@@ -167,8 +181,11 @@ class WebPeer(Peer):
             self.messages.append(len(payload))
             self._buffer += payload
         elif opcode == CLOSE:
-            self.code = struct.unpack("!H", payload[:2])[0]
+            self.code = struct.unpack("!H", payload[:2])[0] if payload else NO_CODE
             self.reason = payload[2:].decode()
+            if self.answers_close:
+                with contextlib.suppress(OSError):  # where the server has closed it already
+                    self.say(message(payload[:2], CLOSE))
         else:
             self.controls.append((opcode, payload))
 
