@@ -200,8 +200,8 @@ def test_attempts_count_until_the_server_has_answered(by_hand: HandServer, kind:
             with by_hand.take() as peer:
                 assert peer.read().reserved == "CLTHELLO"
         with by_hand.accept() as peer:
+            watched.until("reconnect")  # what was kept goes out when its handlers have run
             assert peer.wait_for("tell").message == b"1"
-            watched.until("reconnect")
         watched.until("disconnect", 2)
         for _ in range(3):
             by_hand.take().close()

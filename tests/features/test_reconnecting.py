@@ -180,9 +180,9 @@ def test_a_big_buffer_reaches_a_server_that_reads_slowly(by_hand: HandServer, ki
     with Watched(kind, by_hand.addr, "Ada", offline_buffer=50_000_000) as watched:
         _send_while_away(by_hand, watched, 300)
         with by_hand.accept() as peer:
+            watched.until("reconnect")  # what was kept goes out when its handlers have run
             for number in range(300):
                 assert _number(peer) == number
-            watched.until("reconnect")
             watched.any.send("tell", b"000300")
             assert _number(peer) == 300
 
