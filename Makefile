@@ -74,7 +74,7 @@ demo: $(READY)  ## a game server and its players, for ten seconds; ARGS=--web: o
 test: $(READY)  ## the test suite
 	$(PY) -m pytest $(PARALLEL) $(ARGS)
 
-test-once: $(READY)  ## what is the same on every Python: distributions, types, 2.0.2 with itself
+test-once: $(READY)  ## what is the same on every Python: distributions, types, the JavaScript client
 	$(PY) -m pytest $(PARALLEL) -m once $(ARGS)
 
 test-dev: $(READY)  ## the test suite in Python's development mode, where leaks are errors
@@ -88,7 +88,7 @@ test-web: $(READY) js/node_modules/.package-lock.json  ## the JavaScript client 
 	cd js && npm run --silent build
 	HISOCK_TEST_BROWSER=1 $(PY) -m pytest tests/websocket/test_javascript.py \
 		tests/websocket/test_browser.py tests/websocket/test_demo_web.py \
-		tests/websocket/test_whiteboard.py tests/websocket/test_asgi_servers.py $(ARGS)
+		tests/websocket/test_whiteboard.py tests/websocket/test_asgi_servers.py -m "" $(ARGS)
 
 # Those that a WebSocket cannot carry are listed with reasons in tests/websocket/over.py. Programs that
 # tests start (tests/compat, tests/interop) have a process of their own, where nothing is put between.

@@ -45,6 +45,7 @@ def test_the_python_client_passes() -> None:
 
 
 @pytest.mark.node
+@pytest.mark.once
 def test_the_javascript_client_passes(node: str) -> None:
     assert (JS / "dist" / "index.js").exists()
     with kit("--websocket") as program:

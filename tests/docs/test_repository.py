@@ -38,6 +38,7 @@ def test_wheels_are_built_when_a_compiled_source_changes() -> None:
     assert {f"hisock/**{path.suffix}" for path in compiled} <= set(paths)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("schema", "paths"),
     [

@@ -162,7 +162,7 @@ def test_a_paused_flood_holds_up_nobody_else(start_server: StartServer, events: 
         rate_limit=(5, 20),
         on_flood="pause",
         keepalive_interval=0.2,
-        keepalive_timeout=5.0,
+        keepalive_timeout=2.0,
     )
     with Peer.joined(server.addr, "flood") as flood, Peer.joined(server.addr, "calm") as calm:
         flood.sock.settimeout(0.2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from support.process import Program, environment
@@ -26,6 +27,19 @@ hisock.HiSockServer.run = hisock.HiSockServer.start
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+@contextlib.contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Of processes that test side by side, the first one installs and the others wait for it."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 class OldHiSock:
@@ -49,6 +63,12 @@ class OldHiSock:
         or concurrent run never leaves or sees half of one.
         """
         directory = cache / f"hisock-{VERSION}" / sysconfig.get_python_version()
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(directory.with_name(f"{directory.name}.lock")):
+            return cls._made(directory)
+
+    @classmethod
+    def _made(cls, directory: Path) -> OldHiSock:
         wanted = cls(directory)
         if wanted._works():
             return wanted
@@ -56,8 +76,10 @@ class OldHiSock:
         building = directory.with_name(f"{directory.name}.{os.getpid()}.partial")
         shutil.rmtree(building, ignore_errors=True)
         try:
-            venv.create(building, with_pip=True)
-            cls._run([cls(building).python, "-m", "pip", "install", "-q", f"hisock=={VERSION}"])
+            # The pip that is here can install there; putting one there takes most of the time.
+            venv.create(building, with_pip=False)
+            pip = [sys.executable, "-m", "pip", "--python", str(cls(building).python)]
+            cls._run([*pip, "install", "-q", f"hisock=={VERSION}"])
             try:
                 building.rename(directory)
             except OSError:

@@ -109,6 +109,8 @@ def test_the_site_and_the_game_share_a_port(site: Site) -> None:
         assert site.game.stats().ended == {"eof": 1}
 
 
+@pytest.mark.node
+@pytest.mark.once
 def test_the_javascript_client_talks_through_it(site: Site, events: Events, play: Play) -> None:
     serve_talk(site.game, events)
     with site, play("talk", site.addr) as program:

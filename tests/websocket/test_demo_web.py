@@ -101,6 +101,7 @@ def visitor(number: int, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.node
+@pytest.mark.once
 def test_the_client_of_the_page_is_the_one_that_is_built(node: str) -> None:
     built = (JS / "dist" / "hisock.min.js").read_bytes()
     assert (SITE / "hisock.min.js").read_bytes() == built, "cp js/dist/hisock.min.js " + str(SITE)

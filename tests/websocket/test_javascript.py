@@ -27,7 +27,7 @@ _BROWSERS = ["chromium", "firefox"]
 ANY_PAGE = {"origins": "*"}
 _ALL = os.environ.get("HISOCK_TEST_BROWSER")
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.node, pytest.mark.once, pytest.mark.timeout(180)]
 
 
 def _newest(folder: Path) -> float:
