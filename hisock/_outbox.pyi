@@ -3,4 +3,5 @@ from hisock._outbox_py import Gathered as Gathered
 from hisock._outbox_py import Outbox as Outbox
 from hisock._outbox_py import Recipient as Recipient
 from hisock._outbox_py import fan_out as fan_out
+from hisock._outbox_py import fan_out_joined as fan_out_joined
 from hisock._outbox_py import send_client as send_client

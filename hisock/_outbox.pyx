@@ -314,6 +314,18 @@ cdef class Outbox:
             return self.mark()
 
     @cython.final
+    cdef int put_joined(self, frames, Py_ssize_t count) except -1:
+        """Queue several frames in one, as :meth:`put` does one."""
+        with cython.critical_section(self):
+            if self._state and not self.accepts():
+                if self._state & REFUSING:
+                    self.refused += count - 1
+                return REFUSED
+            self.frames += count
+            self.append(frames)
+            return self.mark()
+
+    @cython.final
     cdef inline int append(self, frame) except -1:
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         if by_reference(frame):

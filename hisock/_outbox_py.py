@@ -220,15 +220,16 @@ class Outbox:
         self.size = 0
         self.frames = 0
 
-    def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int) -> int:
-        """Queue what makes up a frame; return what became of it."""
+    def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int, count: int = 1) -> int:
+        """Queue what makes up a frame, or several; return what became of it."""
         if self._state and not self._accepts():
+            self.refused += (count - 1) * self.refusing
             return REFUSED
         # All at once, and before the flag is looked at: no frame may be torn apart by another
         # thread's, or fall between two takes.
         self._pieces.extend(pieces)
         self.size += size
-        self.frames += 1
+        self.frames += count
         return self._settle()
 
     def _accepts(self) -> bool:
@@ -318,6 +319,15 @@ def _cut(data: bytes) -> list[bytes]:
 
 def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
+    return _write_to_all(outboxes, frame, 1, "fan_out")
+
+
+def fan_out_joined(outboxes: Iterable[Outbox], frames: bytes, count: int, /) -> int:
+    """Write several frames in one ``bytes`` to every outbox, which takes all of them or none."""
+    return _write_to_all(outboxes, frames, count, "fan_out_joined")
+
+
+def _write_to_all(outboxes: Iterable[Outbox], frame: bytes, count: int, name: str) -> int:
     if not isinstance(frame, bytes):
         reject_frame(frame)
     piece = (_piece(frame),)
@@ -328,8 +338,8 @@ def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
     try:
         for outbox in list(outboxes):
             if not isinstance(outbox, Outbox):
-                raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
-            outcome = outbox._put(piece, size)
+                raise TypeError(f"{name}() writes to outboxes, not to {type(outbox).__name__}")
+            outcome = outbox._put(piece, size, count)
             accepted += outcome != REFUSED
             if outcome & DUE:
                 due.append(outbox)

@@ -30,6 +30,33 @@ def fan_out(outboxes, frame, /):
     return accepted
 
 
+def fan_out_joined(outboxes, frames, Py_ssize_t count, /):
+    """Write several frames in one ``bytes`` to every outbox, which takes all of them or none."""
+    cdef list due = []
+    cdef list full = []
+    cdef Py_ssize_t accepted = 0
+    cdef int outcome
+    if not PyBytes_Check(frames):
+        reject_frame(frames)
+    try:
+        for outbox in list(outboxes):
+            if not isinstance(outbox, Outbox):
+                name = type(outbox).__name__
+                raise TypeError(f"fan_out_joined() writes to outboxes, not to {name}")
+            outcome = (<Outbox>outbox).put_joined(frames, count)
+            accepted += outcome != REFUSED
+            if outcome & DUE:
+                due.append(outbox)
+            if outcome & FULL:
+                full.append(outbox)
+    finally:
+        for box in due:
+            (<Outbox>box)._schedule()
+        for box in full:
+            (<Outbox>box).announce(FULL)
+    return accepted
+
+
 cdef inline int put_one(outbox, frame, list due, list full) except -1:
     cdef int outcome
     if not isinstance(outbox, Outbox):

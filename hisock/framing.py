@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         send_reply,
         split_call,
     )
-    from hisock._outbox_py import Gathered, Outbox, Recipient, fan_out, send_client
+    from hisock._outbox_py import Gathered, Outbox, Recipient, fan_out, fan_out_joined, send_client
 
     IMPLEMENTATION: str
 else:
@@ -89,6 +89,7 @@ else:
     build_raw = _core.build_raw
     check_command = _core.check_command
     fan_out = _out.fan_out
+    fan_out_joined = _out.fan_out_joined
     send_client = _out.send_client
     encoder = _messages.encoder
     handler_of_one = _messages.handler_of_one
@@ -114,6 +115,7 @@ __all__ = [
     "check_command",
     "encoder",
     "fan_out",
+    "fan_out_joined",
     "handler_of_one",
     "handler_of_two",
     "send_client",

@@ -122,12 +122,14 @@ class Sealer:
         return Head(sender.hex(), incarnation, to, to_all, to_one, sent, flags), body
 
 
-def open_entries(body: memoryview) -> list[Frame]:
+def open_entries(body: memoryview, decoder: Decoder | None = None) -> list[Frame]:
     """Take the entries of a batch apart.
 
+    :param decoder: one to use, which is of no more use if this raises; ``None`` for a new one.
     :raises BadBatch: they do not parse, or the last one is incomplete.
     """
-    decoder = Decoder(ENTRY_DIGITS, MOST_BATCH_BYTES)
+    if decoder is None:
+        decoder = Decoder(ENTRY_DIGITS, MOST_BATCH_BYTES)
     try:
         entries = decoder.feed(body)
     except FramingError as exc:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Final
 
-from hisock._cluster.batch import message_entry
+from hisock._cluster.batch import ENTRY_DIGITS, message_entry
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Spread, entry_of
 from hisock._cluster.roster import ClusterRoster, Remote, where
 from hisock._cluster.streams import Streams
 from hisock._core.codec import Falsy
-from hisock._server.audience import Members
-from hisock.framing import build_command, fan_out
+from hisock._server.audience import Kind, Members
+from hisock.framing import build_command, fan_out, fan_out_joined
 
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
+LETTERS: Final[dict[Kind, str]] = {"group": "g", "room": "r", "everybody": "*"}
+#: Bytes up to which frames for the same clients are joined: a client takes all of them or none.
+_MOST_JOINED = 65536
 #: The targets of entries that are commands, for volatile messages.
 _VOLATILE = {"*": "+", "g": "G", "r": "R", "c": "C"}
 _KINDS = {**{volatile: kind for kind, volatile in _VOLATILE.items()}, **dict.fromkeys("*grc")}
@@ -65,21 +68,36 @@ class Outgoing:
 
 
 class Delivery:
-    """Passes messages on, from any thread, and delivers those that come."""
+    """Passes messages on, from any thread, and delivers those that come.
+
+    :ivar reach: the nodes that have some of an audience of each kind, by its name, with how many
+        each has at most; ``None`` or none at all if there are none.
+    """
 
     def __init__(self, hub: Hub, roster: ClusterRoster, streams: Streams) -> None:
         self._hub = hub
         self._registry = hub.registry
         self._roster = roster
         self._streams = streams
+        self.reach: dict[Kind, Callable[[str], dict[str, int] | None]] = {
+            "group": roster.group_reach.of,
+            "room": roster.room_reach.of,
+            "everybody": roster.reach.of,
+            "clients": lambda name: roster.reach.of(""),
+        }
 
     # -- out
 
-    def pass_on(self, kind: str, name: str, nodes: dict[str, int], frame: bytes) -> int:
-        """Send a ready frame to a group, a room or everybody; see :meth:`to_many`."""
-        entry = message_entry(kind + name, frame)
-        if entry is None:
-            entry = entry_of(Spread(kind, name, [], [], frame))
+    def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
+        """Send a ready frame to a group, a room or everybody; see :class:`Backplane`."""
+        nodes = self.reach[kind](name)
+        if not nodes:
+            return 0
+        letter = LETTERS[kind]
+        try:
+            entry = build_command(letter + name, frame, ENTRY_DIGITS)
+        except ValueError:  # the name cannot be a part of a command
+            entry = entry_of(Spread(letter, name, [], [], frame))
         # A list, since another thread may change the dict.
         self._streams.put(list(nodes), entry)
         return sum(nodes.values())
@@ -131,9 +149,41 @@ class Delivery:
 
     # -- in
 
-    def take(self, target: str, frame: bytes) -> None:
-        """A ready frame for many has come."""
-        letter, name = target[:1], target[1:]
+    def take_all(self, messages: list[tuple[str, bytes | None]]) -> None:
+        """Ready frames for many have come, each with its target.
+
+        Those for the same clients are joined, so that each client takes one ``bytes``. Frames for
+        several groups may change places, as a client is in one of them only.
+        """
+        if len(dict(messages)) == len(messages):  # the common case: each has a target of its own
+            for target, frame in messages:
+                self._take(target, frame or b"")
+            return
+        joined: dict[str, list[bytes]] = {}
+        last = ""
+        for target, frame in messages:
+            if frames := joined.get(target):
+                frames.append(frame or b"")
+                continue
+            if not (target[:1] == "g" == last[:1]):
+                self._take_joined(joined)
+                joined.clear()
+            joined[target] = [frame or b""]
+            last = target
+        self._take_joined(joined)
+
+    def _take_joined(self, joined: dict[str, list[bytes]]) -> None:
+        for target, frames in joined.items():
+            if len(frames) > 1 and target[:1] in "*gr":
+                together = b"".join(frames)
+                if len(together) <= _MOST_JOINED:
+                    fan_out_joined(self._find(target[0], target[1:], []), together, len(frames))
+                    continue
+            for frame in frames:
+                self._take(target, frame)
+
+    def _take(self, target: str, frame: bytes) -> None:
+        letter, name = target[0], target[1:]
         if letter == "g":
             fan_out(self._registry.group(name), frame)
         elif letter == "r":

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from hisock._cluster.batch import ENTRY_DIGITS, BadBatch, Head, Sealer, open_entries
+from hisock._cluster.link import MOST_BATCH_BYTES
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import DECODERS, Piece
 from hisock._core.log_fields import fields
@@ -37,6 +38,7 @@ class Incoming:
         self._me = me
         self._counts = counts
         self._log_limit = LogLimit()
+        self._decoder = Decoder(ENTRY_DIGITS, MOST_BATCH_BYTES)
         #: The number of the last batch of each publisher.
         self._publishers: dict[str, int] = {}
 
@@ -52,7 +54,7 @@ class Incoming:
             head, body = self._sealer.open(batch)
             if head.sender == self._me or head.receiver not in ("", self._me):
                 return None
-            entries = open_entries(body)
+            entries = open_entries(body, self._decoder)
             return head, self._records(entries), len(entries)
         except (BadBatch, msgspec.DecodeError) as exc:
             self._refuse(len(batch), exc, now)
@@ -69,6 +71,7 @@ class Incoming:
 
     def _refuse(self, size: int, exc: Exception, now: float) -> None:
         self._counts["refused"] += 1
+        self._decoder = Decoder(ENTRY_DIGITS, MOST_BATCH_BYTES)  # it may hold a part of an entry
         if self._log_limit.permits(now):
             withheld = self._log_limit.reset() if self._log_limit.withheld else 0
             text = one_line(str(exc), 200)
@@ -81,11 +84,13 @@ class Incoming:
             )
 
     def _records(self, entries: list[Frame]) -> list[Any]:
+        if None not in dict(entries):  # the common case: messages only
+            return entries
         records: list[Any] = []
         for entry in entries:
             command, payload = entry
             if command is not None:
-                records.append(entry if payload is not None else (command, b""))
+                records.append(entry)
                 continue
             data = payload or b""
             decode = DECODERS.get(data[:1])

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -71,7 +72,7 @@ class Node:
     :ivar state: ``"joining"`` until the others have introduced themselves, then ``"up"``;
         ``"down"`` while the link is, ``"closed"`` in the end.
     :ivar handlers: what handles each kind of record, called with the node and the record.
-    :ivar message: handles a message for many, called with the target and the frame.
+    :ivar messages: handles messages for many, each a target and a frame.
     :ivar counts: ``refused`` batches, ``repeated`` ones, ``missed`` entries, records of
         ``unknown`` kinds.
     """
@@ -101,7 +102,7 @@ class Node:
             WhoAreYou: lambda node, record: self._introduce(node.hello.node),
             NodeHello: lambda node, record: None,
         }
-        self.message: Callable[[str, bytes], None] = lambda target, frame: None
+        self.messages: Callable[[list[tuple[str, bytes | None]]], None] = lambda messages: None
         #: The figures of the next sign of life.
         self.beat: Callable[[], Beat] = lambda: Beat(0, 0)
         #: Set when the others have introduced themselves for the first time.
@@ -347,17 +348,18 @@ class Node:
         self.counts["missed"] += lost
         node.heard, node.suspect = self.now, False
         node.delay = max(0, time.time_ns() // 1_000_000 - head.sent)
-        for record in records:
-            self._take(node, record)
+        self._take(node, records)
 
-    def _take(self, node: OtherNode, record: Any) -> None:
-        if type(record) is tuple:
-            self.message(*record)
-        elif type(record) is Piece:
-            for each in self._incoming.unpack(node, record, self.now):
-                self._take(node, each)
-        else:
-            self.handlers[type(record)](node, record)
+    def _take(self, node: OtherNode, records: list[Any]) -> None:
+        for kind, run in groupby(records, type):
+            if kind is tuple:
+                self.messages(list(run))
+                continue
+            for record in run:
+                if kind is Piece:
+                    self._take(node, self._incoming.unpack(node, record, self.now))
+                else:
+                    self.handlers[kind](node, record)
 
     def _meet(self, head: Head, records: list[Any]) -> OtherNode | None:
         """A batch of a node that is not known, at least not in this incarnation."""

@@ -71,7 +71,7 @@ class Orders:
         """A publisher wants something."""
         delivery = self._plane.delivery
         if type(record) is tuple:
-            delivery.take(*record)
+            delivery.take_all([record])
         elif type(record) is Spread:
             delivery.take_spread(None, record)
         elif type(record) is Named:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hisock._cluster.alone import new_hello
 from hisock._cluster.asking import Questions
 from hisock._cluster.config import Cluster
-from hisock._cluster.delivery import Delivery, Outgoing
+from hisock._cluster.delivery import LETTERS, Delivery, Outgoing
 from hisock._cluster.directory import ClusterDirectory
 from hisock._cluster.link import NodeHello
 from hisock._cluster.links import make_link
@@ -39,7 +39,7 @@ from hisock._cluster.view import NodeInfo
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr, format_addr
 from hisock._core.client_info import ClientInfo, ClientRef
-from hisock._server.audience import Audience, Kind
+from hisock._server.audience import Audience
 from hisock._server.directory import OwnDirectory
 from hisock._server.stats import ClusterStats
 
@@ -57,7 +57,6 @@ _AT_ONCE: Final = 500
 #: numbers have 53 bits.
 _NUMBER_BITS: Final = 32
 _NODE_BITS: Final = 20
-_LETTERS: Final = {"group": "g", "room": "r", "everybody": "*"}
 
 
 class Plane:
@@ -87,6 +86,7 @@ class Plane:
         self.replica = Replica(self.roster, streams, self, lambda: self.node.now)
         self.own = OwnRoster(streams, hub.thread, lambda: hub.registry)
         self.delivery = Delivery(hub, self.roster, streams)
+        self.pass_on = self.delivery.pass_on
         self.asking = Questions(streams, hub.events.codec)
         self.orders = Orders(self)
         self.own_directory = own
@@ -94,7 +94,7 @@ class Plane:
         self.names = Names(me, link.claims, self._is_alive)
         hub.registry.number_from(int(me, 16) % (1 << _NODE_BITS) << _NUMBER_BITS)
         self.node.beat = lambda: Beat(self.own.number, len(hub.registry))
-        self.node.message = self.delivery.take
+        self.node.messages = self.delivery.take_all
         self.node.handlers |= {
             Answer: self.asking.take_answer,
             Beat: self.replica.beat,
@@ -204,7 +204,7 @@ class Plane:
         roster = self.roster
         if not roster.count:
             return 0
-        nodes = self._reach(kind, name)
+        nodes = self.delivery.reach[kind](name)
         if not nodes:
             return 0
         without = None if exclude is None else self.elsewhere(exclude)
@@ -214,20 +214,7 @@ class Plane:
             if without is not None:
                 found.pop(without, None)
             return self.delivery.to_some(found, ready)
-        return self.delivery.to_many(_LETTERS[kind], name, nodes, ready, without)
-
-    def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
-        nodes = self._reach(kind, name)
-        return self.delivery.pass_on(_LETTERS[kind], name, nodes, frame) if nodes else 0
-
-    def _reach(self, kind: Kind, name: str) -> dict[str, int]:
-        """The nodes that have some of an audience, with how many each has at most."""
-        roster = self.roster
-        if kind == "group":
-            return roster.group_reach.of(name)
-        if kind == "room":
-            return roster.room_reach.of(name)
-        return {node: len(clients) for node, clients in roster.nodes.copy().items() if clients}
+        return self.delivery.to_many(LETTERS[kind], name, nodes, ready, without)
 
     def leads(self) -> bool:
         return self.node.state == "up" and self.leader() == self.node.me

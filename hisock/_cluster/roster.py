@@ -117,6 +117,8 @@ class Reach:
 
     def __init__(self) -> None:
         self._all: dict[str, dict[str, int]] = {}
+        #: The nodes with how many clients each has, not to be changed, or ``None``.
+        self.of = self._all.get
 
     def add(self, name: str, node: str) -> None:
         nodes = self._all.setdefault(name, {})
@@ -130,22 +132,17 @@ class Reach:
             if not nodes:
                 del self._all[name]
 
-    def of(self, name: str) -> dict[str, int]:
-        """The nodes, with how many clients each has; not to be changed."""
-        return self._all.get(name, _NOWHERE)
-
-
-_NOWHERE: dict[str, int] = {}
-
 
 class ClusterRoster:
     """All clients of the other nodes.
 
     :ivar nodes: for each node its clients, by number.
+    :ivar reach: how many clients each node has, under an empty name.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[int, Remote]] = {}
+        self.reach = Reach()
         self.groups = Sections()
         self.rooms = Sections()
         self.group_reach = Reach()
@@ -177,6 +174,7 @@ class ClusterRoster:
         client = Remote(node, row)
         clients[client.number] = client
         self.count += 1
+        self.reach.add("", node)
         self._ips.setdefault(client.ip, client)
         if client.resume is not None:
             self._resumes[client.resume] = client
@@ -194,6 +192,7 @@ class ClusterRoster:
             return
         del clients[client.number]
         self.count -= 1
+        self.reach.discard("", client.node)
         if self._ips.get(client.ip) is client:
             del self._ips[client.ip]
         if client.resume is not None and self._resumes.get(client.resume) is client:

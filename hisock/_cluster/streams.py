@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,15 +39,11 @@ class OutQueue:
     volatile: set[int] = field(default_factory=set)
     size: int = 0
 
-    def add(self, entries: list[bytes], volatile: bool) -> None:
-        if len(entries) == 1 and not volatile:
-            self.entries.append(entries[0])
-            self.size += len(entries[0])
-            return
+    def add(self, entry: bytes, volatile: bool) -> None:
         if volatile:
-            self.volatile.update(range(len(self.entries), len(self.entries) + len(entries)))
-        self.entries += entries
-        self.size += sum(map(len, entries))
+            self.volatile.add(len(self.entries))
+        self.entries.append(entry)
+        self.size += len(entry)
 
     def drop_volatile(self) -> int:
         """Drop what may be dropped first; returns how many entries that were."""
@@ -66,6 +62,9 @@ class OutQueue:
 
     def sent(self, count: int) -> None:
         """The first entries have been taken."""
+        if count == len(self.entries):
+            self.clear()
+            return
         self.size -= sum(map(len, self.entries[:count]))
         del self.entries[:count]
         self.volatile = {number - count for number in self.volatile if number >= count}
@@ -135,13 +134,17 @@ class Streams:
 
         :param nodes: ``None`` for all.
         :param volatile: it is dropped first when a node is behind.
-        :param push: do not wait for ``linger``.
+        :param push: do not wait for ``linger``: it is sent at once, or in the next iteration of the
+            loop where there was a batch within ``linger``, since more may come in this one.
         """
-        entries = [entry] if len(entry) <= self.room else self._pieces(entry)
         with self.lock:
             if self.has_before:
                 self._add_before()
-            self._add(nodes, entries, volatile)
+            if len(entry) <= self.room:
+                self._add(nodes, entry, volatile)
+            else:
+                for piece in self._pieces(entry):
+                    self._add(nodes, piece, volatile)
             scheduled, self._scheduled = self._scheduled, True
         if not scheduled or push:
             self._schedule(push)
@@ -154,31 +157,31 @@ class Streams:
             for index in range(count)
         ]
 
-    def _add(self, nodes: Collection[str] | None, entries: list[bytes], volatile: bool) -> None:
+    def _add(self, nodes: Collection[str] | None, entry: bytes, volatile: bool) -> None:
         lanes = self.lanes
         if not self.up:
             self.lost += len(lanes if nodes is None else nodes)
             return
-        if nodes is None or len(nodes) == len(lanes):
-            if not self._split:
-                if lanes:
-                    self._common.add(entries, volatile)
-                    if self._common.size > self._max_waiting:
-                        self._bound(self._common, len(lanes))
-                return
-            nodes = lanes
+        some: Iterable[Lane | None] = lanes.values()
+        if nodes is not None and len(nodes) != len(lanes):
+            some = map(lanes.get, nodes)
+        elif not self._split:
+            if lanes:
+                self._common.add(entry, volatile)
+                if self._common.size > self._max_waiting:
+                    self._bound(self._common, len(lanes))
+            return
         self._split = True
-        for node in nodes:
-            lane = lanes.get(node)
+        for lane in some:
             if lane is not None:
-                lane.add(entries, volatile)
+                lane.add(entry, volatile)
                 if lane.size > self._max_waiting:
                     self._bound(lane, 1)
 
     def _add_before(self) -> None:
         first = self.before()
         if first is not None:
-            self._add(None, [first], False)
+            self._add(None, first, False)
 
     def _bound(self, waiting: OutQueue, receivers: int) -> None:
         if len(waiting.entries) > 1:
@@ -204,11 +207,14 @@ class Streams:
             self._thread.post(self._arm, push)
 
     def _arm(self, push: bool) -> None:
-        wait = 0.0 if push else self._last + self._linger - self._thread.loop.time()
-        if wait > 0:
-            self._thread.loop.call_later(wait, self.flush)
+        loop = self._thread.loop
+        wait = self._last + self._linger - loop.time()
+        if push and wait <= 0:
+            self.flush()
+        elif push or wait <= 0:
+            loop.call_soon(self.flush)
         else:
-            self._thread.loop.call_soon(self.flush)
+            loop.call_later(wait, self.flush)
 
     def flush(self) -> None:
         """Send what waits."""
@@ -232,9 +238,15 @@ class Streams:
         if self._common.entries or any(lane.entries for lane in self.lanes.values()):
             self.flush()
 
+    def _portions(self, waiting: OutQueue) -> Iterable[list[bytes]]:
+        """What waits, a batch each."""
+        if waiting.size <= self.room:
+            return (waiting.entries,)
+        return portions(list(waiting.entries), self.room)
+
     def _flush_common(self) -> bool:
         common = self._common
-        for portion in portions(list(common.entries), self.room) if common.entries else ():
+        for portion in self._portions(common) if common.entries else ():
             number = self._to_all + len(portion)
             if not self.link.send_all(batch := self._seal("", number, 0, portion)):
                 return False
@@ -243,7 +255,7 @@ class Streams:
         return True
 
     def _flush_lane(self, node: str, lane: Lane) -> bool:
-        for portion in portions(list(lane.entries), self.room):
+        for portion in self._portions(lane):
             number = self._to_one.get(node, 0) + len(portion)
             batch = self._seal(node, self._to_all, number, portion)
             if not self.link.send(node, batch):

@@ -57,6 +57,33 @@ def test_one_server_reaches_one_client_in_order_whatever_way_it_sends(broadcasts
     on_virtual_loop(main())
 
 
+def test_messages_of_one_batch_for_the_same_clients_keep_their_order_among_others() -> None:
+    async def main() -> None:
+        async with game(2) as made:
+            one, two = made.servers
+            red = await join(two, "red", group="red")
+            blue = await join(two, "blue", group="blue")
+            for peer in (red, blue):
+                two.join_room(peer.addr, "room")
+            await asyncio.sleep(0.1)
+            batches = made.network.batches
+            expected: dict[str, list[int]] = {"red": [], "blue": []}
+            for number, target in enumerate(["red", "blue", "red", "room", "red", "*"] * 20):
+                if target == "room":
+                    one.send_room("room", "n", number)
+                elif target == "*":
+                    one.send_all_clients("n", number)
+                else:
+                    one.send_group(target, "n", number)
+                for name in expected if target in ("room", "*") else [target]:
+                    expected[name].append(number)
+            await asyncio.sleep(0.1)
+            assert made.network.batches - batches <= 2
+            assert (numbers(red), numbers(blue)) == (expected["red"], expected["blue"])
+
+    on_virtual_loop(main())
+
+
 def test_a_message_for_many_travels_once_and_only_to_servers_with_somebody_to_reach() -> None:
     async def main() -> None:
         async with game(4) as made:

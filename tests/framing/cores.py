@@ -36,6 +36,7 @@ class Core:
     build_raw: Callable[..., bytes]
     check_command: Callable[..., None]
     fan_out: Callable[..., int]
+    fan_out_joined: Callable[..., int]
     send_client: Callable[..., None]
 
 
@@ -55,6 +56,7 @@ def load(name: str, reading: str, writing: str) -> Core:
         read.build_raw,
         read.check_command,
         write.fan_out,
+        write.fan_out_joined,
         write.send_client,
     )
 

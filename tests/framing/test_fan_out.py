@@ -48,6 +48,24 @@ def test_outboxes_of_several_queues_are_all_scheduled(core: Core) -> None:
     assert [call.count for call in calls] == [1] * 4
 
 
+def test_joined_frames_go_to_every_outbox_and_each_is_counted(core: Core) -> None:
+    queue: list[object] = []
+    calls = Calls()
+    full: list[object] = []
+    boxes = [core.Outbox(queue, i, calls, full=full.append) for i in range(4)]
+    boxes[1].refusing = True
+    boxes[2].close()
+    boxes[3].limit = 5
+    built = [core.build_command(name) for name in ("one", "two", "three")]
+    assert core.fan_out_joined(dict.fromkeys(boxes), b"".join(built), 3) == 2
+    assert [(box.frames, box.refused) for box in boxes] == [(3, 0), (0, 3), (0, 0), (3, 0)]
+    assert (queue, calls.count, full) == ([0, 3], 1, [3])
+    boxes[0].send("four")
+    assert boxes[0].take() == [b"".join(built) + core.build_command("four")]
+    with pytest.raises(TypeError, match="writes to outboxes, not to str"):
+        core.fan_out_joined(["text"], b"x", 1)
+
+
 def test_nobody_to_send_to_is_no_error(core: Core) -> None:
     assert core.fan_out([], b"x") == core.fan_out({}, b"x") == 0
 

@@ -229,7 +229,7 @@ def test_both_build_the_same_header_or_refuse_alike(length: Any, header_len: Any
         st.one_of(
             st.tuples(st.just("send"), texts, messages),
             st.tuples(st.just("write"), st.one_of(st.binary(max_size=20), messages)),
-            st.tuples(st.sampled_from(["take", "close", "fan_out"])),
+            st.tuples(st.sampled_from(["take", "close", "fan_out", "fan_out_joined"])),
         ),
         max_size=20,
     ),
@@ -250,6 +250,8 @@ def test_both_outboxes_hold_the_same_after_every_step(
             name, args = step[0], step[1:]
             if name == "fan_out":
                 log.append(core.fan_out(boxes, b"everyone"))
+            elif name == "fan_out_joined":
+                log.append(core.fan_out_joined(boxes, b"everyone three times", 3))
             elif name == "take":
                 log.append(b"".join(boxes[0].take()))
             else:
@@ -257,7 +259,8 @@ def test_both_outboxes_hold_the_same_after_every_step(
             if name == "take":
                 boxes[1].take()
                 queue.clear()
-            log.append((boxes[0].size, boxes[0].closed, boxes[1].size, queue[:], len(calls)))
+            counts = [(box.size, box.frames, box.closed) for box in boxes]
+            log.append((counts, queue[:], len(calls)))
         log += [b"".join(box.take()) for box in boxes]
         seen.append(log)
     assert seen[0] == seen[1]
