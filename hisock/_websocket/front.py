@@ -18,7 +18,10 @@ from hisock._websocket.pipe import Endpoint
 
 logger = logging.getLogger("hisock.server")
 
+_GET = b"GET "
 _END = b"\r\n\r\n"
+#: Bytes of the first reads of a connection at most.
+_READ_SIZE = 65536
 
 
 class Front:
@@ -33,6 +36,8 @@ class Front:
         self.options = options
         self._is_closing = is_closing
         self._log_limit = LogLimit()
+        #: What new connections are read into, one at a time.
+        self.scratch = memoryview(bytearray(_READ_SIZE))
         self._engine = _load(options.engine)
         #: Serves Unix sockets, which picows does not support.
         self._unix_engine = self._engine
@@ -91,16 +96,19 @@ def _find(name: str) -> ModuleType | None:
         return None
 
 
-class Sniffer(asyncio.Protocol):
+class Sniffer(asyncio.BufferedProtocol):
     """Reads the first bytes of a connection, and hands it over to the protocol that they belong to.
 
-    No frame begins with a letter, and of HTTP only GET is understood.
+    No frame begins with a letter, and of HTTP only GET is understood. It is a buffered protocol as
+    the connection is: a transport of uvloop keeps the methods of a protocol of the other kind.
     """
+
+    __slots__ = ("_endpoint", "_front", "_over", "_raw", "_request")
 
     def __init__(self, front: Front, endpoint: Endpoint) -> None:
         self._front = front
         self._endpoint = endpoint
-        self._request = bytearray()
+        self._request = b""
         self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -108,24 +116,28 @@ class Sniffer(asyncio.Protocol):
         # From here on it counts, and has to say hello in time.
         self._endpoint.connection_made(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._front.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
         endpoint = self._endpoint
         if self._over or endpoint.ended:
             return
-        if not self._request and not data.startswith(b"G"):
+        data = self._front.scratch[:nbytes]
+        if not self._request and data[0] != _GET[0]:
             self._raw.set_protocol(endpoint)  # type: ignore[arg-type]
             endpoint.feed(data)
             return
         searched = max(0, len(self._request) - len(_END) + 1)
         self._request += data
         end = self._request.find(_END, searched)
-        if not b"GET ".startswith(self._request[:4]):
+        if not _GET.startswith(self._request[:4]):
             self._refuse("framing", "it begins with neither a frame nor GET")
         elif (len(self._request) if end < 0 else end) > MAX_REQUEST:
             self._refuse("http", f"a request has at most {MAX_REQUEST} bytes")
         elif end >= 0:
             self._over = True
-            self._front.open(self._raw, endpoint, bytes(self._request))
+            self._front.open(self._raw, endpoint, self._request)
 
     def _refuse(self, kind: str, reason: str) -> None:
         self._over = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import socket
 import sys
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import Program, command_frame, raise_descriptor_limit
+from support import Peer, Program, command_frame, raise_descriptor_limit
 from support.events import PATIENCE
 from support.polling import eventually
+
+import hisock
+from hisock._websocket.front import Sniffer
 
 from .browsing import PROGRAMS
 from .web_peer import PONG, WebPeer, message, request
@@ -115,3 +119,13 @@ def test_who_floods_and_does_not_read_is_ended_and_holds_nothing(flooded: Floode
                     flood.say(data)
         eventually(lambda: good.ask("ended").json == {"slow": 4})
         assert flooded.occupied() - before <= 8 * MIB
+
+
+def test_nothing_is_kept_of_the_detection_of_what_a_connection_speaks() -> None:
+    """A transport of uvloop keeps methods of a protocol that is not of the kind of the next."""
+    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0), websocket=True, loop="uvloop")
+    server.start()
+    with server, Peer.joined(server.addr), WebPeer.in_web(server.addr):
+        assert len(server) == 2
+        gc.collect()
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, Sniffer)]
