@@ -34,7 +34,7 @@ class Cutter:
     :param cuts: how many connections to cut; those after them last.
     """
 
-    def __init__(self, target: tuple[str, int], seed: int, cuts: int) -> None:
+    def __init__(self, target: tuple[str, int], seed: str, cuts: int) -> None:
         self._target = target
         self._random = random.Random(seed)
         self.left = cuts
@@ -70,10 +70,9 @@ class Cutter:
         self._listener.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("where", ["loop", "async", "thread"])
 def test_each_message_is_handled_once_and_in_order_across_cuts(
-    make_server: MakeServer, kind: Kind, where: str, seed: int
+    make_server: MakeServer, kind: Kind, where: str
 ) -> None:
     server = make_server(keepalive=False)
     handled: list[int] = []
@@ -89,7 +88,8 @@ def test_each_message_is_handled_once_and_in_order_across_cuts(
             handled.append(number)
 
     server.start()
-    cutter = Cutter(server.addr, seed, cuts=0)
+    # Each of the nine cuts elsewhere, and at the same places in each run.
+    cutter = Cutter(server.addr, f"{kind} {where}", cuts=0)
     try:
         with Watched(kind, cutter.addr, "Ada", reconnect=QUICKLY, offline_buffer=BUFFER) as ada:
             ada.any.send("here")

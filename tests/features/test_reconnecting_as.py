@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from support import Events, Peer
+from support import Events, Frame, Peer
 from support.events import PATIENCE
 from support.fixtures import MakeServer
 
@@ -153,8 +153,15 @@ def test_a_handler_that_ends_after_a_reconnect_answers_nobody(
             watched.until("reconnect")
             go_on.set()
             watched.events.wait_for("ended")
-            watched.any._do("close")
-            assert [f.reserved for f in peer.rest()] == ["USRCLOSE"]
+            frames: list[Frame] = []
+
+            def read_to_the_end() -> None:
+                frames.extend(peer.rest())
+                peer.close()  # which the client waits for
+
+            with by_hand.playing(read_to_the_end):
+                watched.any._do("close")
+            assert [f.reserved for f in frames] == ["USRCLOSE"]
 
 
 @on_loops

@@ -146,7 +146,7 @@ class Relay:
         self.to_server = bytearray()
         self.to_client = bytearray()
         self._sockets: list[socket.socket] = []
-        self._silent = False
+        self._lost: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
@@ -169,13 +169,13 @@ class Relay:
             while data := source.recv(65536):
                 kept += data
                 target.sendall(data)
-            if not self._silent:
+            if source not in self._lost:
                 target.shutdown(socket.SHUT_WR)
 
     def lose_clients(self) -> None:
         """End the connections to the clients, of which the server hears nothing."""
-        self._silent = True
         for client in self._sockets[::2]:
+            self._lost.add(client)
             client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:

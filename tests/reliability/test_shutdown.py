@@ -45,6 +45,7 @@ def test_a_call_that_is_being_answered_is_answered(start_server: StartServer, he
         with closing_in_a_thread(server, LONG):
             other.send("go on")
             asking.join(PATIENCE)
+            assert farewell(other) == ["DISCONN"]
         assert answers == ["done"]
 
 
@@ -125,6 +126,7 @@ def test_work_that_waits_for_a_thread_is_done_too(
         peer.ask("ping", "all have come", answer="pong")
         with closing_in_a_thread(server, timeout):
             let_go.set()
+            assert farewell(peer) == ["DISCONN"]
     assert sorted(events.seen) == [(number,) for number in range(count)]
 
 
@@ -160,6 +162,7 @@ def test_no_handler_begins_while_the_server_closes(
                 caller.call("late", "x", timeout=PATIENCE)
             other.send("go on")
             assert farewell(peer) == ["held", "DISCONN"]
+            assert farewell(other)[-1] == "DISCONN"
     assert not events.named("begun")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -80,6 +81,7 @@ def _of_cython(text: str) -> Iterator[Import]:
             yield Import(line, full if base is None or full in MODULES else base)
 
 
+@functools.cache
 def imports(path: Path) -> list[Import]:
     """What a module imports anywhere: at the top, in functions, under ``if TYPE_CHECKING``."""
     text = path.read_text("utf-8")
@@ -98,6 +100,7 @@ def _importer(path: Path) -> str:
     return f"{name}.__init__" if path.name == "__init__.py" else name
 
 
+@functools.cache
 def graph() -> dict[str, set[str]]:
     """Each module of hisock with the modules of hisock that it imports."""
     found: dict[str, set[str]] = {module: set() for module in MODULES}
