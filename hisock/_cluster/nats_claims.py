@@ -59,7 +59,7 @@ class NatsClaims:
             raise LinkDown(f"the names in NATS cannot be reached: {_reason(exc)}") from None
 
     async def _with_bucket(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        from nats.js.errors import NoStreamResponseError, NotFoundError
+        from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError
 
         if self._bucket is not None:
             try:
@@ -67,9 +67,11 @@ class NatsClaims:
             except (NoStreamResponseError, NotFoundError):
                 pass  # the broker was restarted, and its memory is empty
         context = self._link.client.jetstream(timeout=_SECONDS)
-        self._bucket = await context.create_key_value(
-            bucket=f"hisock_{self.app}", storage="memory", history=1
-        )
+        name = f"hisock_{self.app}"
+        try:
+            self._bucket = await context.create_key_value(bucket=name, storage="memory", history=1)
+        except BadRequestError:  # another node makes it at this moment
+            self._bucket = await context.key_value(name)
         return await work(self._bucket)
 
     async def _claim(self, bucket: Any, key: str, holder: str) -> str:

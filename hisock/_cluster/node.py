@@ -242,8 +242,8 @@ class Node:
         if not self.link.broadcasts:
             for name in self._unmet:
                 self._introduce(name)
-        elif not self.others:
-            self._introduce(None)
+        elif len(self.others) <= 1:
+            self._introduce(None)  # signs of life go to the one that is known
 
     def _probe(self) -> None:
         if self.closing:

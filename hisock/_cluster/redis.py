@@ -1,7 +1,7 @@
 """The link over Redis or Valkey: channels for batches, keys for names.
 
-Batches go out in pipelines of one connection, which gives their order; another one listens. While
-either is away, nothing is sent.
+Batches go out over one connection, which gives their order; another one listens. While either is
+away, nothing is sent.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink
-from hisock._cluster.brokers import broker_query, key_of, to_one
+from hisock._cluster.brokers import broker_query, key_of, to_all, to_one
 from hisock._cluster.link import LinkDown, NodeHello, Receiver
 
 #: Seconds that connecting and answering may take.
 _CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
 #: Seconds that an operation on names may take.
 _CLAIM_SECONDS = 1.0
-#: Seconds between two pings while nothing is sent; what is sent is a measurement itself.
-_PING_SECONDS = 1.0
+#: Seconds between two measurements, while nothing is sent and while much is.
+_PING_SECONDS, _BUSY_INTERVAL = 1.0, 0.1
+#: Seconds that a probe waits for an answer.
+_PROBE_SECONDS = 1.0
 #: Bytes of the id of a node, which each batch in a channel of all begins with.
 _ID_BYTES = 16
 
@@ -63,7 +65,11 @@ def make_link(url: str) -> RedisLink:
 
 
 class RedisLink(BrokerLink):
-    """One node's connections to Redis."""
+    """One node's connections to Redis: one that listens, one that publishes, and a pool.
+
+    Redis answers each PUBLISH, and reading the answers would cost more than publishing. So it is
+    asked not to, where it can be; how it does is measured by a question now and then.
+    """
 
     title = "redis"
     broker = "Redis"
@@ -75,8 +81,10 @@ class RedisLink(BrokerLink):
         from redis.retry import Retry
 
         self.lost = (RedisError, OSError, asyncio.TimeoutError)
+        self._refused = RedisError
         client = redis.Redis.from_url(
             url,
+            protocol=2,
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
             socket_keepalive=True,
@@ -86,13 +94,19 @@ class RedisLink(BrokerLink):
         )
         super().__init__(client, [url])
         self.claims = RedisClaims(self)
-        #: Bytes in the pipeline that has not been answered, and when it was begun.
-        self._in_pipeline = 0
-        self._began = 0.0
-        self._wake = asyncio.Event()
-        #: Set while nothing waits to be published.
-        self._idle = asyncio.Event()
-        self._idle.set()
+        #: The connection that publishes; nothing else is sent on it, and by one task only.
+        self._outlet: Any = None
+        self._publishing: asyncio.Task[None] | None = None
+        #: Bytes that the connection was given and has not taken.
+        self._in_hand = 0
+        #: What is sent to be answered, whether that is due, and since when an answer is awaited.
+        self._question: list[bytes] = []
+        self._due = False
+        self._asked = 0.0
+        self._answered = asyncio.Event()
+        self._asking = asyncio.Lock()
+        #: Whether something was published since the last question.
+        self._sent = False
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
         self._id = hello.node.encode().ljust(_ID_BYTES)
@@ -115,86 +129,128 @@ class RedisLink(BrokerLink):
 
     async def _serve(self, channels: list[str]) -> None:
         """Listen and publish until one of the two connections is lost, which raises."""
-        ears = self._client.pubsub(ignore_subscribe_messages=False)
+        ears, outlet = self._new_connection(), self._new_connection()
+        tasks: list[asyncio.Future[None]] = []
         try:
-            await ears.subscribe(*channels)
-            for _ in channels:
-                await ears.get_message(timeout=_CONNECT_SECONDS)
-            await self._client.ping()
-            listening = asyncio.ensure_future(self._listen(ears))
-            publishing = asyncio.ensure_future(self._publish())
-            try:
-                self._went_up()
-                await asyncio.gather(listening, publishing)
-            finally:
-                listening.cancel()
-                publishing.cancel()
+            await asyncio.wait_for(self._connect(ears, outlet, channels), _ANSWER_SECONDS)
+            self._outlet, self._asked, self._due = outlet, 0.0, False
+            works = (self._listen(ears), self._hear_answers(outlet), self._measure())
+            tasks += map(asyncio.ensure_future, works)
+            self._went_up()
+            await asyncio.gather(*tasks)
         finally:
-            with contextlib.suppress(*self.lost):
-                await ears.aclose()
-            with contextlib.suppress(*self.lost):
-                await self._client.connection_pool.disconnect()
+            for task in (*tasks, self._publishing):
+                if task is not None:
+                    task.cancel()
+            for connection in (ears, outlet, self._client.connection_pool):
+                with contextlib.suppress(*self.lost):
+                    await connection.disconnect()
+
+    def _new_connection(self) -> Any:
+        connection = self._client.connection_pool.make_connection()
+        # It would be a task for each write, and the end of a connection that is only quiet.
+        connection.socket_timeout = None
+        return connection
+
+    async def _connect(self, ears: Any, outlet: Any, channels: list[str]) -> None:
+        await ears.connect()
+        await ears.send_command("SUBSCRIBE", *channels)
+        for _ in channels:
+            await ears.read_response()
+        await outlet.connect()
+        # A batch without content, which nobody hears: it shows whether this user may publish.
+        await outlet.send_command("PUBLISH", to_all(self._app), self._id)
+        await outlet.read_response()
+        try:
+            await outlet.send_command("CLIENT", "REPLY", "ON")
+            await outlet.read_response()
+        except self._refused:
+            if not outlet.is_connected:
+                raise
+            self._question = outlet.pack_command("PING")  # it answers everything
+        else:
+            on, off = ("CLIENT", "REPLY", "ON"), ("CLIENT", "REPLY", "OFF")
+            await outlet.send_command(*off)
+            self._question = outlet.pack_commands([on, off])
 
     def _discard(self) -> None:
         super()._discard()
-        self._in_pipeline = 0
-        self._idle.set()
+        self._in_hand = 0
 
     # -- batches
 
     async def _listen(self, ears: Any) -> None:
         while True:
-            message = await ears.get_message(ignore_subscribe_messages=True, timeout=None)
-            if message is None or message["type"] != "message":
-                continue
-            data = message["data"]
-            if data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:  # not its own, no probe
-                self._receiver.received(data[_ID_BYTES:])
+            kind, _, data = await ears.read_response()
+            if kind == b"message" and data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:
+                self._receiver.received(data[_ID_BYTES:])  # not its own, and no probe
 
     def _publish_soon(self) -> None:
-        self._wake.set()
-        self._idle.clear()
+        if self._publishing is None or self._publishing.done():
+            self._publishing = asyncio.ensure_future(self._publish())
 
     async def _publish(self) -> None:
-        """Publish what has been gathered, in one pipeline after the other."""
-        while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _PING_SECONDS)
-            self._wake.clear()
-            self._in_pipeline = self._queued
+        """Write what has been gathered, until nothing is left."""
+        outlet = self._outlet
+        while self._up and (self._queue or self._due) and outlet.is_connected:
+            self._in_hand = self._queued
             queue = self._take_queue()
-            self._began = time.monotonic()
-            async with self._client.pipeline(transaction=False) as pipe:
-                for channel, batch in queue:
-                    pipe.publish(channel, self._id + batch)
-                if not queue:
-                    pipe.ping()
-                answers = await pipe.execute()
-            self._in_pipeline = 0
-            self.lag = time.monotonic() - self._began
-            self._note_absent(queue, answers)
-            if not self._queue:
-                self._idle.set()
-            self._tell_room()
-
-    def _note_absent(self, queue: list[tuple[str, bytes]], answers: list[Any]) -> None:
-        """Nodes whose channels nobody listens to have ended."""
-        start = to_one(self._app, "")
-        for (channel, _), count in zip(queue, answers, strict=False):  # a ping has one as well
-            if count == 0 and channel.startswith(start):
-                self._receiver.gone(channel[len(start) :], "nobody listens to its channel")
+            self._sent = self._sent or bool(queue)
+            batches = [("PUBLISH", channel, self._id + batch) for channel, batch in queue]
+            commands = outlet.pack_commands(batches)
+            if self._due:
+                self._due = False
+                commands += self._question
+            try:
+                await outlet.send_packed_command(commands, check_health=False)
+            except self.lost:
+                return  # who reads the answers learns it as well
+            self._in_hand = 0
 
     def _under_way(self) -> int:
-        return self._in_pipeline
+        return self._in_hand
+
+    # -- looking after it
+
+    async def _hear_answers(self, outlet: Any) -> None:
+        while True:
+            if type(await outlet.read_response()) is bytes:  # those to PUBLISH are numbers
+                self._answered.set()
+
+    async def _measure(self) -> None:
+        """Measure how long Redis takes to answer, and tell when there is room again."""
+        while True:
+            await asyncio.sleep(_BUSY_INTERVAL if self._was_full or self._sent else _PING_SECONDS)
+            self._sent = False
+            await asyncio.wait_for(self._ask(), _ANSWER_SECONDS)
+            self._tell_room()
+
+    async def _ask(self) -> None:
+        """Wait until Redis has read what was queued before."""
+        async with self._asking:
+            self._answered.clear()
+            self._asked = began = time.monotonic()
+            self._due = True
+            self._publish_soon()
+            await self._answered.wait()
+            self._asked = 0.0
+            self.lag = time.monotonic() - began
 
     def _stalled(self) -> bool:
-        return self._in_pipeline > 0 and time.monotonic() - self._began > STALLED_SECONDS
+        return self._asked > 0 and time.monotonic() - self._asked > STALLED_SECONDS
 
     def probe(self, node: str) -> None:
-        self._give(to_one(self._app, node), b"")
+        if self._up:
+            self._begin(self._probe(node))
+
+    async def _probe(self, node: str) -> None:
+        with contextlib.suppress(*self.lost):  # silence is no proof
+            work = self._client.publish(to_one(self._app, node), self._id)
+            if not await asyncio.wait_for(work, _PROBE_SECONDS) and self._up and not self._closing:
+                self._receiver.gone(node, "nobody listens to its channel")
 
     async def _written(self) -> None:
-        await self._idle.wait()
+        await self._ask()
 
     async def _disconnect(self) -> None:
         await self._client.aclose()

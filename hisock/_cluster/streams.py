@@ -3,7 +3,8 @@
 What is put waits until the next batch, which is sent at once if the last one was sent more than
 ``linger`` seconds ago. With a broker, what is for all nodes goes once to all: the first entry that
 is for some only ends the common batch, and from there on the batches are per node, so that the
-order to each node is that of putting.
+order to each node is that of putting. Where there is one other node only, everything goes to it:
+Redis would send to all this node, too.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class Streams:
         some: Iterable[Lane | None] = lanes.values()
         if nodes is not None and len(nodes) != len(lanes):
             some = map(lanes.get, nodes)
-        elif not self._split:
+        elif not self._split and len(lanes) != 1:
             if lanes:
                 self._common.add(entry, volatile)
                 if self._common.size > self._max_waiting:
