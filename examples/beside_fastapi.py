@@ -30,20 +30,20 @@ def add(client: hisock.ClientInfo, numbers: list[int]) -> int:
 
 
 @contextlib.asynccontextmanager
-async def lifespan(site: fastapi.FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
     async with game:
         yield
 
 
-site = fastapi.FastAPI(lifespan=lifespan)
+app = fastapi.FastAPI(lifespan=lifespan)
 
 
-@site.get("/players")
+@app.get("/players")
 async def players() -> list[str]:
     return game.get_all_clients("name")
 
 
-@site.websocket("/ws")
+@app.websocket("/ws")
 async def ws(websocket: fastapi.WebSocket) -> None:
     await play(websocket.scope, websocket.receive, websocket.send)
 
@@ -52,7 +52,7 @@ async def ws(websocket: fastapi.WebSocket) -> None:
 async def main() -> None:
     """Run the site as uvicorn's command does, and visit it."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(site, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     running = asyncio.create_task(server.serve([sock]))
     try:
         await visit("127.0.0.1", sock.getsockname()[1])

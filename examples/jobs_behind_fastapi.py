@@ -54,15 +54,15 @@ async def ready(client: hisock.ClientInfo) -> None:
 
 
 @contextlib.asynccontextmanager
-async def lifespan(site: fastapi.FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
     async with queue:
         yield
 
 
-site = fastapi.FastAPI(lifespan=lifespan)
+app = fastapi.FastAPI(lifespan=lifespan)
 
 
-@site.post("/jobs", status_code=202)
+@app.post("/jobs", status_code=202)
 async def add(text: str) -> int:
     number = len(jobs) + 1
     jobs[number] = {"text": text, "state": "waiting", "result": None, "tried by": []}
@@ -70,7 +70,7 @@ async def add(text: str) -> int:
     return number
 
 
-@site.get("/jobs/{number}")
+@app.get("/jobs/{number}")
 async def job(number: int) -> dict[str, Any]:
     if number not in jobs:
         raise fastapi.HTTPException(404)
@@ -99,7 +99,7 @@ async def worker(addr: tuple[str, int], name: str, dies: bool = False) -> None:
 async def main() -> None:
     """Run the site as uvicorn's command does, the workers, and a visitor."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(site, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     serving = asyncio.create_task(server.serve([sock]))
     host, port = sock.getsockname()
     try:

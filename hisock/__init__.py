@@ -160,7 +160,8 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
-    {"async_client", "client", "cluster", "codec", "framing", "routing", "server", "utils"}
+    {"asgi", "async_client", "client", "cluster", "codec", "framing", "metrics", "otel"}
+    | {"routing", "server", "testing", "utils"}
 )
 
 publish(__name__, globals(), [name for name in __all__ if name in globals()])

@@ -7,6 +7,8 @@ import inspect
 import pickle
 import pkgutil
 import re
+import subprocess
+import sys
 import typing
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +76,11 @@ def homes(full: str) -> set[str]:
 
 def test_a_public_module_says_what_is_public_in_it() -> None:
     assert [module for module in MODULES if not named(module)] == []
+
+
+def test_every_public_module_is_there_without_an_import_of_its_own() -> None:
+    code = f"import hisock; print([{', '.join(MODULES)}])"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, timeout=60)
 
 
 @pytest.mark.parametrize("module", ["hisock", *MODULES])
