@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import logging
 import secrets
@@ -132,6 +133,33 @@ def _wire_handlers(
                 server.send_client(client, "news", counts["news"])
 
 
+class Collections:
+    """Measures how long Python's garbage collections take, which hold everybody up."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._seconds: list[list[float]] = [[], [], []]
+        self._found = 0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.thread_time()
+        else:
+            self._seconds[info["generation"]].append(time.thread_time() - self._began)
+            self._found += info["collected"]
+
+    def figures(self) -> dict[str, float]:
+        """Milliseconds of CPU time and numbers, since the last time."""
+        seconds, self._seconds = self._seconds, [[], [], []]
+        found, self._found = self._found, 0
+        told: dict[str, float] = {"found": found}
+        for generation, each in enumerate(seconds):
+            told[f"{generation}"] = len(each)
+            told[f"max {generation}"] = round(1000 * max(each, default=0.0), 1)
+        return told
+
+
 class Turns:
     """Measures what CPU time the loop takes between two short ticks, beyond their interval.
 
@@ -162,9 +190,12 @@ def main() -> None:
     violations: list[str] = []
     counts: Counter[str] = Counter()
     server = make_server(sys.argv[1], sys.argv[2] == "limited", violations, counts, *sys.argv[3:])
-    turns = Turns()
+    turns, collections = Turns(), Collections()
     server.every(turns.INTERVAL)(turns.tick)
     server.start()
+    # As docs/howto/pauses.md says: what there is from the beginning is collected no more.
+    gc.collect()
+    gc.freeze()
     print(json.dumps({"port": server.addr[1]}), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
@@ -175,6 +206,7 @@ def main() -> None:
             "violations": violations,
             "counts": counts,
             "turns": turns.figures(),
+            "collections": collections.figures(),
         }
         print(json.dumps(told), flush=True)
     server.close()

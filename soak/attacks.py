@@ -12,6 +12,7 @@ took is reported beside it: that is what everybody had to wait for, also on a bu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -67,9 +68,11 @@ class Attacks:
             with Child("soak.attacked", self._loop, limited, stderr=log) as server:
                 pin(server.pid, first=True)
                 port = str(server.answer()["port"])
+                urge(server.pid)
                 with Child("soak.good", port) as good:
                     pin(good.pid, first=False)
                     good.answer()
+                    urge(good.pid)
                     found = self._attack(name, port, server, good)
                 server.tell("end")
                 server.wait(PATIENCE)
@@ -87,7 +90,8 @@ class Attacks:
         before = _measure_anew(server.pid)
         seconds = max(self._seconds, HELLO_SECONDS + 1) if "silent" in name else self._seconds
         did = self._carry_out(name, port, seconds)
-        turns = server.ask()["turns"]
+        during = server.ask()
+        turns, collections = during["turns"], during["collections"]
         # A hundred that flood leave megabytes in the kernel's buffers, which are handled.
         leaves = name in LEAVE_WORK or name.startswith("hundred")
         took = _settle(server, CLIENTS, 5.0 if leaves else PATIENCE)
@@ -99,6 +103,7 @@ class Attacks:
         print(
             f"{name:36} p50 {told['p50']} p99 {told['p99']} max {told['max']} ms, "
             f"turns p99 {turns['p99']} max {turns['max']} ms, "
+            f"full collections {collections['2']}, the longest {collections['max 2']} ms, "
             f"{grown / MIB:+.0f} MiB, over after {took:.1f} s; {did['did']}, "
             f"ended {books['stats']['ended']}"
         )
@@ -134,6 +139,13 @@ def pin(pid: int, first: bool) -> None:
     """Give a process the first core, or the others; where there is one only, it stays there."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(pid, cores[:1] if first else cores[1:] or cores)
+
+
+def urge(pid: int) -> None:
+    """Let a process go before the other work of the machine, where that is permitted."""
+    with contextlib.suppress(PermissionError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
 
 
 def _settle(server: Child, clients: int, patience: float = PATIENCE) -> float:

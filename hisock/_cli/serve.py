@@ -17,6 +17,7 @@ from hisock._cli.reload import serve_reloading
 from hisock._cli.usage import FAILED, INTERRUPTED, UNUSABLE, Unusable, parse_address
 from hisock._core.reporting import one_line
 from hisock._core.signature import require_arguments
+from hisock._runtime import heap
 from hisock._runtime.sockets import address_text
 from hisock.exceptions import ServerException
 from hisock.server import HiSockServer
@@ -119,6 +120,7 @@ def serve(
     if server._life.workers is None:
         for addr in server.addrs:
             print(f"Serving {target} at {address_text(addr)}; Ctrl-C ends it", flush=True)
+    heap.freeze()
     try:
         server.start()
     except ServerException as exc:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hisock._runtime import heap
 from hisock._runtime.sockets import Address, ListeningSocket, address_text
 from hisock._server.crew import Crew
 
@@ -90,6 +91,7 @@ class WorkerCrew:
 
     def run(self, life: Lifecycle, serve: Callable[[Callable[[], None]], None]) -> None:
         life.hub.listen(self._line)
+        heap.freeze()
         serve(self._line.serving)
         # The program goes on in its parent only. Status 0 ends all workers.
         raise SystemExit(0 if life.closed_by_program else _SIGNALLED)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hisock._core.account import Total, Use
 from hisock._runtime import work
 
 _KINDS = (Use.CONCURRENT,)
+#: Tasks of all clients together, from which on clients that have :data:`FEW` start no more.
+#: Python's full garbage collections take 4 µs for each, and nobody is served meanwhile.
+MANY: Final = 2048
+#: Tasks that each client may have whatever others have, as long as there is memory.
+FEW: Final = 8
 
 
 class Pending:
@@ -50,36 +55,52 @@ class TaskOwner(work.WorkOwner, Protocol):
         """Stop deferring them, as far as this reason goes."""
 
 
+_Held = OrderedDict[TaskOwner, deque[Pending]]
+
+
 class Concurrency:
     """Defers the frames of clients that have too many tasks. Runs on the loop's thread.
 
     Tasks of disconnected clients count for their address until they end, so that a client gains
-    nothing by reconnecting. What the tasks of all clients occupy together is bounded as well.
+    nothing by reconnecting. What the tasks of all clients occupy together is bounded as well, and
+    clients with more than a few start no more while there are many.
 
     :param total: the total that the owners' accounts are part of.
     """
 
     def __init__(self, total: Total) -> None:
         self._total = total
+        self._running = 0
         self._lines: dict[TaskOwner, work.Line] = {}
         # By address, while there are tasks of any of its clients.
         self._gone: dict[Hashable, work.Gone] = {}
-        #: Clients whose next frames wait until these tasks are started, in order.
-        self._pending: OrderedDict[TaskOwner, deque[Pending]] = OrderedDict()
+        #: Clients whose next frames wait until these tasks are started, in order: those that lack
+        #: memory only, and those that have more than a few tasks already.
+        self._pending: _Held = OrderedDict()
+        self._crowding: _Held = OrderedDict()
         self._closed = False
 
-    def permits(self, size: int) -> bool:
+    def permits(self, owner: TaskOwner, size: int) -> bool:
         """Whether a task may be started now; otherwise it goes to :meth:`hold`."""
-        return not self._pending and self._total.permits(Use.CONCURRENT, size)
+        return (
+            not self._pending
+            and self._total.permits(Use.CONCURRENT, size)
+            and (self._has_few(owner) or (self._running < MANY and not self._crowding))
+        )
+
+    def _has_few(self, owner: TaskOwner) -> bool:
+        line = self._lines.get(owner)
+        return line is None or line.running < FEW
 
     def hold(self, owner: TaskOwner, pending: Pending) -> None:
         """Start a task later, and defer the client's next frames until then."""
         if self._closed:
             pending.drop()
             return
-        held = self._pending.get(owner)
+        held = self._pending.get(owner) or self._crowding.get(owner)
         if held is None:
-            held = self._pending[owner] = deque()
+            held = deque()
+            (self._pending if self._has_few(owner) else self._crowding)[owner] = held
             owner.begin()
         held.append(pending)
         owner.account.take(Use.PENDING, pending.size)
@@ -87,12 +108,12 @@ class Concurrency:
     def close(self) -> None:
         """Start no more of those that are held."""
         self._closed = True
-        while self._pending:
-            self._drop(next(iter(self._pending)))
+        for owner in [*self._pending, *self._crowding]:
+            self._drop(owner)
 
     def _drop(self, owner: TaskOwner) -> int:
         """Drop what is held of a client; returns how many tasks that were."""
-        held = self._pending.pop(owner, ())
+        held = self._pending.pop(owner, ()) or self._crowding.pop(owner, ())
         for pending in held:
             owner.account.free(Use.PENDING, pending.size)
             pending.drop()
@@ -101,16 +122,25 @@ class Concurrency:
     def _start_pending(self) -> None:
         """Start what is held, as far as there is room."""
         while self._pending:
-            owner, held = next(iter(self._pending.items()))
-            if not self._total.permits(Use.CONCURRENT, held[0].size):
+            if not self._start_first(self._pending):
                 return
-            pending = held.popleft()
-            if not held:
-                del self._pending[owner]
-            owner.account.free(Use.PENDING, pending.size)
-            pending.start()
-            if not held:
-                owner.idle()
+        while self._crowding and self._running < MANY:
+            if not self._start_first(self._crowding):
+                return
+
+    def _start_first(self, line: _Held) -> bool:
+        """Start the first task that is held, if there is memory for it."""
+        owner, held = next(iter(line.items()))
+        if not self._total.permits(Use.CONCURRENT, held[0].size):
+            return False
+        pending = held.popleft()
+        if not held:
+            del line[owner]
+        owner.account.free(Use.PENDING, pending.size)
+        pending.start()
+        if not held:
+            owner.idle()
+        return True
 
     def begin(self, owner: TaskOwner, size: int) -> work.Line:
         """A task of a client is running.
@@ -121,6 +151,7 @@ class Concurrency:
         if line is None:
             line = self._lines[owner] = self._new_line(owner)
         line.running += 1
+        self._running += 1
         line.account.take(Use.CONCURRENT, size)
         if not line.full and line.holds_much:
             line.full = True
@@ -132,7 +163,10 @@ class Concurrency:
     def end(self, owner: TaskOwner, line: work.Line, size: int) -> None:
         """A task has ended."""
         line.running -= 1
+        self._running -= 1
         line.account.free(Use.CONCURRENT, size)
+        if line.running < FEW and owner in self._crowding:
+            self._pending[owner] = self._crowding.pop(owner)
         gone = line.gone
         relieved = [line]
         if line.left and gone.roomy:

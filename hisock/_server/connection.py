@@ -55,7 +55,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
     :ivar account: all memory that it occupies, by kind.
     :ivar inbox: frames that wait for a handler to end, or for admission.
     :ivar pauses: the reasons why reading is paused.
-    :ivar aside: frames that were read, and wait until the loop has served other clients.
+    :ivar aside: frames that were read, and wait until the loop has served other clients; a tuple,
+        see :class:`hisock._core.inbox.Inbox`.
     :ivar alive: whether anything has arrived since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar features: protocol features beyond 2.0.2; ``None`` for a peer of 2.0.2.
@@ -111,7 +112,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.account = Account(hub.memory)
         self.pauses = Pauses(self.set_reading)
         self.inbox = Inbox(self.account, self.pauses, Use.ADMISSION)
-        self.aside: list[Frame] = []
+        self.aside: tuple[Frame, ...] = ()
         self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
         self.held = 0
@@ -278,7 +279,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def go_on(self) -> None:
         """Handle the frames that were put aside, behind those that were deferred before."""
-        frames, self.aside = self.aside, []
+        frames, self.aside = self.aside, ()
         self.busy -= 1
         tracing.forget()
         self._handle_deferred()
@@ -387,7 +388,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.held = 0
         self.account.clear((Use.PARTIAL, Use.WEBSOCKET))
         self.inbox.take_all()
-        self.aside.clear()
+        self.aside = ()
         self.answering.cancel_streams()
         self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
 

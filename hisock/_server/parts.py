@@ -7,6 +7,7 @@ had been read later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -41,13 +42,13 @@ class _Turn:
         self._connection.go_on()
 
 
-def take_in_parts(connection: Connection, frames: list[Frame]) -> None:
+def take_in_parts(connection: Connection, frames: Sequence[Frame]) -> None:
     """Handle the frames of one read; put them aside once this iteration's time is used up."""
     if connection.aside:  # over TLS more may come although reading is paused
         _put_aside(connection, frames)
         return
     if len(frames) < MANY or not connection.joined:
-        connection.take(frames)
+        connection.take(list(frames))
         return
     turns = connection.hub.runner.turns
     began = perf_counter()
@@ -56,7 +57,7 @@ def take_in_parts(connection: Connection, frames: list[Frame]) -> None:
             _put_aside(connection, frames[at:])
             turns.hold_up(_Turn(connection))
             return
-        connection.take(frames[at : at + MANY])
+        connection.take(list(frames[at : at + MANY]))
         if connection.ended:
             return
         now = perf_counter()
@@ -64,7 +65,7 @@ def take_in_parts(connection: Connection, frames: list[Frame]) -> None:
         began = now
 
 
-def take_again(connection: Connection, frames: list[Frame]) -> None:
+def take_again(connection: Connection, frames: Sequence[Frame]) -> None:
     """Handle frames that were put aside."""
     connection.account.take_many(Use.DEFERRED, -len(frames), -frames_size(frames))
     try:
@@ -73,8 +74,8 @@ def take_again(connection: Connection, frames: list[Frame]) -> None:
         connection.hub.interrupt(exc)
 
 
-def _put_aside(connection: Connection, frames: list[Frame]) -> None:
-    connection.aside += frames
+def _put_aside(connection: Connection, frames: Sequence[Frame]) -> None:
+    connection.aside += tuple(frames)
     connection.account.take_many(Use.DEFERRED, len(frames), frames_size(frames))
     if connection.hub.memory.over:
         connection.hub.loop.call_soon(connection.hub.backpressure.free_memory)

@@ -113,7 +113,7 @@ class HandlerRunner:
         self, coroutine: Coroutine[Any, Any, Any], job: Job, place: TaskPlace
     ) -> None:
         connection: Connection = job.connection
-        if self.concurrency.permits(place.size):
+        if self.concurrency.permits(connection, place.size):
             self._start_task(coroutine, job, place)
             return
 

@@ -15,6 +15,7 @@ from .running import serve
 pytestmark = pytest.mark.timeout(60)
 
 GAME = """
+import gc
 import hisock
 
 server = hisock.HiSockServer(None)
@@ -24,6 +25,10 @@ number = 5
 @server.on("ping")
 def ping(client):
     return "pong"
+
+@server.on("frozen")
+def frozen(client):
+    return gc.get_freeze_count()
 
 def make():
     return server
@@ -50,6 +55,8 @@ def test_it_serves_until_it_is_told_to_end(folder: Path, name: str) -> None:
         assert found is not None
         with hisock.connect(("127.0.0.1", int(found[1]))) as client:
             assert client.call("ping", type=str) == "pong"
+            # What was imported is not looked at again by each garbage collection.
+            assert client.call("frozen", type=int) > 1000
         program.terminate()
         assert program.wait(20) == 0
 

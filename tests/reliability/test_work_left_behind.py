@@ -50,7 +50,7 @@ class Tasks:
 
     def start(self, guest: Guest, size: int) -> Callable[[], None] | None:
         """Start one, or have it wait; returns what ends it if it began."""
-        if self.concurrency.permits(size):
+        if self.concurrency.permits(guest, size):
             return self._begin(guest, size)
 
         async def nothing() -> None:

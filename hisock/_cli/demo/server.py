@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hisock import ClientInfo, Cluster, HiSockServer, WebSocket
 from hisock._cli.demo.control import allow_open_files, listen, say
 from hisock._cli.demo.visitors import Visitors
+from hisock._runtime import heap
 from hisock.framing import IMPLEMENTATION
 
 
@@ -77,6 +78,7 @@ def serve(server: HiSockServer, counts: Counts) -> None:
 
     say("ready", port=server.addr[1], framing=IMPLEMENTATION)
     listen(obey)
+    heap.freeze()
     with contextlib.suppress(KeyboardInterrupt):  # the director tells how it ended
         server.start()
 
