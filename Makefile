@@ -18,9 +18,10 @@ SOAK_SECONDS ?= 600
 ATTACK_SECONDS ?= 120
 MODEL_MINUTES ?= 20
 
+# Five processes on two cores, since many tests wait for a process that they started, or for a time-out.
 # By files, in the order of their folders: the fewest tests of a file are often the longest, and
-# xdist would leave those to the end, where one process works and two have nothing to do.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+# xdist would leave those to the end, where one process works and the others have nothing to do.
+PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python

@@ -10,7 +10,7 @@ nox.options.error_on_missing_interpreters = False
 
 CHECKED = ("hisock", "tests", "bench", "examples", "fuzz", "soak", "release")
 #: As in the Makefile.
-PARALLEL = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+PARALLEL = ("-n", "5", "--dist", "loadfile", "--no-loadscope-reorder")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 

@@ -19,6 +19,7 @@ from support.logs import LogEvents
 from support.wire import Closed
 
 import hisock
+from reliability.shutting import closing_in_a_thread, farewell
 from reliability.watching import LOOPBACK, answer_pings, nothing_left_behind
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -140,8 +141,8 @@ def test_a_server_can_be_closed_while_it_decides_whom_to_let_in(
     with Peer(server.addr) as peer:
         peer.hello("waits")
         events.wait_for("asked", "waits")
-        server.close()
-        peer.rest()
+        with closing_in_a_thread(server, None):
+            assert farewell(peer) == ["DISCONN"]
     assert not events.named("joined")
 
 

@@ -185,7 +185,7 @@ ENDS = [
 def test_however_a_handshake_ends_its_place_is_free_again(
     start_tls_server: StartServer, authority: Authority, end: Any, limit: str
 ) -> None:
-    seconds = 0.3 if end is times_out else 60.0
+    seconds = 0.1 if end is times_out else 60.0
     server = start_tls_server(**{limit: MOST}, hello_timeout=seconds)
     for times in range(1, 2 * MOST + 1):
         end(server, authority)

@@ -74,6 +74,7 @@ def test_what_waits_for_a_slow_client_arrives_whole(
             server.send_client("slow", "part", content[start : start + MIB])
         with closing_in_a_thread(server, LONG):
             received = read_slowly(slow)
+            slow.close()  # which the server waits for
     wanted = b"".join(
         frame(b"$CMD$part$MSG$" + content[start : start + MIB]) for start in range(0, 8 * MIB, MIB)
     )
@@ -137,6 +138,7 @@ def test_the_newest_state_arrives_before_the_goodbye(
             server.send_client("slow", "state", number, latest="state")
         with closing_in_a_thread(server, LONG):
             frames = slow.rest()
+            slow.close()
     assert told(frames)[:4] == ["part"] * 4
     assert told(frames)[-2:] == ["state", "DISCONN"]
     assert frames[-2].message == b"9"
