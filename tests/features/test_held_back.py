@@ -134,6 +134,57 @@ def test_what_was_not_taken_of_a_group_stays_in_order_before_that_of_the_next() 
     assert b"".join(frames) == b"1235"
 
 
+def drain(held: Any, client: str) -> list[bytes]:
+    frames = []
+    while held.lacks(client):
+        frames += held.take(client, 3, ALL)
+    return frames
+
+
+def test_a_client_that_never_reads_and_keeps_changing_its_group_is_owed_no_more_for_it() -> None:
+    """It was owed the joins and leaves of both groups, without a bound."""
+    held: Any = HeldBack()
+    held.begin("Ada", "red")
+    held.add("red", True, "stays", b"stays")
+    for number in range(3000):
+        held.add("red", True, number, b"joined")
+        held.move("Ada", "blue")
+        held.add("blue", True, -number - 1, b"joined")
+        held.add("red", False, number, b"left")
+        held.move("Ada", "red")
+        held.add("blue", False, -number - 1, b"left")
+        assert len(held) < 300
+    assert drain(held, "Ada") == [b"stays"]
+
+
+def test_one_who_joins_a_group_and_leaves_another_is_kept_for_nobody() -> None:
+    """What was announced to the first group was kept as long as a client of it was behind."""
+    held: Any = HeldBack()
+    held.begin("Ada", "red")
+    held.begin("Bob", "blue")
+    for number in range(3000):
+        held.add("red", True, number, b"joined")
+        held.add("blue", False, number, b"left")
+        assert len(held) < 200
+    assert drain(held, "Ada") == drain(held, "Bob") == []
+
+
+def test_a_client_that_changed_its_group_is_told_that_those_it_knows_have_left() -> None:
+    held: Any = HeldBack()
+    held.begin("Ada", "red")
+    held.add("red", True, "Eve", b"Eve joined")
+    held.move("Ada", "blue")
+    held.move("Ada", "red")
+    held.add("red", False, "Bob", b"Bob left")  # who was there before she fell behind
+    held.move("Ada", "blue")
+    held.add("red", True, "Kim", b"Kim joined")
+    held.move("Ada", "red")
+    held.add("red", False, "Kim", b"Kim left")  # of whom she has not heard
+    assert held.take("Ada", 1, ALL) == [b"Eve joined"]
+    held.add("red", False, "Eve", b"Eve left")
+    assert drain(held, "Ada") == [b"Bob left", b"Eve left"]
+
+
 def joins(peer: MemoryPeer) -> list[str]:
     """The names of the clients that it was told of."""
     told = [payload for payload in peer.named(None) if payload and payload[:9] == b"$CLTCONN$"]
