@@ -42,6 +42,9 @@ _COPIED = 8192
 _HEADER = bytearray(14)
 #: Bytes that one read takes at most: the buffer of picows grows while one fills it, for good.
 _READ_SIZE = 32768
+#: What picows does for every read. Finding it by super() takes as long as that itself.
+_get_buffer = WSProtocol.get_buffer
+_buffer_updated = WSProtocol.buffer_updated
 #: Bytes that the buffer begins with, the least that picows allows.
 _FIRST_BUFFER = 2048
 
@@ -52,6 +55,12 @@ class PicowsPipe(Pipe):
     __slots__ = ("ws",)
 
     ws: WSTransport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if len(data) <= _COPIED and not self._said_end:
+            self.ws.send(_BINARY, data)  # the common case of _send(), without two calls
+        else:
+            super().write(data)
 
     def _send(self, piece: bytes | memoryview) -> None:
         if len(piece) <= _COPIED:
@@ -306,7 +315,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self._made = True
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        buffer: memoryview = super().get_buffer(size_hint)
+        buffer: memoryview = _get_buffer(self, size_hint)
         if len(buffer) > _READ_SIZE:
             buffer = buffer[:_READ_SIZE]
         self._room = len(buffer)
@@ -314,7 +323,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.below += nbytes
-        super().buffer_updated(nbytes)
+        _buffer_updated(self, nbytes)
         if self._log.spoken:
             self._heed()
         if nbytes >= MUCH or nbytes == self._room:
