@@ -13,7 +13,7 @@ from typing import Protocol
 MOST_FRAMES = 128
 #: The same of all clients together. What they have beyond that goes on in later iterations.
 MOST_OF_ALL = 4 * MOST_FRAMES
-#: Seconds that one iteration spends on reads of many frames.
+#: Seconds that one iteration spends on reads of many frames, or on frames that cost much.
 MOST_SECONDS = 0.01
 #: Clients that go on in one iteration, of those that were held up in an earlier one.
 _MOST_CLIENTS = 4
@@ -45,6 +45,8 @@ class Turns:
         self._counts: dict[Starter, int] = {}
         self._total = 0
         self._seconds = 0.0
+        #: When this iteration has taken long enough.
+        self._ends = 0.0
         #: Clients that are held up; a dict keeps their order.
         self._held_up: dict[Starter, None] = {}
         self._scheduled = False
@@ -53,10 +55,10 @@ class Turns:
         """A frame of a client costs more than most do."""
         count = self._counts[starter] = self._counts.get(starter, 0) + 1
         self._total += 1
-        if count >= MOST_FRAMES or self._total >= MOST_OF_ALL:
-            self.hold_up(starter)
-        elif not self._scheduled:
+        if not self._scheduled:
             self._schedule()
+        if count >= MOST_FRAMES or self._total >= MOST_OF_ALL or perf_counter() > self._ends:
+            self.hold_up(starter)
 
     def hold_up(self, starter: Starter) -> None:
         """Defer a client's next frames until it is its turn again."""
@@ -79,6 +81,7 @@ class Turns:
 
     def _schedule(self) -> None:
         self._scheduled = True
+        self._ends = perf_counter() + MOST_SECONDS
         self._call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
@@ -86,7 +89,7 @@ class Turns:
         self._counts.clear()
         self._total = 0
         self._seconds = 0.0
-        ends = perf_counter() + MOST_SECONDS
+        ends = self._ends = perf_counter() + MOST_SECONDS
         for starter in list(islice(self._held_up, _MOST_CLIENTS)):
             del self._held_up[starter]
             starter.idle()

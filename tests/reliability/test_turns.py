@@ -15,7 +15,7 @@ from support.polling import until
 
 import hisock
 from hisock._runtime import turns
-from hisock._runtime.turns import MOST_FRAMES, Queue
+from hisock._runtime.turns import MOST_FRAMES, MOST_SECONDS, Queue, Turns
 from hisock._server.parts import MANY
 
 ADDR = ("127.0.0.1", 0)
@@ -260,6 +260,42 @@ def test_a_lost_connection_that_was_replaced_counts_no_longer() -> None:
                 await until(lambda: server.stats().connections == 1)
 
     asyncio.run(play())
+
+
+class HeldUp:
+    """A client that counts why it is held up."""
+
+    def __init__(self) -> None:
+        self.held_up = 0
+
+    def begin(self) -> None:
+        self.held_up += 1
+
+    def idle(self) -> None:
+        self.held_up -= 1
+
+
+def test_frames_that_cost_much_wait_once_an_iteration_has_taken_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """512 streams were begun in one iteration, which took 100 ms and more."""
+    now = 0.0
+    monkeypatch.setattr(turns, "perf_counter", lambda: now)
+    posted: list[Callable[[], None]] = []
+    spread = Turns(posted.append)
+    first, second = HeldUp(), HeldUp()
+    spread.count(first)
+    now += MOST_SECONDS / 2
+    spread.count(first)
+    assert not first.held_up
+    now += MOST_SECONDS
+    spread.count(first)
+    spread.count(second)
+    assert first.held_up == second.held_up == 1
+    posted.pop()()
+    assert first.held_up == second.held_up == 0
+    spread.count(second)
+    assert not second.held_up, "it is another iteration"
 
 
 def test_a_client_has_a_bounded_number_of_concurrent_tasks() -> None:
