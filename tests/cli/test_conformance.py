@@ -73,7 +73,8 @@ def test_a_client_that_does_something_else_fails(
     source = (AGENTS / "agent.py").read_text("utf-8")
     assert right in source
     (tmp_path / "agent.py").write_text(source.replace(right, wrong), "utf-8")
-    with kit("--only", failing, "--timeout", "5") as program:
+    # A busy machine takes a while to start the agent.
+    with kit("--only", failing, "--timeout", "30") as program:
         port = port_of(program)
         with Program([sys.executable, tmp_path / "agent.py", "127.0.0.1", port]):
             assert program.wait(60) == 1
