@@ -275,6 +275,8 @@ TRIALS: Final[dict[str, Trial]] = {
 }
 #: Those that are about more than times.
 SHORT: Final = ("broker", "names", "disturbed")
+LINKS: Final = ("local", "nats", "nats-newest", "redis", "valkey")
+SHORT_LINKS: Final = ("local", "nats-newest", "redis")
 
 
 async def run(kind: str, trials: list[str], short: bool) -> list[str]:
@@ -300,7 +302,7 @@ async def run_all(kinds: list[str], trials: list[str], short: bool) -> list[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m soak.cluster", description=__doc__)
-    parser.add_argument("--links", default="local,nats-newest,redis", help="also nats, valkey")
+    parser.add_argument("--links", help=f"of {', '.join(LINKS)}; with --short a part of them")
     parser.add_argument("--trials", help=f"of {', '.join(TRIALS)}")
     parser.add_argument("--short", action="store_true", help="for CI: less, and all at once")
     parser.add_argument("--seed", type=int, default=None)
@@ -310,7 +312,10 @@ def main() -> None:
     print(f"seed {seed}, load {os.getloadavg()[0]:.1f}\n", flush=True)
     logging.getLogger("hisock").setLevel(logging.CRITICAL)  # that names are taken is expected
     trials = given.trials.split(",") if given.trials else list(SHORT if given.short else TRIALS)
-    broken = asyncio.run(run_all(given.links.split(","), trials, given.short))
+    kinds = list(SHORT_LINKS if given.short else LINKS)
+    if given.links:
+        kinds = given.links.split(",")
+    broken = asyncio.run(run_all(kinds, trials, given.short))
     print(f"\n{len(broken)} guarantees broken")
     sys.exit(bool(broken))
 

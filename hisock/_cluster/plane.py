@@ -37,7 +37,7 @@ from hisock._cluster.replica import Replica
 from hisock._cluster.roster import ClusterRoster, Remote, RemoteInfo
 from hisock._cluster.view import NodeInfo
 from hisock._core import protocol
-from hisock._core.addresses import HIDDEN, client_addr, format_addr
+from hisock._core.addresses import HIDDEN, client_addr
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._server.audience import Audience
 from hisock._server.directory import OwnDirectory
@@ -260,13 +260,13 @@ class Plane:
         elif type(client) is RemoteInfo:
             return roster.get(client.node, client.number)
         elif isinstance(client, ClientInfo):
-            return roster.at(client.ip)
+            return roster.at(client.addr)
         elif isinstance(client, dict) and "ip" in client:
             return self.find(client["ip"])
         if isinstance(client, (tuple, list)) and len(client) >= 2:
             if client[0] == HIDDEN:
                 return roster.numbered(client[1])
-            return roster.at(format_addr(client))
+            return roster.at(client)
         return None
 
     def elsewhere(self, client: ClientRef | Any) -> Remote | None:

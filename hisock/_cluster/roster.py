@@ -6,41 +6,85 @@ changed on the loop's thread only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from socket import AF_INET, inet_ntop, inet_pton
 from sys import intern
+from typing import Any
+
+import msgspec
 
 from hisock._cluster.records import Changed, Moved, Row
-from hisock._core.addresses import Addr, format_addr
+from hisock._core.addresses import Addr, format_addr, parse_addr
 from hisock._core.client_info import ClientInfo
 
 _NO_ROOMS: frozenset[str] = frozenset()
+_MOST_PORT = 65535
+_RESUME_BYTES = 16
 
 
-class Remote:
+#: An address: a number for IPv4, which takes half as much memory as the text of all others.
+Where = int | str
+
+
+def where_is(host: str, port: int) -> Where:
+    """An address as the roster keeps it."""
+    if 0 <= port <= _MOST_PORT:
+        with contextlib.suppress(OSError):
+            return int.from_bytes(inet_pton(AF_INET, host), "big") << 16 | port
+    return format_addr((host, port))
+
+
+class Remote(msgspec.Struct, gc=False, eq=False, weakref=False):
     """A client of another node. Its :class:`ClientInfo` is made when it is asked for.
 
-    :ivar ip: its address, as ``"ip:port"``.
+    There may be many, so they are small, and the garbage collector knows nothing of them: what
+    they refer to does not refer to them.
+
+    :ivar where: its address.
     :ivar number: its number on its node.
     :ivar flags: see :class:`hisock._cluster.records.Row`.
+    :ivar resume: the hash of its secret as a number, 0 if it has none.
     """
 
-    __slots__ = ("flags", "group", "ip", "name", "node", "number", "resume", "rooms")
+    node: str
+    number: int
+    where: Where
+    name: str | None
+    group: str | None
+    flags: int
+    resume: int
+    rooms: frozenset[str]
 
-    def __init__(self, node: str, row: Row) -> None:
-        self.node = node
-        self.number = row.number
-        self.ip = format_addr((row.ip, row.port))
-        self.name = row.name
-        self.group = None if row.group is None else intern(row.group)
-        self.flags = row.flags
-        self.resume = row.resume or None
-        self.rooms = frozenset(map(intern, row.rooms)) if row.rooms else _NO_ROOMS
+    @classmethod
+    def of(cls, node: str, row: Row) -> Remote:
+        """The client of a row."""
+        return cls(
+            node,
+            row.number,
+            where_is(row.ip, row.port),
+            row.name,
+            None if row.group is None else intern(row.group),
+            row.flags,
+            int.from_bytes(row.resume, "big"),
+            frozenset(map(intern, row.rooms)) if row.rooms else _NO_ROOMS,
+        )
+
+    @property
+    def ip(self) -> str:
+        """Its address, as ``"ip:port"``."""
+        if isinstance(self.where, str):
+            return self.where
+        return format_addr(self.addr)
 
     @property
     def addr(self) -> Addr:
         """Its address, as ``(ip, port)``."""
-        host, _, port = self.ip.rpartition(":")
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        if isinstance(self.where, int):
+            host = inet_ntop(AF_INET, (self.where >> 16).to_bytes(4, "big"))
+            return host, self.where & _MOST_PORT
+        text, _, port = self.where.rpartition(":")
+        return text.removeprefix("[").removesuffix("]"), int(port)
 
     @property
     def info(self) -> RemoteInfo:
@@ -51,7 +95,7 @@ class Remote:
         """The row that it was made of."""
         ip, port = self.addr
         rooms = sorted(self.rooms)
-        resume = self.resume or b""
+        resume = self.resume.to_bytes(_RESUME_BYTES, "big") if self.resume else b""
         return Row(self.number, ip, port, self.name, self.group, self.flags, resume, rooms)
 
 
@@ -148,8 +192,8 @@ class ClusterRoster:
         self.group_reach = Reach()
         self.room_reach = Reach()
         self._names = Sections()
-        self._ips: dict[str, Remote] = {}
-        self._resumes: dict[bytes, Remote] = {}
+        self._addresses: dict[Where, Remote] = {}
+        self._resumes: dict[int, Remote] = {}
         self.count = 0
 
     def __len__(self) -> int:
@@ -171,12 +215,12 @@ class ClusterRoster:
         if before is not None:
             self.remove(before)
             clients = self.nodes.setdefault(node, {})
-        client = Remote(node, row)
+        client = Remote.of(node, row)
         clients[client.number] = client
         self.count += 1
         self.reach.add("", node)
-        self._ips.setdefault(client.ip, client)
-        if client.resume is not None:
+        self._addresses.setdefault(client.where, client)
+        if client.resume:
             self._resumes[client.resume] = client
         self._add_name(client)
         self._add_group(client)
@@ -193,9 +237,9 @@ class ClusterRoster:
         del clients[client.number]
         self.count -= 1
         self.reach.discard("", client.node)
-        if self._ips.get(client.ip) is client:
-            del self._ips[client.ip]
-        if client.resume is not None and self._resumes.get(client.resume) is client:
+        if self._addresses.get(client.where) is client:
+            del self._addresses[client.where]
+        if client.resume and self._resumes.get(client.resume) is client:
             del self._resumes[client.resume]
         if client.name is not None:
             self._names.discard(client.name, client)
@@ -250,9 +294,12 @@ class ClusterRoster:
 
     # -- looking up
 
-    def at(self, ip: str) -> Remote | None:
-        """The client with an address, ``"ip:port"``."""
-        return self._ips.get(ip)
+    def at(self, addr: Sequence[Any]) -> Remote | None:
+        """The client with an address, ``(ip, port)``; the port may be a text."""
+        text = format_addr(addr)
+        with contextlib.suppress(ValueError):
+            return self._addresses.get(where_is(*parse_addr(text)))
+        return self._addresses.get(text)
 
     def named(self, name: str) -> list[Remote]:
         """The clients with a name."""
@@ -260,7 +307,7 @@ class ClusterRoster:
 
     def resuming(self, resume: bytes) -> Remote | None:
         """The client with the hash of a secret."""
-        return self._resumes.get(resume)
+        return self._resumes.get(int.from_bytes(resume, "big"))
 
     def numbered(self, number: int) -> Remote | None:
         """The client with a number, which is unique in the cluster."""

@@ -6,11 +6,15 @@ import asyncio
 import warnings
 from typing import Any
 
+import msgspec
 import pytest
 from support.memory import MemoryPeer, on_virtual_loop
 
 import hisock
 from cluster.servers import Game, game, join, me
+from hisock._cluster.records import Row
+from hisock._cluster.roster import ClusterRoster
+from hisock._core.addresses import format_addr
 
 
 async def crowd(made: Game) -> dict[str, MemoryPeer]:
@@ -96,6 +100,26 @@ def test_look_ups_know_the_clients_of_all_servers() -> None:
             assert b'"name":"b"' in (peers["a"].frames[-1][1] or b"")
 
     on_virtual_loop(main())
+
+
+@pytest.mark.parametrize(
+    ("ip", "port"),
+    [("10.0.0.7", 5000), ("0.0.0.0", 0), ("::1", 65535), ("unix", 70000), ("fe80::1%eth0", 80)],
+)
+def test_a_client_is_found_by_its_address_whatever_its_form(ip: str, port: int) -> None:
+    roster = ClusterRoster()
+    row = Row(1, ip, port, resume=bytes(15) + b"\1", rooms=["b", "a"])
+    client = roster.add("0" * 16, row)
+    assert client.addr == (ip, port)
+    assert client.info.ip == client.ip == format_addr((ip, port))
+    assert roster.at((ip, port)) is client
+    if port < 65536:
+        assert roster.at([ip, str(port)]) is client
+    assert roster.at((ip, port + 1)) is None
+    assert roster.resuming(row.resume) is client
+    assert msgspec.structs.replace(client.row(), rooms=row.rooms) == row
+    roster.remove(client)
+    assert roster.at((ip, port)) is roster.resuming(row.resume) is None
 
 
 def test_what_is_local_by_nature_says_so_and_what_to_do_instead() -> None:
