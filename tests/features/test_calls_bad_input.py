@@ -16,7 +16,7 @@ from support.wire import frame as frame_of
 
 import hisock
 
-from .wire import greet, modern_peer
+from .wire import BAD_REPLIES, greet, modern_peer
 
 #: What follows ``$CALL$``, and makes no sense.
 BAD_CALLS = [
@@ -38,25 +38,6 @@ BAD_CALLS = [
     b"1" * 21 + b"$CMD$add",
     b"1" * 100_000 + b"$CMD$add",
     b"one$CMD$add",
-]
-#: What follows ``$REPLY$``, and makes no sense.
-BAD_REPLIES = [
-    b"",
-    b"x",
-    b"-1",
-    b"+1$MSG$x",
-    b" 1",
-    b"1 $MSG$x",
-    b"1_0",
-    b"1$CMD$x",
-    b"1$MSG",
-    b"1$",
-    b"1$XYZ$",
-    b"$MSG$x",
-    b"$ERR$x",
-    b"1" * 21,
-    b"1" * 21 + b"$MSG$x",
-    "٣".encode(),
 ]
 
 

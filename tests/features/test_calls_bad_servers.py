@@ -13,27 +13,7 @@ import hisock
 
 from .clients import AnyClient, Kind, LoopThread
 from .loops import LOOPBACK, on_one_loop, within
-from .wire import HandServer
-
-#: What follows ``$REPLY$``, and makes no sense.
-BAD_REPLIES = [
-    b"",
-    b"x",
-    b"-1",
-    b"+1$MSG$x",
-    b" 1",
-    b"1 $MSG$x",
-    b"1_0",
-    b"1$CMD$x",
-    b"1$MSG",
-    b"1$",
-    b"1$XYZ$",
-    b"$MSG$x",
-    b"$ERR$x",
-    b"1" * 21,
-    b"1" * 21 + b"$MSG$x",
-    "٣".encode(),
-]
+from .wire import BAD_REPLIES, HandServer
 
 
 def test_a_call_that_is_none_ends_the_clients_connection(by_hand: HandServer, kind: Kind) -> None:

@@ -185,20 +185,28 @@ def test_a_recv_that_timed_out_takes_nothing_later(
     events.wait_for("late", b"x")
 
 
-def test_a_frame_that_comes_just_before_recv_is_called_is_not_lost(
-    echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient
-) -> None:
-    """Between ``send`` and ``recv`` the answer may already be there; 2.0.2 loses it."""
-    client = make_client(echo_server)
+def noticing(
+    server: hisock.ThreadedHiSockServer, make_client: MakeClient
+) -> tuple[hisock.ThreadedHiSockClient, threading.Event]:
+    """A started client, and what says that an answer, and a marker after it, have arrived."""
+    client = make_client(server)
     arrived = threading.Event()
     client.on("marker")(arrived.set)
     client.start()
 
-    @echo_server.on("ask", replace=True)
+    @server.on("ask", replace=True)
     def answer(who: hisock.ClientInfo, message: str) -> None:
-        echo_server.send_client(who, "answer", message)
-        echo_server.send_client(who, "marker")
+        server.send_client(who, "answer", message)
+        server.send_client(who, "marker")
 
+    return client, arrived
+
+
+def test_a_frame_that_comes_just_before_recv_is_called_is_not_lost(
+    echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient
+) -> None:
+    """Between ``send`` and ``recv`` the answer may already be there; 2.0.2 loses it."""
+    client, arrived = noticing(echo_server, make_client)
     client.send("ask", "early")
     assert arrived.wait(PATIENCE)
     assert client.recv("answer", str, timeout=PATIENCE) == "early"
@@ -209,10 +217,7 @@ def test_a_frame_from_before_the_latest_send_answers_no_recv(
     echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient, recv_on: str | None
 ) -> None:
     """An older board that nobody took is not the board after this move."""
-    client = make_client(echo_server)
-    arrived = threading.Event()
-    client.on("marker")(arrived.set)
-    client.start()
+    client, arrived = noticing(echo_server, make_client)
     with Peer.joined(echo_server.addr):
         echo_server.send_all_clients("answer", "before the move")
         echo_server.send_all_clients("marker")
@@ -225,16 +230,7 @@ def test_what_another_thread_sends_takes_no_answer_away(
     echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient
 ) -> None:
     """Else two threads that each send and receive would lose each other's answers."""
-    client = make_client(echo_server)
-    arrived = threading.Event()
-    client.on("marker")(arrived.set)
-    client.start()
-
-    @echo_server.on("ask", replace=True)
-    def answer(who: hisock.ClientInfo, message: str) -> None:
-        echo_server.send_client(who, "answer", message)
-        echo_server.send_client(who, "marker")
-
+    client, arrived = noticing(echo_server, make_client)
     client.send("ask", "mine")
     assert arrived.wait(PATIENCE)
     other = threading.Thread(target=lambda: client.send("something else"))
@@ -247,10 +243,7 @@ def test_a_bare_recv_gets_the_answer_to_what_was_sent_last(
     echo_server: hisock.ThreadedHiSockServer, make_client: MakeClient
 ) -> None:
     """Frames that nobody asked for are no answer."""
-    client = make_client(echo_server)
-    arrived = threading.Event()
-    client.on("marker")(arrived.set)
-    client.start()
+    client, arrived = noticing(echo_server, make_client)
     with Peer.joined(echo_server.addr):
         echo_server.send_all_clients("noise", "unasked for")
         echo_server.send_all_clients("marker")

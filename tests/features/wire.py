@@ -17,6 +17,25 @@ from support.events import PATIENCE
 from .loops import LOOPBACK, within
 
 FEATURES = ["call", "reject"]
+#: What follows ``$REPLY$``, and makes no sense.
+BAD_REPLIES = [
+    b"",
+    b"x",
+    b"-1",
+    b"+1$MSG$x",
+    b" 1",
+    b"1 $MSG$x",
+    b"1_0",
+    b"1$CMD$x",
+    b"1$MSG",
+    b"1$",
+    b"1$XYZ$",
+    b"$MSG$x",
+    b"$ERR$x",
+    b"1" * 21,
+    b"1" * 21 + b"$MSG$x",
+    "٣".encode(),
+]
 T = TypeVar("T")
 
 

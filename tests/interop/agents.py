@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from support import OldHiSock, Peer, Program, free_port
+from support import Events, OldHiSock, Peer, Program, free_port
 from support.events import PATIENCE
+
+import hisock
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -78,3 +80,33 @@ def old_server(old: OldHiSock, *options: str) -> ServerAgent:
     port = free_port()
     program = old.start(PROGRAMS / "agent_server.py", str(port), *options)
     return ServerAgent(program, ("127.0.0.1", port))
+
+
+def record_all(client: hisock.HiSockClient, events: Events, kinds: dict[str, Any]) -> None:
+    """Record everything that arrives at a client of ours.
+
+    :param kinds: the type that each command's message is cast to.
+    """
+    for kind, annotation in kinds.items():
+
+        def handler(message: Any, *, _kind: str = kind) -> None:
+            events.add(_kind, message)
+
+        handler.__annotations__["message"] = annotation
+        client.on(kind)(handler)
+
+    @client.on("client_connect")
+    def connected(info: hisock.ClientInfo) -> None:
+        events.add("client_connect", info.addr, info.name, info.group)
+
+    @client.on("client_disconnect")
+    def disconnected(info: hisock.ClientInfo) -> None:
+        events.add("client_disconnect", info.addr, info.name, info.group)
+
+    @client.on("force_disconnect")
+    def force_disconnected() -> None:
+        events.add("force_disconnect")
+
+    @client.on("*")
+    def anything_else(command: str | None, message: bytes) -> None:
+        events.add("*", command, message)

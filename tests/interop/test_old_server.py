@@ -17,7 +17,7 @@ from support.fixtures import MakeClient
 import hisock
 from hisock.utils import ServerException
 
-from .agents import Agent, old_server
+from .agents import Agent, old_server, record_all
 from .values import CASES, portable
 
 
@@ -28,51 +28,26 @@ def theirs(old_hisock: OldHiSock) -> Iterator[Agent]:
     agent.end()
 
 
-def recording(client: hisock.HiSockClient, events: Events) -> None:
-    """Record everything that arrives."""
-    kinds: dict[str, Any] = {
-        "bytes": bytes,
-        "str": str,
-        "int": int,
-        "float": float,
-        "list": list,
-        "dict": dict,
-        "true": bool,
-        "false": bool,
-        "none": None,
-        "untyped": None,
-        "bool": bool,
-    }
-    for kind, annotation in kinds.items():
-
-        def handler(message: Any, *, _kind: str = kind) -> None:
-            events.add(_kind, message)
-
-        handler.__annotations__["message"] = annotation
-        client.on(kind)(handler)
-
-    @client.on("client_connect")
-    def connected(info: hisock.ClientInfo) -> None:
-        events.add("client_connect", info.addr, info.name, info.group)
-
-    @client.on("client_disconnect")
-    def disconnected(info: hisock.ClientInfo) -> None:
-        events.add("client_disconnect", info.addr, info.name, info.group)
-
-    @client.on("force_disconnect")
-    def force_disconnected() -> None:
-        events.add("force_disconnect")
-
-    @client.on("*")
-    def anything_else(command: str, message: bytes) -> None:
-        events.add("*", command, message)
+KINDS: dict[str, Any] = {
+    "bytes": bytes,
+    "str": str,
+    "int": int,
+    "float": float,
+    "list": list,
+    "dict": dict,
+    "true": bool,
+    "false": bool,
+    "none": None,
+    "untyped": None,
+    "bool": bool,
+}
 
 
 @pytest.fixture
 def bob(theirs: Agent, events: Events) -> Iterator[hisock.ThreadedHiSockClient]:
     """A client of ours that joined the 2.0.2 server."""
     client = hisock.ThreadedHiSockClient(theirs.addr, "bob", "red")
-    recording(client, events)
+    record_all(client, events, KINDS)
     client.start()
     addr = list(client.get_client_addr())
     theirs.wait("join", addr)
@@ -86,7 +61,7 @@ def test_our_client_says_hello_to_a_2_0_2_server(
 ) -> None:
     for name, group in (("eve", "blue"), (None, None)):
         client = make_client(theirs.addr, name, group)
-        recording(client, events)
+        record_all(client, events, KINDS)
         client.start()
         addr = client.get_client_addr()
         assert theirs.wait("join", list(addr)) == [list(addr), name, group]
@@ -192,7 +167,7 @@ def test_a_kick_ends_our_client(
 ) -> None:
     victim = make_client(theirs.addr, "victim")
     seen = Events()
-    recording(victim, seen)
+    record_all(victim, seen, KINDS)
     victim.start()
     theirs.wait("join", list(victim.get_client_addr()))
     addr = victim.get_client_addr()
@@ -222,7 +197,7 @@ def test_our_client_answers_the_keepalives_of_a_2_0_2_server(
     """The clock of that server is shortened; everything else is 2.0.2's."""
     agent = old_server(old_hisock, "quick")
     client = make_client(agent.addr, "dutiful")
-    recording(client, events)
+    record_all(client, events, KINDS)
     client.start()
     agent.wait("join", list(client.get_client_addr()))
     with Peer.joined(agent.addr, "mute"):
@@ -243,7 +218,7 @@ def test_the_end_of_a_2_0_2_server_ends_our_client(
 ) -> None:
     agent = old_server(old_hisock)
     client = make_client(agent.addr, "left alone")
-    recording(client, events)
+    record_all(client, events, KINDS)
     client.start()
     agent.wait("join", list(client.get_client_addr()))
     agent.order("kick all")

@@ -24,6 +24,8 @@ from support.wire import listening
 
 import hisock
 
+from .agents import record_all
+
 VECTORS = Path(__file__).parents[1] / "data" / "hisock-2.0.2.json"
 
 #: 2.0.2 fails on every question; the contract wants it answered.
@@ -156,41 +158,17 @@ def test_our_server_answers_the_captured_clients_as_2_0_2_did(
                 assert meaning(peer.read(), now) == wanted
 
 
-def wire_client(client: hisock.HiSockClient, events: Events) -> None:
-    kinds: dict[str, Any] = {
-        "welcome": str,
-        "back_str": str,
-        "back_int": int,
-        "back_float": float,
-        "back_list": list,
-        "back_dict": dict,
-        "back_bytes": bytes,
-        "group_msg": str,
-        "all": str,
-    }
-    for command, annotation in kinds.items():
-
-        def handler(message: Any, *, _command: str = command) -> None:
-            events.add(_command, message)
-
-        handler.__annotations__["message"] = annotation
-        client.on(command)(handler)
-
-    @client.on("client_connect")
-    def connected(info: hisock.ClientInfo) -> None:
-        events.add("client_connect", info.addr, info.name, info.group)
-
-    @client.on("client_disconnect")
-    def disconnected(info: hisock.ClientInfo) -> None:
-        events.add("client_disconnect", info.addr, info.name, info.group)
-
-    @client.on("force_disconnect")
-    def force_disconnect() -> None:
-        events.add("force_disconnect")
-
-    @client.on("*")
-    def anything_else(command: str | None, message: bytes) -> None:
-        events.add("*", command, message)
+KINDS: dict[str, Any] = {
+    "welcome": str,
+    "back_str": str,
+    "back_int": int,
+    "back_float": float,
+    "back_list": list,
+    "back_dict": dict,
+    "back_bytes": bytes,
+    "group_msg": str,
+    "all": str,
+}
 
 
 ALICE, NOBODY = ("127.0.0.1", 49170), ("127.0.0.1", 53960)
@@ -235,7 +213,7 @@ def test_our_client_understands_the_captured_server(conn: int, step: int, events
     )
     with listening() as listener:
         client = hisock.HiSockClient(listener.getsockname())
-        wire_client(client, events)
+        record_all(client, events, KINDS)
         with Peer(("", 0), sock=listener.accept()[0]) as server:
             thread = threading.Thread(target=client.start, daemon=True)
             thread.start()
