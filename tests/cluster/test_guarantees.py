@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -27,6 +26,37 @@ async def all_hear(made: Game, count: int) -> list[MemoryPeer]:
 
 def numbers(peer: MemoryPeer, command: str = "n") -> list[int]:
     return [int(message or b"") for message in peer.named(command)]
+
+
+def about(peer: MemoryPeer, name: str) -> list[str]:
+    """The announcements of a client that another one has got."""
+    payloads = [payload or b"" for _, payload in peer.frames]
+    return [p.partition(b"{")[0].decode() for p in payloads if f'"{name}"'.encode() in p]
+
+
+@pytest.mark.parametrize("broadcasts", [True, False])
+def test_whoever_hears_from_a_server_knows_what_has_changed_there(broadcasts: bool) -> None:
+    async def main() -> None:
+        async with game(3, broadcasts) as made:
+            one, two, _ = made.servers
+
+            @two.cluster.on("whereabouts")
+            def whereabouts(node: Any, name: str) -> list[object]:
+                client = two.get_client(name)
+                return [client["group"], [each.name for each in two.get_room("room")]]
+
+            for number in range(20):
+                name = f"late {number}"
+                peer = MemoryPeer(one, name, group="new")
+                while all(  # noqa: ASYNC110 - no time may pass, in which others learn of it
+                    client.name != name for client in one.local.get_all_clients()
+                ):
+                    await asyncio.sleep(0)
+                one.join_room(peer.addr, "room")
+                known = await one.cluster.call(me(two), "whereabouts", name, type=list)
+                assert (known[0], known[1][-1]) == ("new", name)
+
+    on_virtual_loop(main())
 
 
 @pytest.mark.parametrize("broadcasts", [True, False])
@@ -146,19 +176,23 @@ def test_an_outage_loses_and_counts_what_was_sent_in_it_and_delivers_nothing_lat
 
 def test_the_others_stay_known_for_the_grace_while_the_link_is_down() -> None:
     async def main() -> None:
-        async with game(2, cluster={"grace": 10}) as made:
-            await all_hear(made, 2)
+        async with game(2, cluster={"grace": 10}, announce="all") as made:
+            here, _ = await all_hear(made, 2)
             one = made.servers[0]
             link(one).take_down()
             await asyncio.sleep(9)
-            assert len(one) == 2
+            assert len(one) == one.send_all_clients("n", 1) == 2
+            one.send_client("p1", "n", 1)
+            assert about(here, "p1") == ["$CLTCONN$"]
             await asyncio.sleep(2)
-            assert len(one) == 1
+            assert len(one) == one.send_all_clients("n", 1) == 1
             with pytest.raises(hisock.ClientNotFound):
                 one.send_client("p1", "n", 1)
+            assert about(here, "p1") == ["$CLTCONN$", "$CLTDISCONN$"]
             link(one).bring_up()
             await asyncio.sleep(3)
             assert len(one) == 2
+            assert about(here, "p1") == ["$CLTCONN$", "$CLTDISCONN$", "$CLTCONN$"]
 
     on_virtual_loop(main())
 
@@ -170,6 +204,7 @@ def test_ghosts_of_a_killed_server_are_gone_soon(broadcasts: bool, seconds: floa
             await all_hear(made, 4)
             await asyncio.sleep(6)
             made.network.kill(me(made.servers[1]))
+            made.servers[0].send_client("p1", "n", 1)  # nobody knows yet, and nothing happens
             await asyncio.sleep(seconds)
             for server in (made.servers[0], made.servers[2], made.servers[3]):
                 assert len(server) == 3
@@ -194,12 +229,7 @@ def test_a_server_that_hangs_is_given_up_and_comes_back_anew() -> None:
             assert one.send_all_clients("n", 1) == 3
             await asyncio.sleep(0.1)
             assert [numbers(peer) for peer in peers] == [[1], [1], [1]]
-            about = Counter(
-                (payload or b"").partition(b"{")[0]
-                for _, payload in peers[0].frames
-                if b'"p1"' in (payload or b"")
-            )
-            assert about == {b"$CLTCONN$": 2, b"$CLTDISCONN$": 1}
+            assert about(peers[0], "p1") == ["$CLTCONN$", "$CLTDISCONN$", "$CLTCONN$"]
 
     on_virtual_loop(main())
 
