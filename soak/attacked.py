@@ -24,6 +24,8 @@ SEND_BUFFER = 256 * 1024
 #: Messages a second of one client, and at once, where that is what is attacked.
 RATE = (400.0, 20_000.0)
 HELLO_SECONDS = 5.0
+#: Rooms that a client may be in, as the program has it.
+MOST_ROOMS = 64
 
 
 @dataclasses.dataclass
@@ -124,6 +126,19 @@ def _wire_handlers(
     def rows(client: hisock.ClientInfo):  # type: ignore[no-untyped-def]
         for _ in range(1_000_000):
             yield bytes(1024)
+
+    @server.on("enter")
+    def enter(client: hisock.ClientInfo, room: str) -> int:
+        # A client that is in as many rooms as it may leaves one of them.
+        rooms = server.rooms(client)
+        if len(rooms) >= MOST_ROOMS:
+            server.leave_room(client, rooms.pop())
+        server.join_room(client, room)
+        return server.send_room(room, "entered", exclude=client)
+
+    @server.on("exit")
+    def exit_(client: hisock.ClientInfo, room: str) -> None:
+        server.leave_room(client, room)
 
     @server.every(0.1)
     def news() -> None:

@@ -5,8 +5,10 @@ it all the time. Those must lose nothing, the attackers must be gone afterwards,
 the server must stay within the bound that is documented, and 32 MiB. How long answers took is
 reported; ``--p99 50`` makes it a failure where 1 % of them took longer than so many milliseconds,
 for machines with nothing else to do. The server has a core of its own; the attackers share the
-other one with the good clients, and give way to them. What CPU time a turn of the server's loop
-took is reported beside it: that is what everybody had to wait for, also on a busy machine.
+other one with the good clients, and give way to them. Where it is permitted, server and good
+clients go before the other work of the machine. What CPU time a turn of the server's loop took is
+reported beside it: that is what everybody had to wait for, also on a busy machine; so are full
+garbage collections.
 """
 
 from __future__ import annotations

@@ -199,6 +199,19 @@ def long_messages_and_leave(a: Attack) -> None:
             a.write(line, command_frame("busy", bytes(8 * MIB)))
 
 
+def rooms_by_the_thousand(a: Attack) -> None:
+    """Rooms of ever new names, as long as may be and longer, entered and left or not."""
+    for number in count():
+        if not a.goes_on:
+            return
+        line = a.line()
+        names = [f"{number} {n} ".ljust(1024, "\N{SNOWMAN}").encode() for n in range(100)]
+        for name in names:
+            frames = command_frame("enter", name) + command_frame("exit", name)
+            a.write(line, frames + command_frame("enter", name))
+        a.write(line, command_frame("enter", names[0] * 2) * 10 + command_frame("exit", b"x") * 10)
+
+
 def admin_tokens(a: Attack) -> None:
     """Guesses at the token of administrators, who are let in even where a server is full."""
     while a.goes_on:
@@ -229,5 +242,6 @@ ATTACKS = by_name(
     traces_of_64_kib,
     commands_of_many_names,
     long_messages_and_leave,
+    rooms_by_the_thousand,
     admin_tokens,
 )

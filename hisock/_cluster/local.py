@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
 import os
 import socket
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from hisock._cluster.control import Control, ControlMessage
 from hisock._cluster.link import (
@@ -59,6 +60,17 @@ def make_link(url: str) -> LocalLink:
     return LocalLink(Path(folder))
 
 
+class _Greeting(msgspec.Struct):
+    """What is said first on a connection.
+
+    :ivar node: the id of the node.
+    :ivar app: its application.
+    """
+
+    node: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    app: str
+
+
 class LocalLink:
     """One node's connections to the others; see :class:`hisock._cluster.link.NodeLink`."""
 
@@ -86,7 +98,7 @@ class LocalLink:
         self._receiver = receiver
         self._where = str(self._folder / f"{hello.node}.sock")
         #: What is said first on each connection.
-        self.greeting = json.dumps({"node": hello.node, "app": hello.app}).encode()
+        self.greeting = msgspec.json.encode(_Greeting(hello.node, hello.app))
         self._app = hello.app
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_unix_server(lambda: LocalLine(self), self._where)
@@ -148,13 +160,13 @@ class LocalLink:
 
     def introduced(self, line: LocalLine, greeting: bytes) -> bool:
         """A node has said which it is; returns whether it is to be heard."""
-        said = json.loads(greeting)
-        node = str(said["node"])
-        if said["app"] != self._app:
+        said = msgspec.json.decode(greeting, type=_Greeting)
+        node = said.node
+        if said.app != self._app:
             logger.warning(
                 "a node of the application %.64r is in %s too, and is not heard; "
                 "give each application a directory",
-                said["app"],
+                said.app,
                 self._folder,
                 extra=fields("cluster_refused"),
             )

@@ -12,7 +12,10 @@ import os
 import stat
 from pathlib import Path
 
+import msgspec
+
 from hisock._cluster.control import Control, ControlMessage
+from hisock._cluster.local_line import refused
 from hisock._runtime import peers
 
 try:
@@ -39,6 +42,31 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
+class _Join(msgspec.Struct):
+    """A node is there.
+
+    :ivar where: the path of its socket.
+    :ivar names: the names that its clients have, each with the holder.
+    """
+
+    node: str
+    where: str
+    names: dict[str, str]
+
+
+class _Wish(msgspec.Struct):
+    """A node wants a name for a holder, or gives it back; the hub answers with the same ``id``.
+
+    :ivar old: the holder that it is taken from, of a ``move``.
+    """
+
+    kind: str
+    id: int
+    name: str
+    holder: str
+    old: str | None = None
+
+
 class LocalHub:
     """Serves one directory.
 
@@ -47,7 +75,7 @@ class LocalHub:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._nodes: dict[_Member, ControlMessage] = {}
+        self._nodes: dict[_Member, _Join] = {}
         self._names: dict[str, str] = {}
         self._lock = -1
         self._server: asyncio.AbstractServer | None = None
@@ -84,46 +112,53 @@ class LocalHub:
     # -- what members say
 
     def hear(self, member: _Member, message: ControlMessage) -> None:
-        if message["kind"] == "join":
-            self._join(member, message)
-        elif message["kind"] in ("claim", "move", "release"):
-            self._after_gathering(member, message)
+        """Do what a member wants; kinds of later versions are ignored.
 
-    def _join(self, member: _Member, message: ControlMessage) -> None:
-        for name, holder in message["names"].items():
+        :raises msgspec.ValidationError: the message is none of a node.
+        """
+        kind = message.get("kind") if isinstance(message, dict) else None
+        if kind == "join":
+            self._join(member, msgspec.convert(message, type=_Join))
+        elif kind in ("claim", "move", "release"):
+            self._after_gathering(member, msgspec.convert(message, type=_Wish))
+        elif not isinstance(kind, str):
+            raise msgspec.ValidationError("it has no kind")
+
+    def _join(self, member: _Member, message: _Join) -> None:
+        for name, holder in message.names.items():
             self._names.setdefault(name, holder)
         # Of each two nodes, the one that comes later connects to the other.
-        member.send("nodes", nodes={one["node"]: one["where"] for one in self._nodes.values()})
+        member.send("nodes", nodes={one.node: one.where for one in self._nodes.values()})
         self._nodes[member] = message
 
-    def _after_gathering(self, member: _Member, message: ControlMessage) -> None:
+    def _after_gathering(self, member: _Member, message: _Wish) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._settled:
             loop.call_at(self._settled, self._answer, member, message)
         else:
             self._answer(member, message)
 
-    def _answer(self, member: _Member, message: ControlMessage) -> None:
-        name, holder = message["name"], message["holder"]
+    def _answer(self, member: _Member, message: _Wish) -> None:
+        name, holder = message.name, message.holder
         has = self._names.get(name)
-        if message["kind"] == "claim":
+        if message.kind == "claim":
             has = self._names.setdefault(name, holder)
-        elif message["kind"] == "move":
-            if has in (None, message["old"], holder):
+        elif message.kind == "move":
+            if has in (None, message.old, holder):
                 has = self._names[name] = holder
         elif has == holder:
             has = self._names.pop(name)
-        member.send("answer", id=message["id"], has=has)
+        member.send("answer", id=message.id, has=has)
 
     def left(self, member: _Member) -> None:
         """A node's process has ended: its names are free, and its socket is of no use."""
         gone = self._nodes.pop(member, None)
         if gone is None:
             return
-        for name in [name for name, has in self._names.items() if has.startswith(gone["node"])]:
+        for name in [name for name, has in self._names.items() if has.startswith(gone.node)]:
             del self._names[name]
         with contextlib.suppress(OSError):
-            os.unlink(gone["where"])
+            os.unlink(self._folder / Path(gone.where).name)
 
 
 class _Member(Control):
@@ -135,4 +170,11 @@ class _Member(Control):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if not peers.is_same_user(transport):
+            self.close()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            super().data_received(data)
+        except (ValueError, RecursionError, msgspec.ValidationError):
+            refused("what no node says")
             self.close()

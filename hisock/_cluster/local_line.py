@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Protocol, cast
+
+import msgspec
 
 from hisock._cluster.link import MOST_BATCH_BYTES, MOST_WAITING_BYTES
 from hisock._core.log_fields import fields
+from hisock._core.reporting import LogLimit
 from hisock._runtime import peers
 
 logger = logging.getLogger("hisock.server")
 
 _LENGTH_BYTES = 4
+
+
+_log_limit = LogLimit()
+
+
+def refused(what: str) -> None:
+    """Log what a process of this machine sent that is no node, with a limited number of lines."""
+    if _log_limit.permits(time.monotonic()):
+        withheld = _log_limit.reset() if _log_limit.withheld else 0
+        logger.warning(
+            "a process of this machine sent %s; its connection is closed (%d more before it)",
+            what,
+            withheld,
+            extra=fields("cluster_refused", reason=what, withheld=withheld),
+        )
 
 
 class LineOwner(Protocol):
@@ -76,15 +95,14 @@ class LocalLine(asyncio.Protocol):
             return
         try:
             welcome = self._owner.introduced(self, batch)
-        except (ValueError, KeyError, TypeError):
+        except msgspec.DecodeError:
             self._refuse("a greeting that is none")
             return
         if not welcome:
             self._transport.close()
 
     def _refuse(self, what: str) -> None:
-        said = fields("cluster_refused", reason=what)
-        logger.warning("a node of this machine sent %s; its connection is closed", what, extra=said)
+        refused(what)
         self._received.clear()
         self._transport.abort()
 

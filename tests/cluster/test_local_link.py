@@ -90,13 +90,52 @@ def test_what_is_no_node_is_cut_off_and_the_others_go_on(folder: Path) -> None:
     @on(folder, 2)
     async def test(mesh: Mesh) -> None:
         where = str(folder / f"{mesh.nodes[0]}.sock")
-        for said in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b"\x00\x00\x00\x01{"):
+        nobody = b'{"node":"nobody","app":"%s"}' % mesh.app.encode()
+        greetings = [b"[]", b"{", b"[" * 100_000, nobody]
+        framed = [len(each).to_bytes(4, "big") + each for each in greetings]
+        for said in (b"\xff\xff\xff\xff", *framed):
             reader, writer = await asyncio.open_unix_connection(where)
             writer.write(said)
             await asyncio.wait_for(reader.read(), 15)
             writer.close()
         assert mesh.links[1].send(mesh.nodes[0], b"still")
         await until(lambda: mesh.ears[0].batches() == [b"still"])
+
+
+def test_what_is_no_node_is_cut_off_by_the_hub_and_names_are_freed_as_before(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name whose holder was a number kept the names of nodes that ended from being freed."""
+    lies = [
+        b"{",
+        b"5",
+        b"[" * 100_000,
+        b'{"id":1}',
+        b'{"kind":"claim","id":1}',
+        b'{"kind":"join","node":"x","where":"/x","names":{"Bob":5}}',
+    ]
+
+    @on(folder, 2)
+    async def test(mesh: Mesh) -> None:
+        mine = [f"{node}:1" for node in mesh.nodes]
+        assert await mesh.links[1].claims.claim("Ada", mine[1]) == mine[1]
+        for said in lies:
+            reader, writer = await asyncio.open_unix_connection(str(folder / "hub.sock"))
+            writer.write(said + b"\n")
+            await asyncio.wait_for(reader.read(), 15)
+            writer.close()
+        await mesh.links.pop().close()
+        await until(lambda: mesh.ears[0].count("gone", mesh.nodes[1]))
+        first = mesh.links[0].claims
+        for _ in range(1000):  # the hub hears of it by another connection
+            if await first.claim("Ada", mine[0]) == mine[0]:
+                break
+            await asyncio.sleep(0.005)
+        else:
+            raise AssertionError("the name is not freed")
+
+    lines = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert [record.levelname for record in lines] == ["WARNING"] * len(lies)
 
 
 def test_a_directory_that_others_may_enter_is_refused(folder: Path) -> None:
