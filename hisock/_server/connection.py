@@ -350,23 +350,27 @@ class Connection(Carried, asyncio.BufferedProtocol):
         last frames. So what arrives is read and discarded until the client closes too, or for
         ``LINGER_SECONDS`` at most.
         """
-        self.finish_writing()
         transport = self._transport
-        if not transport.is_closing():
+        closing = transport.is_closing()
+        self.finish_writing()
+        if not closing:
             if not transport.can_write_eof():
                 close_when_written(self.hub.loop, transport)
             # The client may never close its side, over TLS as well.
             self.hub.loop.call_later(LINGER_SECONDS, transport.abort)
 
     def finish_writing(self) -> None:
-        """Flush and half-close; the caller closes the connection later."""
+        """Flush and half-close; the caller closes later a connection that the client has not."""
         self._ended = True
         self.writer.end()
         self._drop_what_waits()
         transport = self._transport
         if not transport.is_closing() and transport.can_write_eof():
             try:
-                transport.write_eof()
+                if self._eof:  # nothing more can come: it was kept for a handler that ran
+                    transport.close()
+                else:
+                    transport.write_eof()
             except OSError:  # the client is gone already
                 transport.abort()
 

@@ -154,11 +154,14 @@ class TestServer:
         traceback: TracebackType | None,
     ) -> None:
         try:
+            closing = []
             for client in self._clients:
-                await client.close()
-            await self.settle()
+                closing.append(asyncio.ensure_future(client.close()))
+                await self.settle()
+            # A client that a handler still runs for waits for its end, which closing brings about.
             self.server.close(timeout=0)
             await self.server.__aexit__(None, None, None)
+            await asyncio.gather(*closing)
         finally:
             self.clock.restore()
         if exc is None and self._raise_errors and self.errors:

@@ -16,6 +16,7 @@ from support import Events, Peer
 from support.events import PATIENCE
 from support.fixtures import StartServer
 from support.logs import LogEvents
+from support.polling import eventually
 from support.wire import Closed
 
 import hisock
@@ -144,6 +145,31 @@ def test_a_server_can_be_closed_while_it_decides_whom_to_let_in(
         with closing_in_a_thread(server, None):
             assert farewell(peer) == ["DISCONN"]
     assert not events.named("joined")
+
+
+def test_a_client_that_has_closed_its_side_is_not_waited_for(
+    start_server: StartServer, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is kept for the handler that runs, and has nothing more to wait for then."""
+    monkeypatch.setattr("hisock._server.connection.LINGER_SECONDS", 600)
+    never = asyncio.Event()
+
+    def wire(server: hisock.ThreadedHiSockServer) -> None:
+        @server.on("wait")
+        async def wait(client: hisock.ClientInfo) -> None:
+            events.add("began")
+            await never.wait()
+
+    server = start_server(wire)
+    with Peer.joined(server.addr, "half") as half:
+        half.send("wait")
+        events.wait_for("began")
+        half.end_writing()
+        (connection,) = server._hub.connections
+        eventually(lambda: connection._eof, "the server has read the end")
+        server.disconnect_client("half")
+        assert half.rest()[-1].reserved == "DISCONN"
+        eventually(lambda: server.stats().connections == 0, "it is closed")
 
 
 @pytest.mark.parametrize("delay", [0, 5, 50])
