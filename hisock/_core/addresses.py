@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 Addr = tuple[str, int]
@@ -15,6 +16,8 @@ HIDDEN: Final = "hidden"
 NUMBERED_HOSTS: Final = frozenset({UNIX, HIDDEN})
 #: Characters of the longest text that can be an address: an IPv6 host with a scope, and a port.
 _LONGEST: Final = 128
+#: Hosts that are remembered with what was found out about them: parsing one is slow.
+_REMEMBERED: Final = 1024
 
 
 def format_addr(addr: Sequence[Any]) -> str:
@@ -61,6 +64,7 @@ def client_addr(text: str) -> Addr | None:
     return (host, int(port)) if int(port) <= 65535 else None
 
 
+@lru_cache(_REMEMBERED)
 def network_of(host: str) -> str:
     """The key of limits by address: an IPv4 host, or the /64 network of an IPv6 host."""
     if ":" not in host:
@@ -74,6 +78,7 @@ def network_of(host: str) -> str:
     return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
 
 
+@lru_cache(_REMEMBERED)
 def is_local(host: str) -> bool:
     """Whether a host is this machine: loopback, or a Unix socket."""
     if host in NUMBERED_HOSTS:

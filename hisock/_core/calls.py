@@ -146,6 +146,8 @@ class RunningCalls:
 
     def knows(self, number: bytes) -> bool:
         """Whether a call with that number is running, or was cancelled."""
+        if not self.running and not self.cancelled:
+            return False
         return int(number) in self.running or int(number) in self.cancelled
 
     def runs(self, number: int, cancel: Callable[[], Any]) -> None:

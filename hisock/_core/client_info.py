@@ -43,6 +43,18 @@ class ClientInfo(Recipient):
         fill(self, "name", name)
         fill(self, "group", group)
 
+    def _called(self, name: str | None, group: str | None) -> ClientInfo:
+        """The same client with another name and group; its address is not formatted again."""
+        if name is None and group is None and self.name is None and self.group is None:
+            return self
+        info: ClientInfo = ClientInfo.__new__(ClientInfo)
+        fill = object.__setattr__
+        fill(info, "addr", self.addr)
+        fill(info, "ip", self.ip)
+        fill(info, "name", name)
+        fill(info, "group", group)
+        return info
+
     @property
     def _peer(self) -> Any:
         """The connection behind it, if there is one; not part of the value."""

@@ -19,7 +19,9 @@ DEFERRED_FRAMES, DEFERRED_BYTES = DEFERRED
 class OrderedPeer(Peer, Protocol):
     """A peer that has an inbox."""
 
-    inbox: Inbox
+    @property
+    def inbox(self) -> Inbox:
+        """The frames that wait."""
 
     @property
     def ended(self) -> bool:
@@ -35,8 +37,9 @@ def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[Frame]) -> Non
         if frame[0] in handlers:  # the common case, of which there may be thousands
             waits.append(frame)
             continue
-        peer.inbox.put_all(waits)
-        waits = []
+        if waits:
+            peer.inbox.put_all(waits)
+            waits = []
         if not is_urgent(events, source, frame, peer.inbox.changes):
             peer.inbox.put(frame)
         elif frame[0] is not None:
@@ -45,7 +48,8 @@ def defer(peer: OrderedPeer, events: EventTable, frames: Iterator[Frame]) -> Non
             peer.take_raw(frame[1] or b"")
             if peer.ended:
                 return
-    peer.inbox.put_all(waits)
+    if waits:
+        peer.inbox.put_all(waits)
 
 
 def is_urgent(events: EventTable, source: str | None, frame: Frame, changes: int) -> bool:

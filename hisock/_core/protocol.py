@@ -7,6 +7,7 @@ builders return whole frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -78,6 +79,8 @@ _LONGEST_SECRET: Final = 64
 #: Features that a peer may list, and characters of each.
 _MOST_FEATURES: Final = 64
 _Feature = Annotated[str, msgspec.Meta(max_length=64)]
+#: Bytes of the longest list of features that is remembered with the features in it.
+_REMEMBERED: Final = 512
 #: Seconds between keepalives at most; a longer interval is ignored.
 _LONGEST_INTERVAL: Final = 86_400
 
@@ -301,6 +304,8 @@ def parse_hello(payload: bytes) -> Hello:
 
 def _text(raw: msgspec.Raw) -> str | None:
     """The text of a key of a hello; ``None`` if it is missing or not text."""
+    if not raw:
+        return None
     try:
         return _decode_text(raw)
     except NOT_JSON:
@@ -309,13 +314,24 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 def _features(raw: msgspec.Raw) -> frozenset[str] | None:
     """The features that both sides know; ``None`` if the key is missing or not a list."""
-    if not bytes(raw).startswith(b"["):
+    if not raw:
+        return None
+    sent = bytes(raw)
+    return _same_features(sent) if len(sent) <= _REMEMBERED else _known_features(sent)
+
+
+def _known_features(raw: bytes) -> frozenset[str] | None:
+    if not raw.startswith(b"["):
         return None
     try:
         known = ALL_FEATURES.intersection(_decode_features(raw))
     except NOT_JSON:
         return frozenset()
     return _SETS.setdefault(known, known)
+
+
+#: Peers of one version list the same features, which are parsed once for all of them.
+_same_features = lru_cache(64)(_known_features)
 
 
 def encode_client(addr: tuple[str, int], name: str | None, group: str | None) -> bytes:

@@ -17,12 +17,11 @@ THREADED = (Use.QUEUED, Use.RUNNING)
 
 
 class WorkOwner(Protocol):
-    """A client, as far as its work is concerned.
+    """A client, as far as its work is concerned."""
 
-    :ivar account: where its work is counted.
-    """
-
-    account: Account
+    @property
+    def account(self) -> Account:
+        """Where its work is counted."""
 
     @property
     def address(self) -> Hashable:

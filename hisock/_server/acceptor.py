@@ -18,6 +18,7 @@ from hisock._core.reporting import LogLimit
 from hisock._runtime import sockets
 from hisock._runtime.sockets import ListeningSocket
 from hisock._server.connection import Connection
+from hisock._server.handing_over import HandingOver
 from hisock._server.turnaway import Turnaway
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Acceptor:
         self._log_limit = LogLimit(_LINES_PER_SECOND, burst=1)
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        #: Accepted sockets that are being handed over to the loop.
+        self._is_unix = sockets.is_unix(listening.sock)
+        #: Accepted sockets that are being handed over to the loop, with a TLS handshake.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
         self._tls: dict[str, Any] = {}
         self._started = False
@@ -58,6 +60,8 @@ class Acceptor:
         """Accept clients for a hub."""
         self._hub = hub
         self._started = True
+        #: Hands over the sockets without TLS.
+        self._plain = HandingOver(hub.loop, self._hand_over)
         if hub.options.tls is not None:
             self._tls["ssl"] = hub.options.tls
             self._tls["ssl_handshake_timeout"] = hub.options.hello_timeout
@@ -77,8 +81,9 @@ class Acceptor:
         await asyncio.sleep(0)
         for task, connection in self._arriving.items():
             # The connection may be made already although its task has not been resumed yet.
-            if self._tls and not connection.made:
+            if not connection.made:
                 task.cancel()
+        await self._plain.close()
         if self._arriving:
             await asyncio.wait(list(self._arriving))
         if not self._turn_away():
@@ -165,12 +170,18 @@ class Acceptor:
             return
         connection = Connection(self._hub, addr)
         if self._tls:
-            refusal = self._hub.admission.handshake_started(connection, addr[0])
-            if refusal is not None:
-                # No reason is sent: too many handshakes are under way only for that already.
-                self._hub.note_end("full", refusal, connection.info)
-                sock.close()
-                return
+            self._shake_hands(connection, sock, addr[0])
+            return
+        self._plain.add(connection, sock)
+
+    def _shake_hands(self, connection: Connection, sock: socket.socket, ip: str) -> None:
+        """Begin a TLS handshake, unless too many are under way."""
+        refusal = self._hub.admission.handshake_started(connection, ip)
+        if refusal is not None:
+            # No reason is sent: too many handshakes are under way only for that already.
+            self._hub.note_end("full", refusal, connection.info)
+            sock.close()
+            return
         task = self._hub.loop.create_task(self._hand_over(connection, sock))
         self._arriving[task] = connection
         task.add_done_callback(self._arrived)
@@ -181,7 +192,7 @@ class Acceptor:
         The socket is not asked for it later: one that was reset has no address any more, and its
         peer must not be mistaken for one on a Unix socket.
         """
-        if sockets.is_unix(self._listener):
+        if self._is_unix:
             return self._hub.next_unix_address()
         return tuple(peername[:2]) if peername else None
 

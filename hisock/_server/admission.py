@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hisock._core import protocol
-from hisock._core.client_info import ClientInfo
 from hisock._core.http import NO_WEBSOCKET
 from hisock._core.reporting import withhold
 from hisock._server.admin import Admin
@@ -197,7 +196,7 @@ class Admission:
         asked = connection.original
         if isinstance(answer, Accept):
             connection.original = answer.identity(*asked)
-            connection.info = ClientInfo(connection.info.addr, *connection.original)
+            connection.info = connection.info._called(*connection.original)
             connection.session = answer.session
         self._hub.admit(connection)
         if connection.joined and connection.original != asked:

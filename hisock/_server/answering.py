@@ -36,8 +36,8 @@ def answer_at_once(connection: Connection, payload: bytes) -> bool:
     features = connection.features
     if handler is None or features is None or "call" not in features:
         return False
-    answering = connection.answering
-    if (answering.running or answering.cancelled) and answering.knows(number):
+    answering = connection.running
+    if answering is not None and answering.knows(number):
         return False
     try:
         result = handler(connection.info, message)

@@ -91,11 +91,11 @@ class Backpressure:
             self._note_dropped(hub.workers.drop_left(), "clients that have gone")
         if not hub.memory.over or not hub.connections:
             return
-        worst = max(hub.connections, key=lambda connection: connection.account.droppable)
-        if worst.account.droppable:
+        worst = max(hub.connections, key=lambda connection: connection.droppable)
+        if worst.droppable:
             reason = (
                 f"{hub.memory.size} bytes that have come are held for all clients, the limit is "
-                f"{hub.memory.limit}; {worst.account.droppable} are of this one"
+                f"{hub.memory.limit}; {worst.droppable} are of this one"
             )
             hub.leave(worst, "memory", reason, at_once=True)
 

@@ -5,29 +5,27 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from hisock._core.account import Account, Use
+from hisock._core.account import Use
 from hisock._core.client_info import ClientInfo
 from hisock._core.http import HttpRequest
 from hisock._runtime import loops
+from hisock._server.on_demand import OnDemand
 from hisock.exceptions import FramingError
 from hisock.framing import Decoder
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.flushing import Flushing
-    from hisock._server.hub import Hub
     from hisock._server.writer import Writer
 
 
-class Carried:
+class Carried(OnDemand):
     """The part of a connection that knows its transport, whatever that is."""
 
     __slots__ = (
         "_decoder",
-        "_ended",
         "_flushing",
         "_transport",
-        "account",
         "alive",
         "held",
         "hub",
@@ -35,16 +33,12 @@ class Carried:
         "writer",
     )
 
-    hub: Hub
-    info: ClientInfo
     writer: Writer
-    account: Account
     held: int
     alive: bool
     _decoder: Decoder
     _flushing: Flushing
     features: frozenset[str] | None
-    _ended: bool
     _transport: asyncio.Transport
 
     @property

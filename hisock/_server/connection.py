@@ -12,21 +12,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from hisock._core import ordering, tracing
-from hisock._core.account import Account, Use
-from hisock._core.calls import CallTable, RunningCalls
-from hisock._core.client_info import ClientInfo, title_of
-from hisock._core.inbox import Inbox
-from hisock._core.pausing import Pauses
+from hisock._core.client_info import ClientInfo
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
 from hisock._runtime.draining import close_when_written
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
+from hisock._server.on_demand import OnDemand
 from hisock._server.parts import MANY, take_again, take_in_parts
 from hisock._server.reserved import take_hello, take_raw
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
-from hisock.exceptions import ConnectionLost, FramingError
+from hisock.exceptions import FramingError
 from hisock.framing import Decoder, Frame
 
 if TYPE_CHECKING:
@@ -52,18 +49,12 @@ class Connection(Carried, asyncio.BufferedProtocol):
     :ivar original: the name and the group that its hello asked for.
     :ivar joined: its place in the order of joining, 0 until the hello.
     :ivar held: bytes of memory that an incomplete frame occupies.
-    :ivar account: all memory that it occupies, by kind.
-    :ivar inbox: frames that wait for a handler to end, or for admission.
-    :ivar pauses: the reasons why reading is paused.
-    :ivar aside: frames that were read, and wait until the loop has served other clients; a tuple,
-        see :class:`hisock._core.inbox.Inbox`.
     :ivar alive: whether anything has arrived since the last keepalive.
     :ivar busy: how many async handlers must end before its next frame is handled.
     :ivar features: protocol features beyond 2.0.2; ``None`` for a peer of 2.0.2.
     :ivar writer: its writing side; ``outbox`` is the writer's.
     :ivar resume: the secret that shows that a reconnecting client is the same one.
     :ivar limit: how many messages it may send now; ``None`` for any number.
-    :ivar calls: calls to this client that wait for replies; ``answering`` the calls from it.
     :ivar session: what the program keeps for this client.
     """
 
@@ -73,18 +64,13 @@ class Connection(Carried, asyncio.BufferedProtocol):
         "_eof",
         "_heir",
         "_lost_by",
-        "answering",
-        "aside",
         "busy",
-        "calls",
         "features",
         "get_buffer",
-        "inbox",
         "joined",
         "limit",
         "original",
         "outbox",
-        "pauses",
         "resume",
         "rooms",
         "session",
@@ -94,6 +80,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
     info: ClientInfo
 
     def __init__(self, hub: Hub, addr: tuple[str, int]) -> None:
+        OnDemand.__init__(self)
         self.hub = hub
         self.info = ClientInfo(addr)
         self.joined = 0
@@ -107,12 +94,6 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._eof = False
         self._lost_by: tuple[str, str] | None = None
         self._heir: Connection | None = None
-        self.calls = CallTable(hub.events.codec)
-        self.answering = RunningCalls()
-        self.account = Account(hub.memory)
-        self.pauses = Pauses(self.set_reading)
-        self.inbox = Inbox(self.account, self.pauses, Use.ADMISSION)
-        self.aside: tuple[Frame, ...] = ()
         self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
         self.held = 0
@@ -254,14 +235,14 @@ class Connection(Carried, asyncio.BufferedProtocol):
     @property
     def waits_for_us(self) -> bool:
         """Whether a missing answer is this side's fault, because reading is paused."""
-        return bool(self.busy or self.pauses)
+        return bool(self.busy) or self.paused
 
     def defer(self, frames: Iterator[Frame]) -> None:
         """Keep frames until the running handlers have ended, or until the client is admitted."""
         if self.joined:
             ordering.defer(self, self.hub.events, frames)
-        else:
-            self.inbox.put_all(list(frames))
+        elif waits := list(frames):
+            self.inbox.put_all(waits)
         if self.hub.memory.over:
             # Not now: it may end this connection while its frames are dispatched.
             self.hub.loop.call_soon(self.hub.backpressure.free_memory)
@@ -288,8 +269,10 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._settle()
 
     def _handle_deferred(self) -> None:
-        turns = self.hub.runner.turns
-        while not self.busy and not self._ended and (frame := self.inbox.pop()) is not None:
+        turns, inbox = self.hub.runner.turns, self._inbox
+        if inbox is None:
+            return
+        while not self.busy and not self._ended and (frame := inbox.pop()) is not None:
             try:
                 self.take([frame])
             except (SystemExit, KeyboardInterrupt) as exc:
@@ -363,7 +346,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         """Flush and half-close; the caller closes later a connection that the client has not."""
         self._ended = True
         self.writer.end()
-        self._drop_what_waits()
+        self._drop_all()
         transport = self._transport
         if not transport.is_closing() and transport.can_write_eof():
             try:
@@ -382,19 +365,15 @@ class Connection(Carried, asyncio.BufferedProtocol):
         """End it, and leave the transport to the caller; what is not written is lost."""
         self._ended = True
         self.writer.drop()
-        self._drop_what_waits()
+        self._drop_all()
         return self._transport
 
-    def _drop_what_waits(self) -> None:
+    def _drop_all(self) -> None:
         self._batch.clear()
         # Not when the connection is collected: asyncio and it keep each other until then.
         self._decoder.discard()
         self.held = 0
-        self.account.clear((Use.PARTIAL, Use.WEBSOCKET))
-        self.inbox.take_all()
-        self.aside = ()
-        self.answering.cancel_streams()
-        self.calls.fail_all(ConnectionLost(f"{title_of(self.info)} is no longer connected"))
+        self.drop_what_waits()
 
     def __repr__(self) -> str:
         return f"<Connection {self.info!r}>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import threading
 from collections import Counter
@@ -22,6 +21,7 @@ from hisock._server.announcing import Announcements
 from hisock._server.audience import Broadcast
 from hisock._server.backpressure import Backpressure
 from hisock._server.connection import RECEIVE_SIZE, Connection
+from hisock._server.constant_frames import ConstantFrames
 from hisock._server.decisions import Decisions
 from hisock._server.flushing import Flushing
 from hisock._server.greeting import Greeter, make_greeter
@@ -86,6 +86,7 @@ class Hub:
         runner.free_memory = self.backpressure.free_memory
         self.options = options
         self.header_len = options.header_len
+        self.frames = ConstantFrames(options, events.codec.name)
         self.registry: Registry[Connection] = Registry()
         self.broadcast = Broadcast(self.registry, self.header_len)
         self.scratch: Scratch = Scratch(RECEIVE_SIZE)
@@ -176,11 +177,6 @@ class Hub:
         self._interruption = exc
         self.stop()
 
-    @functools.cached_property
-    def keepalive_frame(self) -> bytes:
-        """The keepalive frame, built when it is first needed."""
-        return protocol.build_reserved(protocol.KEEPALIVE, header_len=self.header_len)
-
     # -- coming and going
 
     def listen(self, listener: Listener) -> None:
@@ -225,18 +221,16 @@ class Hub:
             self.admission.reject(connection, f"the name {name!r} is taken")
             return
         if connection.features is not None:
-            codec = self.events.codec.name
-            interval = self.options.keepalive_interval if self.options.keepalive else None
-            hello = protocol.build_server_hello(codec, self.header_len, interval)
-            connection.writer.write_control(hello)
+            connection.writer.write_control(self.frames.hello)
         self.joins += 1
         self.registry.add(connection)
-        connection.inbox.admit()
+        connection.admitted()
         if backplane is not None:
             backplane.admitted(connection.info)
         self.announcements.tell(protocol.CLIENT_JOINED, connection)
-        info = connection.info
-        logger.debug("%s joined", info.shown(), extra=fields("joined", client=info))
+        if logger.isEnabledFor(logging.DEBUG):
+            info = connection.info
+            logger.debug("%s joined", info.shown(), extra=fields("joined", client=info))
         self.events.fire("join", connection)
         if self.events.callback is not None:
             self.events.call_back("join")
@@ -277,9 +271,7 @@ class Hub:
             self._remove(connection)
         self._resumable.forget(connection)
         if goodbye:
-            connection.writer.write_last(
-                protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
-            )
+            connection.writer.write_last(self.frames.goodbye)
         if at_once:
             connection.abort()
         else:
@@ -332,8 +324,7 @@ class Hub:
 
     def disconnect_all(self, force: bool) -> None:
         """End all connections, without announcing each to all the others that end too."""
-        frame = protocol.build_reserved(protocol.DISCONNECT, header_len=self.header_len)
-        for connection in self._expel_all(None if force else lambda connection: frame):
+        for connection in self._expel_all(None if force else lambda _: self.frames.goodbye):
             connection.explain("kicked", "the server disconnected it")
             connection.finish()
             gone = ConnectionLost(f"{connection.info} is no longer connected")

@@ -28,7 +28,7 @@ class Keepalive:
         hub = self._hub
         for connection in hub.registry:
             connection.alive = False
-            connection.writer.send_keepalive(hub.keepalive_frame)
+            connection.writer.send_keepalive(hub.frames.keepalive)
         hub.thread.later(hub.options.keepalive_timeout, self._time_is_over)
 
     def _time_is_over(self) -> None:

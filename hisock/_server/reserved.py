@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import parse_sent
-from hisock._core.client_info import ClientInfo
 from hisock._server.answering import answer
 from hisock.exceptions import ProtocolError
 from hisock.framing import build_raw
@@ -37,10 +36,11 @@ def take_hello(connection: Connection, command: str | None, payload: bytes | Non
     except ProtocolError as exc:
         connection.fail("hello", exc)
         return False
-    connection.original = (hello.name, hello.group)
+    if hello.name is not None or hello.group is not None:
+        connection.original = (hello.name, hello.group)
     connection.features = hello.features
     connection.resume = hello.resume
-    connection.info = ClientInfo(connection.info.addr, hello.name, hello.group)
+    connection.info = connection.info._called(hello.name, hello.group)
     connection.hub.admission.hello_received(connection, hello)
     return True
 

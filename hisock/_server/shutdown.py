@@ -10,7 +10,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from hisock._core import protocol
 from hisock._core.goodbyes import build_goaway
 from hisock._server.connection import LINGER_SECONDS, Connection
 from hisock._server.turnaway import Turnaway
@@ -133,7 +132,7 @@ class Shutdown:
         hub = self._hub
         seconds = hub.options.restart_after
         if self.final or seconds is None or not connection.knows("goaway"):
-            return protocol.build_reserved(protocol.DISCONNECT, header_len=hub.header_len)
+            return hub.frames.goodbye
         return build_goaway(seconds, hub.header_len)
 
     async def _say_goodbye(self) -> None:

@@ -200,7 +200,7 @@ class Writer:
         if most:
             # Its answer shows that the client has read them, which the kernel cannot tell.
             self._unanswered += 1
-            frames.append(self._hub.keepalive_frame)
+            frames.append(self._hub.frames.keepalive)
         if len(frames) > 1 and size <= _MOST_JOINED:
             frames = [b"".join(frames)]
         chunks += frames
