@@ -51,11 +51,13 @@ KINDS = [
     Kind("2, Redis", workers=2, broker="redis"),
     Kind("2, rooms apart", processes=2),
     Kind("2, no cluster", processes=2, cluster=False),
+    Kind("4, no cluster", processes=4, cluster=False),
 ]
 #: What both bear that are compared: python-socketio gives up at more players than 40.
 WITH_REDIS = Kind("hisock, 2 and Redis", workers=2, broker="redis")
 PEERS = [
     WITH_REDIS,
+    Kind("hisock, 2, no cluster", processes=2, cluster=False),
     Kind("python-socketio, 2 and Redis", processes=2, broker="redis", wire="sio"),
 ]
 

@@ -106,16 +106,16 @@ class Sealer:
         """
         if len(batch) < self.overhead:
             raise BadBatch(f"it is {len(batch)} bytes long, less than a head")
-        packed = batch[:HEAD_BYTES]
-        version, flags, sender, incarnation, receiver, *numbers = _HEAD.unpack(packed)
+        version, flags, sender, incarnation, receiver, *numbers = _HEAD.unpack_from(batch)
         if version != VERSION:
             raise BadBatch(f"its version is {version}, not {VERSION}")
         if bool(flags & _KEYED) != (self._key is not None):
             raise BadBatch("it has a key" if self._key is None else "it has no key")
         body = memoryview(batch)[self.overhead :]
-        mac = batch[HEAD_BYTES : self.overhead]
-        if self._key is not None and not compare_digest(self._mac(packed, body), mac):
-            raise BadBatch("its key is another one")
+        if self._key is not None:
+            mac = batch[HEAD_BYTES : self.overhead]
+            if not compare_digest(self._mac(batch[:HEAD_BYTES], body), mac):
+                raise BadBatch("its key is another one")
         to = "" if receiver == _NOBODY else receiver.hex()
         to_all, to_one, sent = numbers
         flags &= ~_KEYED

@@ -74,8 +74,10 @@ class LocalLine(asyncio.Protocol):
         self.send(self._owner.greeting)
 
     def data_received(self, data: bytes) -> None:
-        received = self._received
-        received += data
+        received: bytes | bytearray = data
+        if self._received:
+            self._received += data
+            received = self._received
         start = 0
         while len(received) - start >= _LENGTH_BYTES and not self._transport.is_closing():
             length = int.from_bytes(received[start : start + _LENGTH_BYTES], "big")
@@ -87,7 +89,10 @@ class LocalLine(asyncio.Protocol):
                 break
             self._take(bytes(received[start + _LENGTH_BYTES : end]))
             start = end
-        del received[:start]
+        if received is data:
+            self._received += data[start:]
+        else:
+            del self._received[:start]
 
     def _take(self, batch: bytes) -> None:
         if self.node:
