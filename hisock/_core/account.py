@@ -67,7 +67,7 @@ BOUNDS: Final[dict[Use, Bound]] = {
     Use.ADMISSION: DEFERRED,
     Use.QUEUED: Bound(4096, 4 * _MIB),
     Use.RUNNING: Bound(4096, 4 * _MIB),
-    Use.CONCURRENT: Bound(1024, 32 * _MIB),
+    Use.CONCURRENT: Bound(4096, 32 * _MIB),
 }
 
 

@@ -12,7 +12,7 @@ from hisock._runtime import work
 _KINDS = (Use.CONCURRENT,)
 #: Tasks of all clients together, from which on clients that have :data:`FEW` start no more.
 #: Python's full garbage collections take 4 µs for each, and nobody is served meanwhile.
-MANY: Final = 2048
+MANY: Final = 4096
 #: Tasks that each client may have whatever others have, as long as there is memory.
 FEW: Final = 8
 

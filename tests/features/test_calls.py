@@ -248,7 +248,7 @@ async def test_thousands_of_calls_in_flight_are_matched_by_number() -> None:
         @server.on("hold", concurrent=True)
         async def hold(client: hisock.ClientInfo, number: int) -> int:
             numbers.append(number)
-            if len(numbers) == 1000:  # about as many tasks as one client may have
+            if len(numbers) == 4000:  # about as many tasks as one client may have
                 many_are_here.set()
             await many_are_here.wait()
             # The last are answered first.

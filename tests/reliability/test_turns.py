@@ -312,22 +312,22 @@ def test_a_client_has_a_bounded_number_of_concurrent_tasks() -> None:
                 nonlocal running, most, ended
                 running += 1
                 most = max(most, running)
-                if running > 1024:
+                if running > 4096:
                     full.set()
                 await go_on.wait()
                 running -= 1
                 ended += 1
-                if ended == 2000:
+                if ended == 5000:
                     every.set()
 
-            for _ in range(2000):
+            for _ in range(5000):
                 server.send_client("Ada", "task")
             await asyncio.wait_for(full.wait(), 30)
             for _ in range(200):
                 await asyncio.sleep(0)
-            assert most == running == 1025
+            assert most == running == 4097
             go_on.set()
             await asyncio.wait_for(every.wait(), 30)
-            assert most <= 1025
+            assert most <= 4097
 
     asyncio.run(play())
