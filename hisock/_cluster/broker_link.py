@@ -193,9 +193,11 @@ class BrokerLink(ABC):
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._written(), FAREWELL_SECONDS)
         self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # More than once: wait_for() of Python 3.11 raises what has just failed instead.
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=RECONNECT_SECONDS / 2)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._disconnect(), FAREWELL_SECONDS)
         self._up = False

@@ -15,6 +15,10 @@ from support.polling import eventually
 from support.process import Program, environment
 
 import hisock
+from cluster.test_real_links import Ear
+from hisock._cluster.link import NodeHello
+from hisock._cluster.links import make_link
+from hisock._cluster.redis import RedisLink
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -133,3 +137,26 @@ def test_no_broker_and_no_server_are_said() -> None:
             "hisock publish: no cluster can be reached at redis://127.0.0.1:9"
         )
         assert "s3cret" not in program.errors
+
+
+def test_a_link_ends_though_a_cancellation_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In ``wait_for`` of Python 3.11, where what it waited for fails at the same moment."""
+
+    async def fails_when_cancelled(self: RedisLink, channels: list[str]) -> None:
+        try:
+            await asyncio.sleep(4 * PATIENCE)
+        except asyncio.CancelledError:
+            raise OSError("refused") from None
+
+    monkeypatch.setattr(RedisLink, "_serve", fails_when_cancelled)
+
+    async def main() -> None:
+        link = make_link("redis://127.0.0.1:9")
+        hello = NodeHello(node="node", app="chess", header_len=16, codec="json")
+        await link.start(hello, Ear())
+        await asyncio.sleep(0)
+        ending = asyncio.ensure_future(link.close())
+        _, late = await asyncio.wait([ending], timeout=PATIENCE)
+        assert not late
+
+    asyncio.run(main())
