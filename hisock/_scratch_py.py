@@ -53,6 +53,15 @@ class Scratch:
             self._view = view = memoryview(self._buffer)
         return view
 
+    def narrow(self, size: int) -> None:
+        """Hand out the first ``size`` bytes of the buffer only, until :meth:`widen`."""
+        self.widen()
+        self._view = self._writable()[:size]
+
+    def widen(self) -> None:
+        """Hand out the whole buffer again."""
+        self._view = None
+
     def _keep(self, block: bytearray) -> None:
         """Keep the block of a complete message in place of the one before."""
         if self.size <= len(block) <= MOST_SPARE:

@@ -9,9 +9,18 @@ from typing import IO, Any
 
 
 class Child:
-    """A module run as a program of its own; leaving the ``with`` block ends it."""
+    """A module run as a program of its own; leaving the ``with`` block ends it.
 
-    def __init__(self, module: str, *arguments: str, stderr: IO[str] | None = None) -> None:
+    :param own_session: whether it has a session of its own, which Ctrl-C does not reach.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        stderr: IO[str] | None = None,
+        own_session: bool = False,
+    ) -> None:
         self._module = module
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -19,6 +28,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            start_new_session=own_session,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

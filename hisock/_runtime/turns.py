@@ -14,7 +14,7 @@ MOST_FRAMES = 128
 #: The same of all clients together. What they have beyond that goes on in later iterations.
 MOST_OF_ALL = 4 * MOST_FRAMES
 #: Seconds that one iteration spends on reads of many frames, or on frames that cost much.
-MOST_SECONDS = 0.01
+MOST_SECONDS = 0.005
 #: Clients that go on in one iteration, of those that were held up in an earlier one.
 _MOST_CLIENTS = 4
 #: Parts of replies that are sent in one iteration, to all clients together.

@@ -19,7 +19,7 @@ from hisock._runtime.draining import close_when_written
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
 from hisock._server.on_demand import OnDemand
-from hisock._server.parts import MANY, take_again, take_in_parts
+from hisock._server.parts import MANY, SHORT_READ, take_again, take_in_parts
 from hisock._server.reserved import take_hello, take_raw
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
@@ -35,8 +35,6 @@ LINGER_SECONDS = 1.0
 RECEIVE_SIZE = 65536
 #: Bytes of a hello at most; the header of a longer first frame ends the connection.
 MAX_HELLO_SIZE = 65536
-#: Bytes in one read from which on a connection takes turns with the flush queue.
-_MUCH = 16384
 #: Placeholder while no batch is being dispatched; it stays empty.
 _NO_FRAMES: list[Frame] = []
 
@@ -126,7 +124,9 @@ class Connection(Carried, asyncio.BufferedProtocol):
             frames = []
         if frames:
             self.take_batch(frames)
-            if nbytes >= _MUCH and (nbytes == RECEIVE_SIZE or self._flushing.queue):
+            if nbytes >= SHORT_READ and (
+                nbytes == RECEIVE_SIZE or self._flushing.queue or self._flushing.reads_less
+            ):
                 # After a read that fills the buffer, libuv reads again at once, up to 32 times.
                 # Pausing after it makes a client that sends much wait for the flush queue.
                 self._flushing.read_in_turn(self)

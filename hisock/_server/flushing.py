@@ -29,15 +29,26 @@ class Flushing:
     :ivar queue: the connections. Threads append to it at any time, so the list is never replaced.
     :ivar reading: set while a connection is read. No turn is scheduled meanwhile, since an answer
         to the connection itself is flushed at once.
+    :ivar reads_less: whether this iteration has taken long enough, so that reads are shorter.
     :ivar due: whether a turn is due when ``reading`` ends; see :meth:`finish_reading`.
     """
 
-    __slots__ = ("_resumes", "_resuming", "_thread", "_written", "due", "queue", "reading")
+    __slots__ = (
+        "_resumes",
+        "_resuming",
+        "_thread",
+        "_written",
+        "due",
+        "queue",
+        "reading",
+        "reads_less",
+    )
 
     def __init__(self, thread: LoopThread) -> None:
         self.queue: list[Connection] = []
         self.reading = False
         self.due = False
+        self.reads_less = False
         self._thread = thread
         #: How many connections have left the queue since the start.
         self._written = 0

@@ -34,6 +34,26 @@ def test_the_receive_buffer_is_shared_through_the_scratch(core: Core) -> None:
     assert not one.get_buffer().readonly
 
 
+def test_a_scratch_hands_out_less_for_a_while(core: Core) -> None:
+    scratch = core.Scratch(SIZE)
+    decoder = core.Decoder(scratch=scratch)
+    stream = frame(b"$CMD$a$MSG$" + bytes(300)) * 3
+    scratch.narrow(40)
+    assert receive(decoder, stream[:450]) == 1
+    view = decoder.get_buffer()
+    assert len(view) == 40
+    with pytest.raises(ValueError, match="41"):
+        decoder.buffer_updated(41)
+    view.release()
+    assert len(decoder.get_buffer()) == SIZE, "a view that somebody released is made anew, whole"
+    scratch.narrow(2 * SIZE)
+    assert len(decoder.get_buffer()) == SIZE
+    scratch.narrow(40)
+    scratch.widen()
+    assert len(decoder.get_buffer()) == SIZE
+    assert receive(decoder, stream[450:]) == 2
+
+
 def test_a_decoder_without_a_scratch_has_one_of_64_kib(core: Core) -> None:
     one, two = core.Decoder(), core.Decoder()
     assert len(one.get_buffer()) == 65536

@@ -16,7 +16,8 @@ from support.polling import until
 import hisock
 from hisock._runtime import turns
 from hisock._runtime.turns import MOST_FRAMES, MOST_SECONDS, Queue, Turns
-from hisock._server.parts import MANY
+from hisock._server.connection import Connection
+from hisock._server.parts import MANY, SHORT_READ
 
 ADDR = ("127.0.0.1", 0)
 #: What fits into one read.
@@ -115,8 +116,21 @@ def test_a_read_of_many_frames_is_spread_once_an_iteration_has_taken_long(
 
             peer = MemoryPeer(server)
             await settle()
+            other = MemoryPeer(server).connection
+            room = set()
+            take = Connection.buffer_updated
+
+            def buffer_updated(self: Connection, nbytes: int) -> None:
+                take(self, nbytes)
+                room.add(len(memoryview(other.get_buffer(-1))))
+
+            monkeypatch.setattr(Connection, "buffer_updated", buffer_updated)
+            before = len(memoryview(other.get_buffer(-1)))
             peer.transport.write(b"".join(command_frame("say", b"%d" % n) for n in range(FRAMES)))
             await asyncio.wait_for(every.wait(), 30)
+            assert SHORT_READ in room, "of the others less is read in that iteration"
+            await settle()
+            assert len(memoryview(other.get_buffer(-1))) == before > SHORT_READ
         await turning.end()
         assert [message for _, message in seen] == [b"%d" % number for number in range(FRAMES)]
         # An iteration here may fall between two of the server's.

@@ -1,0 +1,66 @@
+# Part of _framing.pyx: what decoders share.
+
+
+cdef class Scratch:
+    """What decoders that never run at the same time share: a receive buffer and command names.
+
+    Also the block of the last large message, up to 4 MiB, where the next one as large goes: fresh
+    memory would cost more than receiving into it. Never use a scratch from two threads at once.
+
+    :param size: size of the receive buffer in bytes; it is made when first asked for.
+    """
+
+    cdef readonly Py_ssize_t size
+    cdef Py_ssize_t _handed
+    cdef bytearray _buffer
+    cdef object _view
+    cdef bytearray _spare
+    cdef Commands _commands
+
+    def __cinit__(self, size=DEFAULT_SCRATCH_SIZE):
+        self.size = self._handed = checked_scratch_size(size)
+
+    def __dealloc__(self):
+        drop_commands(&self._commands)
+
+    cdef object writable(self):
+        """Return the receive buffer, always the same view unless somebody released it."""
+        if self._view is not None:
+            try:
+                PyObject_Size(self._view)
+            except ValueError:
+                self._view = None
+        if self._view is None:
+            if self._buffer is None or PyByteArray_GET_SIZE(self._buffer) != self.size:
+                self._buffer = PyByteArray_FromStringAndSize(NULL, self.size)
+            self._view = PyMemoryView_FromObject(self._buffer)
+            self._handed = self.size
+        return self._view
+
+    def narrow(self, Py_ssize_t size):
+        """Hand out the first ``size`` bytes of the buffer only, until :meth:`widen`."""
+        self.widen()
+        self._view = self.writable()[:size]
+        self._handed = PyObject_Size(self._view)
+
+    def widen(self):
+        """Hand out the whole buffer again."""
+        self._view = None
+        self._handed = self.size
+
+    cdef int keep(self, bytearray block) except -1:
+        """Keep the block of a complete message in place of the one before."""
+        if self.size <= PyByteArray_GET_SIZE(block) <= MOST_SPARE:
+            self._spare = block
+        return 0
+
+    cdef bytearray spare(self, Py_ssize_t size, Py_ssize_t need):
+        """Give away the block kept, if it is longer than ``size`` and a message needs all of it.
+
+        Never one that somebody has a view of.
+        """
+        cdef bytearray block = self._spare
+        if block is None or not size < PyByteArray_GET_SIZE(block) <= need:
+            return None
+        self._spare = None
+        return None if (<PyByteArrayObject*>block).ob_exports else block
