@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from operator import add
 
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr
@@ -292,7 +293,7 @@ class Hub:
         """Count and log the end of a connection."""
         self.ended[kind] += 1
         level = logging.INFO if kind in _ORDINARY_ENDS else logging.WARNING
-        if self._log_limit.permits(self.loop.time()):
+        if logger.isEnabledFor(level) and self._log_limit.permits(self.loop.time()):
             if self._log_limit.withheld:
                 count = self._log_limit.reset()
                 logger.warning(
@@ -313,7 +314,7 @@ class Hub:
         self.limits.end(connection)
         self.announcements.forget(connection)
         self.admission.closed(connection)
-        self.ended_figures = Figures.sum((self.ended_figures, connection.figures()))
+        self.ended_figures = Figures(*map(add, self.ended_figures, connection.figures()))
         if self.shutdown.begun and not self.connections:
             self.shutdown.wake()
 
