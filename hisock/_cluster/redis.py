@@ -67,8 +67,8 @@ def make_link(url: str) -> RedisLink:
 class RedisLink(BrokerLink):
     """One node's connections to Redis: one that listens, one that publishes, and a pool.
 
-    Redis answers each PUBLISH, and reading the answers would cost more than publishing. So it is
-    asked not to, where it can be; how it does is measured by a question now and then.
+    Redis answers each PUBLISH, and reading the answers would cost more than publishing. So answers
+    are turned off where that is permitted, and a question now and then measures the delay.
     """
 
     title = "redis"
@@ -204,7 +204,7 @@ class RedisLink(BrokerLink):
             try:
                 await outlet.send_packed_command(commands, check_health=False)
             except self.lost:
-                return  # who reads the answers learns it as well
+                return  # the task that reads the answers fails as well
             self._in_hand = 0
 
     def _under_way(self) -> int:

@@ -3,8 +3,8 @@
 What is put waits until the next batch, which is sent at once if the last one was sent more than
 ``linger`` seconds ago. With a broker, what is for all nodes goes once to all: the first entry that
 is for some only ends the common batch, and from there on the batches are per node, so that the
-order to each node is that of putting. Where there is one other node only, everything goes to it:
-Redis would send to all this node, too.
+order to each node is that of putting. With one other node only, everything goes to that node, as
+Redis would send what is for all back to its sender as well.
 """
 
 from __future__ import annotations
