@@ -26,8 +26,10 @@ TIMES = {
     "threaded": 1000,
     "call": 1000,
     "wrapped": 1000,
+    "join": 100,
+    "leave": 100,
 }
-"""How often each piece of work is done in its first run; as in work.py."""
+"""How often each piece of work is done in its first run; as in work.py and joins.py."""
 
 MEANING = {
     "parse": "parse one 64 B frame of a hundred",
@@ -42,6 +44,8 @@ MEANING = {
     "threaded": "as dispatch, with a threaded handler",
     "call": "64 B called and returned",
     "wrapped": "as dispatch, with a middleware around the handler",
+    "join": "a client accepted, its hello taken and answered; asyncio, without the kernel",
+    "leave": "its connection closed by the client",
 }
 
 _LIMIT = 600

@@ -21,6 +21,7 @@ from hisock._core import call_frames
 from hisock._runtime import watchdog
 from hisock.routing import Context
 
+from .joins import Joins
 from .marks import Marks
 
 SIZE = 64
@@ -220,6 +221,7 @@ def main(library: str) -> None:
         Dispatch(marks, name, 1, 2000, move).run()
     for name in ("async", "sleeping", "threaded", "call", "wrapped"):
         Dispatch(marks, name, 1, 1000).run()
+    Joins(marks).run()
 
 
 if __name__ == "__main__":
