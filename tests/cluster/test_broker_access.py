@@ -107,9 +107,11 @@ def test_tls_and_passwords_reach_the_broker_and_nothing_else(
     async def main() -> None:
         links = [make_link(url) for url in (good, bad, strange)]
         ears = [Ear() for _ in links]
-        for link, ear in zip(links, ears, strict=True):
-            await link.start(hello(), ear)
+        await links[0].start(hello(), ears[0])
         await until(lambda: ears[0].count("up"))
+        # Only now: each attempt reads all authorities of the system, on the loop of the good one.
+        for link, ear in zip(links[1:], ears[1:], strict=True):
+            await link.start(hello(), ear)
         await until(lambda: len([r for r in caplog.records if "cannot be reached" in r.msg]) >= 2)
         assert not ears[1].told
         assert not ears[2].told
