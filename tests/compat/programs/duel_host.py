@@ -43,5 +43,8 @@ game = Game()
 print("ready")
 game.done.wait(60)
 print("moves", game.moves)
-game.server.close()
+try:
+    game.server.close()
+except RuntimeError as error:  # 2.0.2, if a client leaves while it tells all of them
+    assert "dictionary changed size" in str(error), error
 print("end")
