@@ -1,5 +1,5 @@
 # The twin in Python has the same surface, with types.
-from hisock._outbox_py import Gathered as Gathered
+from hisock._gathered_py import Gathered as Gathered
 from hisock._outbox_py import Outbox as Outbox
 from hisock._outbox_py import Recipient as Recipient
 from hisock._outbox_py import fan_out as fan_out

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from hisock._building_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
@@ -19,42 +18,12 @@ from hisock._framing_common import (
     reject_frame,
     reject_message,
 )
+from hisock._gathered_py import Gathered
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4
 # Why an outbox does not just take a frame.
 CLOSED, REFUSING, HOLDING = 1, 2, 4
-
-
-class Gathered:
-    """Frames for many outboxes, which :meth:`Outbox.hold` keeps ready for each of them.
-
-    :param lock: kept while an outbox queues what it holds, where that is not atomic by itself.
-    :ivar frames: the frames, in order; more may be appended.
-    :ivar caught_up: outboxes that hold none of it, each with the number of frames it has got.
-    :ivar first: the number of the first of the frames; those before it are forgotten.
-    """
-
-    __slots__ = ("_joined", "_lock", "caught_up", "first", "frames")
-
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
-        self.frames: list[bytes] = []
-        self.caught_up: dict[Outbox, int] = {}
-        self.first = 0
-        # The frames from one number up to another, and them in one.
-        self._joined: tuple[int, int, bytes] = (-1, -1, b"")
-        self._lock = lock
-
-    def join(self, since: int, /) -> None:
-        """Join the frames from a number on, so that outboxes which lack just those share them."""
-        frames = self.frames[since - self.first :]
-        self._joined = (since, self.first + len(self.frames), b"".join(frames))
-
-    def forget(self, count: int, /) -> None:
-        """Forget the frames before a number, which all outboxes have got."""
-        with self._lock:
-            del self.frames[: count - self.first]
-            self.first = count
 
 
 class Outbox:
@@ -177,10 +146,11 @@ class Outbox:
 
     def hold(self, gathered: Gathered, since: int, /) -> None:
         """Have what is gathered, from a number of frames on, go before whatever is queued next."""
-        if not self._state & CLOSED:
-            self._held = gathered
-            self._since = since
-            self._state |= HOLDING
+        with gathered._lock:  # another thread may be about to say that it holds nothing any more
+            if not self._state & CLOSED:
+                self._held = gathered
+                self._since = since
+                self._state |= HOLDING
 
     def catch_up(self) -> None:
         """Queue the frames that are held, if there are any."""

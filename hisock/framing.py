@@ -52,6 +52,7 @@ from hisock.exceptions import FramingError
 if TYPE_CHECKING:
     from hisock._framing_common import build_header, check_command
     from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
+    from hisock._gathered_py import Gathered
     from hisock._messages_py import (
         encoder,
         handler_of_one,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
         send_reply,
         split_call,
     )
-    from hisock._outbox_py import Gathered, Outbox, Recipient, fan_out, fan_out_joined, send_client
+    from hisock._outbox_py import Outbox, Recipient, fan_out, fan_out_joined, send_client
 
     IMPLEMENTATION: str
 else:

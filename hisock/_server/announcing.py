@@ -125,7 +125,7 @@ class Announcements:
         if gathered is None:
             gathered = self._gathered[key] = Gathered(self._hub.lock)
             gathered.caught_up.update(dict.fromkeys(members, 0))
-        gathered.frames.append(frame)
+        gathered.add(frame)
         if own is not None and own not in self._behind:
             own.outbox.write(frame)
             gathered.caught_up[own.outbox] = _count(gathered)

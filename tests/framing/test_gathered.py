@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
+from support.events import PATIENCE
 
 from framing.cores import PYTHON, Core, make_outbox
 
@@ -19,7 +21,7 @@ def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> N
     outbox.send("before")
     gathered.frames.extend(number(core, at) for at in range(3))
     outbox.hold(gathered, 1)
-    gathered.frames.append(number(core, 3))
+    gathered.add(number(core, 3))
     assert (outbox.frames, gathered.caught_up) == (1, {})
     last = core.build_command("last") if way in ("send", "write", "fan_out") else b""
     if way == "send":
@@ -35,7 +37,7 @@ def test_what_is_held_goes_before_whatever_comes_next(core: Core, way: str) -> N
     assert b"".join(outbox.take()) == expected
     assert outbox.taken_frames == 4 + bool(last)
     assert gathered.caught_up == {outbox: 4}
-    gathered.frames.append(number(core, 4))
+    gathered.add(number(core, 4))
     outbox.catch_up()
     assert outbox.take() == [], "it holds nothing any more"
 
@@ -62,7 +64,7 @@ def test_what_all_have_got_may_be_forgotten(core: Core) -> None:
     gathered.forget(2)
     assert (gathered.first, gathered.frames) == (2, [number(core, 2)])
     gathered.join(2)
-    gathered.frames.append(number(core, 3))
+    gathered.add(number(core, 3))
     outbox.catch_up()
     assert outbox.take() == [number(core, 2) + number(core, 3)], "it lacks more than was joined"
     assert gathered.caught_up == {outbox: 4}
@@ -78,7 +80,7 @@ def test_an_owner_is_queued_once_for_what_is_held(core: Core) -> None:
     outbox.hold(gathered, 0)
     outbox.catch_up()
     assert (queue, calls) == ([], []), "there was nothing to hold"
-    gathered.frames.append(number(core, 0))
+    gathered.add(number(core, 0))
     outbox.hold(gathered, 0)
     assert queue == []
     outbox.send("x")
@@ -119,11 +121,13 @@ def test_threads_that_write_meanwhile_get_each_frame_once_and_before_their_own(c
     for thread in threads:
         thread.start()
     for at in range(3000):
-        gathered.frames.append(core.build_command("joined", str(at).encode()))
+        gathered.add(core.build_command("joined", str(at).encode()))
         while gathered.caught_up:
             box, got = gathered.caught_up.popitem()
-            if got <= at:
-                box.hold(gathered, got)
+            if got > at:  # it has got this one already
+                gathered.caught_up.setdefault(box, got)
+                break
+            box.hold(gathered, got)
         seen[0] = at
     done.set()
     for thread in threads:
@@ -154,8 +158,30 @@ def test_what_another_thread_queues_while_one_waits_for_the_lock_is_queued_once(
 
     frames: list[bytes] = []
     outbox, gathered = make_outbox(PYTHON), PYTHON.Gathered(Contended())
-    gathered.frames.append(number(PYTHON, 1))
+    gathered.add(number(PYTHON, 1))
     outbox.hold(gathered, 0)
     outbox.send("after")
     frames += outbox.take()
     assert b"".join(frames) == number(PYTHON, 1) + PYTHON.build_command("after")
+
+
+def test_an_outbox_that_is_told_to_hold_more_while_a_thread_writes_holds_it() -> None:
+    """The loop learns that nothing is held any more while the thread is about to forget it."""
+    outbox, gathered = make_outbox(PYTHON), PYTHON.Gathered(threading.Lock())
+    holding: list[threading.Thread] = []
+
+    class Watched(dict[Any, int]):
+        def __setitem__(self, box: Any, got: int) -> None:
+            thread = threading.Thread(target=outbox.hold, args=(gathered, got))
+            thread.start()
+            thread.join(0.05)  # it cannot end before what runs here, unless it does not wait
+            holding.append(thread)
+
+    gathered.caught_up = Watched()
+    gathered.add(number(PYTHON, 1))
+    outbox.hold(gathered, 0)
+    outbox.send("own")
+    holding[0].join(PATIENCE)
+    gathered.add(number(PYTHON, 2))
+    outbox.catch_up()
+    assert b"".join(outbox.take()).endswith(number(PYTHON, 2))
