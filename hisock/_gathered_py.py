@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from hisock._outbox_py import Outbox
+from typing import Any
 
 
 class Gathered:
@@ -22,7 +19,7 @@ class Gathered:
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self.frames: list[bytes] = []
-        self.caught_up: dict[Outbox, int] = {}
+        self.caught_up: dict[Any, int] = {}
         self.first = 0
         # The frames from one number up to another, and them in one.
         self._joined: tuple[int, int, bytes] = (-1, -1, b"")

@@ -22,6 +22,7 @@ FRAMING = (
     "_outbox",
     "_wire",
     "_commands",
+    "_gathered",
 )
 
 
