@@ -1,0 +1,63 @@
+"""While all clients together have very many tasks, those with a few go on, and the others wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+
+import pytest
+from support.polling import until
+
+import hisock
+from hisock._runtime import concurrency
+
+ADDR = ("127.0.0.1", 0)
+EACH = 12
+GREEDY = ("Ann", "Ben", "Cay")
+
+
+def test_clients_with_many_tasks_wait_and_those_with_few_start_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(concurrency, "MANY", 20)
+    monkeypatch.setattr(concurrency, "FEW", 2)
+    running: Counter[str | None] = Counter()
+    begun: dict[str | None, list[int]] = {}
+
+    async def play() -> None:
+        go_on = asyncio.Event()
+        async with hisock.HiSockServer(ADDR) as server, contextlib.AsyncExitStack() as stack:
+
+            @server.on("task", concurrent=True)
+            async def task(client: hisock.ClientInfo, number: int) -> None:
+                begun.setdefault(client.name, []).append(number)
+                running[client.name] += 1
+                await go_on.wait()
+                running[client.name] -= 1
+
+            @server.on("ask")
+            def ask(client: hisock.ClientInfo) -> str:
+                return "answer"
+
+            async def join(name: str) -> hisock.AsyncHiSockClient:
+                return await stack.enter_async_context(hisock.async_connect(server.addr, name))
+
+            for name in GREEDY:
+                client = await join(name)
+                for number in range(EACH):
+                    client.send("task", number)
+            await until(lambda: sum(running.values()) >= 20)
+            late = await join("Dot")
+            for number in range(EACH):
+                late.send("task", number)
+            await until(lambda: min(running[name] for name in (*GREEDY, "Dot")) >= 2)
+            assert await (await join("Eve")).call("ask", None, str, timeout=30) == "answer"
+            assert running["Dot"] == 2
+            assert sum(running.values()) <= 24
+            go_on.set()
+            await until(lambda: sum(map(len, begun.values())) == 4 * EACH)
+            await until(lambda: not sum(running.values()))
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+    assert begun == {name: list(range(EACH)) for name in (*GREEDY, "Dot")}
