@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.events import PATIENCE, Events
+from support.polling import eventually
 from support.process import Program, environment
 
 import hisock
@@ -77,8 +78,15 @@ def on_both(addr: tuple[str, int], stack: contextlib.ExitStack) -> list[Any]:
         stack.callback(client.close)
         by_pid[pid] = (client, heard, pid, f"p{number}")
         if len(by_pid) == 2:
-            return list(by_pid.values())
-    raise AssertionError("all clients came to one worker")
+            break
+    else:
+        raise AssertionError("all clients came to one worker")
+
+    def know_each_other() -> bool:
+        return all(one.call("where", type=list)[1] == 2 for one, *_ in by_pid.values())
+
+    eventually(know_each_other, "both workers know of both clients, and of no others")
+    return list(by_pid.values())
 
 
 def test_clients_of_two_workers_reach_each_other(addr: tuple[str, int]) -> None:
