@@ -12,10 +12,13 @@ from hisock._runtime import sockets
 
 #: Seconds between two looks at what is left. The system does not notify a change.
 _LOOK_SECONDS = 0.01
+#: How often a size is asked for while another thread changes it; an error that stays is raised.
+_MOST_TRIES = 1000
 
 
 def in_transport(transport: asyncio.WriteTransport) -> int:
     """Bytes that a transport holds and the operating system has not taken. From any thread."""
+    tries = 0
     while True:
         try:
             return transport.get_write_buffer_size()
@@ -24,7 +27,9 @@ def in_transport(transport: asyncio.WriteTransport) -> int:
             return 0
         # asyncio adds up what waits, from 3.12 on; the loop may write meanwhile.
         except RuntimeError:
-            continue
+            tries += 1
+            if tries == _MOST_TRIES:
+                raise
 
 
 def close_when_written(

@@ -281,3 +281,12 @@ class Busy(asyncio.WriteTransport):
 
 def test_what_waits_is_added_up_while_the_loop_writes() -> None:
     assert in_transport(Busy()) == 6
+
+
+def test_a_transport_that_always_fails_to_say_what_waits_is_not_asked_for_ever() -> None:
+    class Broken(asyncio.WriteTransport):
+        def get_write_buffer_size(self) -> int:
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        in_transport(Broken())
