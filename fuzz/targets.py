@@ -187,8 +187,8 @@ def casting(data: bytes) -> None:
     except InvalidTypeCast as exc:
         str(exc)
         return
-    # Text is sent as it is, and what is read as any value takes a digit for a number.
-    if not _can_be_sent(value) or (annotation is Any and isinstance(value, str)):
+    # Text and bytes are sent as they are, and may be read as any other value: a digit as a number.
+    if not _can_be_sent(value) or (annotation is Any and isinstance(value, str | bytes)):
         return
     sent = codec.encode(value)
     # An empty message is none; it stands for the type's zero.
