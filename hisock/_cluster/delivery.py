@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ LETTERS: Final[dict[Kind, str]] = {"group": "g", "room": "r", "everybody": "*"}
 _MOST_JOINED = 65536
 #: The targets of entries that are commands, for volatile messages.
 _VOLATILE = {"*": "+", "g": "G", "r": "R", "c": "C"}
+_NUMBER: Final = re.compile("[0-9]{1,19}").fullmatch
 _KINDS = {**{volatile: kind for kind, volatile in _VOLATILE.items()}, **dict.fromkeys("*grc")}
 
 
@@ -190,8 +192,9 @@ class Delivery:
             fan_out(self._registry.room(name), frame)
         elif letter in _KINDS:
             kind = _KINDS[letter] or letter
-            numbers = [int(name)] if kind == "c" and name.isascii() and name.isdigit() else []
-            self._write(self._find(kind, name, numbers), frame, letter != kind)
+            number = _NUMBER(name) if kind == "c" else None
+            members = self._find(kind, name, [] if number is None else [int(name)])
+            self._write(members, frame, letter != kind)
 
     def _find(self, kind: str, name: str, numbers: list[int]) -> Members:
         registry = self._registry

@@ -40,6 +40,8 @@ _RETRY_SECONDS = 0.02
 _ANSWER_SECONDS = 1.0
 #: Seconds that :meth:`LocalLink.close` waits for what was sent.
 _FAREWELL_SECONDS = 0.5
+#: Names that a hub is told in one line: of the longest, half of what a line may have.
+_NAMES_A_LINE = 40
 #: Bytes of a path that the systems allow for a Unix socket, the end of it included.
 _LONGEST_PATH = 104
 
@@ -128,7 +130,8 @@ class LocalLink:
                 continue
             break
         self._claims.control = control
-        control.send("join", node=self.node, where=self._where, names=self._claims.held)
+        control.send("join", node=self.node, where=self._where)
+        self._claims.tell_held(control)
 
     def _hear_hub(self, message: ControlMessage) -> None:
         if message["kind"] == "answer":
@@ -281,6 +284,12 @@ class LocalClaims:
         answer = self._pending.get(message["id"])
         if answer is not None and not answer.done():
             answer.set_result(message["has"])
+
+    def tell_held(self, control: Control) -> None:
+        """Tell a hub which names there are, in lines that it takes."""
+        names = iter(self.held.items())
+        while portion := dict(itertools.islice(names, _NAMES_A_LINE)):
+            control.send("names", names=portion)
 
     def lost(self) -> None:
         """The hub is gone."""

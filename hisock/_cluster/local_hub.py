@@ -46,11 +46,15 @@ class _Join(msgspec.Struct):
     """A node is there.
 
     :ivar where: the path of its socket.
-    :ivar names: the names that its clients have, each with the holder.
     """
 
     node: str
     where: str
+
+
+class _Names(msgspec.Struct):
+    """Some of the names that a node's clients have, each with the holder."""
+
     names: dict[str, str]
 
 
@@ -119,23 +123,30 @@ class LocalHub:
         kind = message.get("kind") if isinstance(message, dict) else None
         if kind == "join":
             self._join(member, msgspec.convert(message, type=_Join))
+        elif kind == "names":
+            self._gather(msgspec.convert(message, type=_Names).names)
         elif kind in ("claim", "move", "release"):
             self._after_gathering(member, msgspec.convert(message, type=_Wish))
         elif not isinstance(kind, str):
             raise msgspec.ValidationError("it has no kind")
 
     def _join(self, member: _Member, message: _Join) -> None:
-        for name, holder in message.names.items():
-            self._names.setdefault(name, holder)
         # Of each two nodes, the one that comes later connects to the other.
         member.send("nodes", nodes={one.node: one.where for one in self._nodes.values()})
         self._nodes[member] = message
 
+    def _gather(self, names: dict[str, str]) -> None:
+        for name, holder in names.items():
+            self._names.setdefault(name, holder)
+        now = asyncio.get_running_loop().time()
+        if now < self._settled:  # more may follow
+            self._settled = now + _GATHERING_SECONDS
+
     def _after_gathering(self, member: _Member, message: _Wish) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._settled:
-            loop.call_at(self._settled, self._answer, member, message)
-        else:
+            loop.call_at(self._settled, self._after_gathering, member, message)
+        elif member in self._nodes:  # else it has ended, and could never give the name back
             self._answer(member, message)
 
     def _answer(self, member: _Member, message: _Wish) -> None:

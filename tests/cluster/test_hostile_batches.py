@@ -98,8 +98,9 @@ def test_kinds_that_are_not_known_are_counted_and_the_rest_of_the_batch_is_taken
             one = made.servers[0]
             peer = await join(one, "a")
             frame = message_entry("*", build_command("n", b"1")) or b""
-            strange = message_entry("?", b"strange") or b""
-            entries = [record_entry(b"z", b"later version"), strange, frame]
+            nobody = ["?", "c", "c" + "9" * 5000, "c-1", "g", "r"]
+            strange = [message_entry(target, b"strange") or b"" for target in nobody]
+            entries = [record_entry(b"z", b"later version"), *strange, frame]
             plane(one).node.received(batch(*entries, flags=PUBLISHER))
             await asyncio.sleep(0.1)
             assert peer.named("n") == [b"1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import sys
@@ -86,6 +87,43 @@ def test_names_outlive_the_node_that_decides_on_them(folder: Path) -> None:
         await until(lambda: mesh.ears[2].batches() == [b"as before"])
 
 
+def test_a_node_tells_a_new_hub_more_names_than_fit_into_one_line(folder: Path) -> None:
+    @on(folder, 3)
+    async def test(mesh: Mesh) -> None:
+        mine = [f"{node}:1" for node in mesh.nodes]
+        names = [f"player {number}" for number in range(40_000)]
+        local(mesh, 1)._claims.held.update(dict.fromkeys(names, mine[1]))
+        await mesh.links.pop(0).close()
+        await until(lambda: mesh.ears[1].count("gone", mesh.nodes[0]))
+        claims = mesh.links[1].claims  # of the third node
+        for name in (names[-1], names[0]):
+            while True:
+                with contextlib.suppress(LinkDown):
+                    assert await claims.claim(name, mine[2]) == mine[1]
+                    break
+                await asyncio.sleep(0.005)  # nobody has taken over yet
+
+
+def test_a_node_that_ends_while_a_hub_gathers_names_gets_none(folder: Path) -> None:
+    @on(folder, 3)
+    async def test(mesh: Mesh) -> None:
+        mine = [f"{node}:1" for node in mesh.nodes]
+        second, third = local(mesh, 1), local(mesh, 2)
+        before = second._claims.control, third._claims.control
+        await mesh.links.pop(0).close()
+        await until(lambda: second._claims.control not in (None, *before))
+        claim = asyncio.ensure_future(second.claims.claim("Ada", mine[1]))
+        await asyncio.sleep(0)  # the question is written
+        control = second._claims.control
+        assert control is not None
+        control.close()
+        with pytest.raises(LinkDown):
+            await claim
+        second._claims.held.clear()
+        await until(lambda: third._claims.control not in (None, *before))
+        assert await third.claims.claim("Ada", mine[2]) == mine[2]
+
+
 def test_what_is_no_node_is_cut_off_and_the_others_go_on(folder: Path) -> None:
     @on(folder, 2)
     async def test(mesh: Mesh) -> None:
@@ -112,7 +150,7 @@ def test_what_is_no_node_is_cut_off_by_the_hub_and_names_are_freed_as_before(
         b"[" * 100_000,
         b'{"id":1}',
         b'{"kind":"claim","id":1}',
-        b'{"kind":"join","node":"x","where":"/x","names":{"Bob":5}}',
+        b'{"kind":"names","names":{"Bob":5}}',
     ]
 
     @on(folder, 2)
