@@ -36,6 +36,7 @@ cdef extern from "Python.h":
     #endif
     """
     const bint HISOCK_FREE_THREADED
+    const Py_ssize_t PY_SSIZE_T_MAX
     Py_ssize_t Py_REFCNT(PyObject*) noexcept
 
 cdef enum:
@@ -93,8 +94,8 @@ cdef class Outbox:
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t frames
     cdef readonly Py_ssize_t refused
-    cdef Py_ssize_t _frames_before  # counts of what was taken, for statistics
-    cdef Py_ssize_t _bytes_before
+    cdef readonly Py_ssize_t taken_frames  # ever, for statistics
+    cdef readonly Py_ssize_t taken_bytes
     cdef public Py_ssize_t limit
     cdef Gathered _held
     cdef Py_ssize_t _since  # number of the frames of _held that are queued already
@@ -129,16 +130,6 @@ cdef class Outbox:
         with cython.critical_section(self):
             self._state = (self._state & ~REFUSING) | (REFUSING if refusing else 0)
 
-    @property
-    def taken_frames(self):
-        """How many frames were taken, ever."""
-        return self._frames_before
-
-    @property
-    def taken_bytes(self):
-        """How many bytes were taken, ever."""
-        return self._bytes_before
-
     def send(self, command, message=None):
         """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
         return self.put_command(command, message)
@@ -165,7 +156,7 @@ cdef class Outbox:
         """Queue the frames that are held, if there are any."""
         cdef int outcome = QUEUED
         with cython.critical_section(self):
-            if self._state & HOLDING and self.queue_held():
+            if self._state & HOLDING and self.queue_held(PY_SSIZE_T_MAX):
                 outcome = self.mark()
         if outcome != QUEUED:
             self.announce(outcome)
@@ -175,11 +166,19 @@ cdef class Outbox:
 
         Large messages are elements of their own. The rest is cut somewhere, into at most 96 KiB.
         """
+        return self.take_chunks(PY_SSIZE_T_MAX)
+
+    def take_until(self, Py_ssize_t end, /):
+        """As :meth:`take`, but frames that are gathered stay held from the number ``end`` on."""
+        return self.take_chunks(end)
+
+    @cython.final
+    cdef list take_chunks(self, Py_ssize_t end):
         cdef list chunks
         cdef list fresh = []  # allocated before any state is read; see _chunks
         with cython.critical_section(self):
             if self._state & HOLDING:
-                self.queue_held()
+                self.queue_held(end)
             # Chunks held by reference need no room in a tail, so the hint leaves them out.
             if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
                 self._kept += self._used
@@ -188,8 +187,8 @@ cdef class Outbox:
             self.seal()
             chunks = self._chunks
             self._chunks = fresh
-            self._bytes_before += self.size
-            self._frames_before += self.frames
+            self.taken_bytes += self.size
+            self.taken_frames += self.frames
             self.size = 0
             self.frames = 0
             self._dirty = False
@@ -344,26 +343,30 @@ cdef class Outbox:
     cdef bint accepts(self) except -1:
         """Whether a frame may be queued now; those that are held are queued before it."""
         if self._state & HOLDING:
-            self.queue_held()
+            self.queue_held(PY_SSIZE_T_MAX)
         if self._state:
             self.refused += self._state & REFUSING != 0
         return not self._state
 
     @cython.final
-    cdef Py_ssize_t queue_held(self) except -1:
-        """Queue what is held; return how many frames that was. No Python code runs."""
+    cdef Py_ssize_t queue_held(self, Py_ssize_t end) except -1:
+        """Queue what is held before a number; return how many frames. No Python code runs."""
         cdef Gathered held = self._held
         cdef Py_ssize_t at = max(self._since - held.first, 0)
-        cdef Py_ssize_t count = max(len(held.frames) - at, 0)
-        cdef Py_ssize_t end = held.first + at + count
-        self._held = None
-        self._state &= ~HOLDING
-        held.caught_up[self] = end
-        if self._state:
+        cdef Py_ssize_t gathered = held.first + len(held.frames)
+        cdef Py_ssize_t count = max(min(end, gathered) - held.first - at, 0)
+        cdef bint joined = held._joined_from == self._since
+        end = held.first + at + count
+        self._since = max(end, self._since)
+        if self._since >= gathered:
+            self._held = None
+            self._state &= ~HOLDING
+            held.caught_up[self] = end
+        if not count or self._state & (CLOSED | REFUSING):
             self.refused += count
             return 0
         self.frames += count
-        if held._joined_from == self._since and held._joined_to == end:
+        if joined and held._joined_to == end:
             self.append(held._joined)
         else:
             for at in range(at, at + count):

@@ -164,8 +164,12 @@ class Outbox:
 
         Large messages are elements of their own. The rest is cut somewhere, into at most 96 KiB.
         """
+        return self.take_until(sys.maxsize)
+
+    def take_until(self, end: int, /) -> list[bytes]:
+        """As :meth:`take`, but frames that are gathered stay held from the number ``end`` on."""
         if self._state & HOLDING:
-            self._queue_held()
+            self._queue_held(end)
         # The flag first: what another thread appends from here on is announced again. (Only its
         # size may be missing until it is taken.)
         self._dirty = False
@@ -210,8 +214,8 @@ class Outbox:
         self.refused += bool(state & REFUSING)
         return not state
 
-    def _queue_held(self) -> int:
-        """Queue what is held; return how many frames that was."""
+    def _queue_held(self, end: int = sys.maxsize) -> int:
+        """Queue what is held before a number; return how many frames that was."""
         held = self._held
         if held is None:  # pragma: no cover - another thread is about to clear the flag
             return 0
@@ -219,20 +223,21 @@ class Outbox:
             if self._held is not held:
                 return 0  # another thread has queued it meanwhile
             at = max(self._since - held.first, 0)
-            frames = held.frames[at:]
+            frames = held.frames[at : max(end - held.first, at)]
             end = held.first + at + len(frames)
-            held.caught_up[self] = end
-            if self._state & ~HOLDING:
+            shared = held._joined[:2] == (self._since, end)
+            self._since = max(end, self._since)
+            if self._since >= held.first + len(held.frames):
+                self._held = None
+                self._state &= ~HOLDING
+                held.caught_up[self] = end
+            if not frames or self._state & ~HOLDING:
                 self.refused += len(frames)
-                frames = []
-            since, upto, joined = held._joined
-            self._pieces.extend(
-                map(_piece, [joined] if frames and (since, upto) == (self._since, end) else frames)
-            )
-            self.size += sum(map(len, frames))
+                return 0
+            pieces = held._joined[2:] if shared else frames
+            self._pieces.extend(map(_piece, pieces))
+            self.size += sum(map(len, pieces))
             self.frames += len(frames)
-            self._held = None
-            self._state &= ~HOLDING
             return len(frames)
 
     def _settle(self) -> int:

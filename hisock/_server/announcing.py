@@ -170,29 +170,28 @@ class Announcements:
 
     def _write_some(self) -> None:
         """Write to a few clients, so that the loop reads in between."""
-        turns = islice(iter(self._next_peer, None), _MOST_WRITES)
-        for peer in turns:
-            peer.outbox.catch_up()
-            peer.writer.flush()
+        most, rounds = _MOST_WRITES, self._rounds
+        while rounds and most:
+            key, count, peers = rounds[0]
+            turns = list(islice(peers, most))
+            for peer in turns:
+                peer.writer.flush_gathered(count)
+            most -= len(turns)
+            if most:
+                rounds.popleft()
+                self._end_round(self._gathered[key], count, self._members(key))
         loop = self._hub.loop
-        if self._rounds:
+        if rounds:
             loop.call_soon(self._write_some)
         elif self._gathered:
             loop.call_later(self.window, self._write_all)
         else:
             self._due = False
 
-    def _next_peer(self) -> Connection | None:
-        """The next client to write to; ``None`` when all had their turn."""
-        while self._rounds:
-            key, count, peers = self._rounds[0]
-            for peer in peers:
-                return peer
-            self._rounds.popleft()
-            gathered = self._gathered[key]
-            self._hold(gathered, self._members(key))
-            gathered.forget(count)
-        return None
+    def _end_round(self, gathered: Gathered, count: int, members: Members) -> None:
+        """Forget what all have got by now."""
+        self._hold(gathered, members)
+        gathered.forget(count)
 
     def _write_now(self, members: Members) -> None:
         """Write what was announced, so that it is seen which clients are behind from now on.
@@ -201,7 +200,6 @@ class Announcements:
         """
         self._unwritten = 0
         for peer in list(members.values()):
-            peer.outbox.catch_up()
             peer.writer.flush()
 
     def moved(self, connection: Connection) -> None:

@@ -92,11 +92,29 @@ class Writer:
         elif chunks:
             write_chunks(self._transport, chunks)
         if self.paused and not self._ending:
-            # One message larger than the limit is allowed, and not counted while it drains.
-            largest = max(map(len, chunks), default=0)
-            if largest > self._hub.options.send_buffer:
-                self._largest = largest
-            self._check_backlog()
+            self._allow_for(chunks)
+
+    def flush_gathered(self, end: int) -> None:
+        """Flush as well the announcements that are gathered, up to number ``end``.
+
+        What came after that stays gathered, so that all clients share the bytes.
+        """
+        if self.outbox.frames or self.latest is not None:
+            self.flush()
+        elif not self.paused:
+            chunks = self.outbox.take_until(end)
+            for chunk in chunks:
+                self._transport.write(chunk)
+            if self.paused:
+                self._allow_for(chunks)
+
+    def _allow_for(self, chunks: list[bytes]) -> None:
+        """Measure the backlog after a flush that has filled the transport's buffer."""
+        # One message larger than the limit is allowed, and not counted while it drains.
+        largest = max(map(len, chunks), default=0)
+        if largest > self._hub.options.send_buffer:
+            self._largest = largest
+        self._check_backlog()
 
     def resume(self) -> None:
         """The transport's buffer has drained: flush the queues."""

@@ -57,6 +57,27 @@ def test_all_of_it_is_shared_by_all(core: Core) -> None:
     assert len(set(map(id, chunks))) == 1
 
 
+def test_what_comes_while_all_are_written_to_stays_gathered(core: Core) -> None:
+    outboxes, gathered = [make_outbox(core) for _ in range(3)], core.Gathered(threading.Lock())
+    gathered.frames.extend(number(core, at) for at in range(3))
+    for outbox in outboxes:
+        outbox.hold(gathered, 1)
+    gathered.join(1)
+    joined = number(core, 1) + number(core, 2)
+    assert outboxes[0].take_until(3) == [joined]
+    assert gathered.caught_up == {outboxes[0]: 3}, "it holds nothing any more"
+    gathered.add(number(core, 3))
+    assert [outbox.take_until(3) for outbox in outboxes] == [[], [joined], [joined]]
+    assert gathered.caught_up == {outboxes[0]: 3}
+    assert outboxes[1].take_until(2) == [], "it has got more than that"
+    assert (outboxes[1].taken_frames, outboxes[1].taken_bytes) == (2, len(joined))
+    gathered.forget(3)
+    outboxes[1].send("own")
+    assert outboxes[1].take_until(0) == [number(core, 3) + core.build_command("own")]
+    assert outboxes[2].take() == [number(core, 3)]
+    assert gathered.caught_up == {outboxes[0]: 3, outboxes[1]: 4, outboxes[2]: 4}
+
+
 def test_what_all_have_got_may_be_forgotten(core: Core) -> None:
     outbox, gathered = make_outbox(core), core.Gathered(threading.Lock())
     gathered.frames.extend(number(core, at) for at in range(3))

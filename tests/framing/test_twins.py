@@ -289,6 +289,7 @@ def test_both_take_arguments_by_the_same_names() -> None:
         "Outbox.send",
         "Outbox.write",
         "Outbox.take",
+        "Outbox.take_until",
         "Outbox.close",
     ):
         names = []
