@@ -74,7 +74,11 @@ class Workers:
     def __init__(self, folder: Path, count: int = 2, bind: str = "127.0.0.1:0") -> None:
         self.count = count
         self.program = serve(folder, "game:server", "--bind", bind, "--workers", str(count))
-        line = self.program.wait_line(r"Serving at .* with \d+ worker")
+        try:
+            line = self.program.wait_line(r"Serving at .* with \d+ worker")
+        except AssertionError:
+            self.program.kill()
+            raise
         found = re.search(r":(\d+) with", line)
         self.addr: tuple[str, int] | str = ("127.0.0.1", int(found[1])) if found else bind
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.events import PATIENCE
+#: Seconds that a program may take to say or do something: imports take long on a busy machine.
+PROGRAM_PATIENCE = 30.0
 
 
 def free_port() -> int:
@@ -130,7 +131,7 @@ class Program:
         with self._changed:
             return "\n".join(self._errors)
 
-    def wait_line(self, pattern: str, timeout: float = PATIENCE) -> str:
+    def wait_line(self, pattern: str, timeout: float = PROGRAM_PATIENCE) -> str:
         """The next line of output that matches; the lines before it are skipped for good."""
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout
@@ -152,7 +153,7 @@ class Program:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self, timeout: float = PROGRAM_PATIENCE) -> int:
         """Wait until it ends and everything it said is collected; its exit code."""
         try:
             code = self._process.wait(timeout)
@@ -162,7 +163,7 @@ class Program:
             self._changed.wait_for(lambda: self._open_pipes == 0, timeout)
         return code
 
-    def finish(self, timeout: float = PATIENCE) -> list[str]:
+    def finish(self, timeout: float = PROGRAM_PATIENCE) -> list[str]:
         """Wait until it ends by itself, with exit code 0; everything it printed."""
         code = self.wait(timeout)
         assert code == 0, self._report(f"exit code {code}")
@@ -181,14 +182,14 @@ class Program:
     def kill_alone(self) -> None:
         """End it at once, without waiting for others that write to the same pipes."""
         self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.wait(PROGRAM_PATIENCE)
 
     def kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.wait(PROGRAM_PATIENCE)
         with self._changed:
-            self._changed.wait_for(lambda: self._open_pipes == 0, PATIENCE)
+            self._changed.wait_for(lambda: self._open_pipes == 0, PROGRAM_PATIENCE)
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
