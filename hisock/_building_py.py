@@ -20,6 +20,10 @@ MSG = b"$MSG$"
 #: Commands that were sent before, with the bytes of a frame from $CMD$ to $MSG$.
 PREFIXES: dict[str, bytes] = {}
 _HEADERS: dict[int, dict[int, bytes]] = {}
+#: What frames begin with, up to their messages, by the length of headers; then by the command and
+#: the length of the message, which is None without one.
+Beginnings = dict[str, dict[int | None, bytes]]
+_BEGINNINGS: dict[int, Beginnings] = {}
 
 
 def command_prefix(command: str) -> bytes:
@@ -48,6 +52,22 @@ def remember_header(headers: dict[int, bytes], length: int, header_len: int) -> 
         headers.clear()
     headers[length] = header
     return header
+
+
+def beginnings_of(header_len: int) -> Beginnings:
+    """Return what frames began with that were sent before, with headers of that length."""
+    return _BEGINNINGS.setdefault(header_len, {})
+
+
+def remember_beginning(
+    beginnings: Beginnings, command: str, length: int | None, beginning: bytes
+) -> None:
+    """Remember what the frame of a command with a message of that length begins with."""
+    if command not in PREFIXES:
+        return  # it is too long
+    if sum(map(len, list(beginnings.values()))) >= MOST_HEADERS:
+        beginnings.clear()
+    beginnings.setdefault(command, {})[length] = beginning
 
 
 def _header(length: int, header_len: int) -> bytes:

@@ -7,7 +7,9 @@ and not per byte. The wire format is described in :mod:`hisock.framing`.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from operator import index
+from struct import iter_unpack
 from typing import TYPE_CHECKING
 
 from hisock._building_py import MSG, build_command, build_raw
@@ -42,6 +44,8 @@ __all__ = [
 
 _SMALL = 4096  # bytes; payloads up to that are cheaper copied twice than seen through a view
 _LONG = (b"", b"", b"")  # stands for a payload that is not cut in three
+_MUCH = 4096  # bytes from which on it is worth looking for frames that are alike
+_RUN = 8  # so many of which are cut at once
 
 
 class Decoder:
@@ -240,6 +244,28 @@ class Decoder:
         self.frames += len(frames)
         return frames
 
+    def _run(self, data: bytes, at: int, frames: list[Frame]) -> int:
+        """Append the frames from ``at`` on that are alike but for their messages; return their end.
+
+        Cutting them all at once, and comparing the beginnings after that, costs a third of reading
+        them one by one.
+        """
+        head = data[at : at + self._width]
+        size, command = self._heads.get(head, (len(data), None))
+        count = (len(data) - at) // size
+        while count >= _RUN and not data.startswith(head, at + (count - 1) * size):
+            count //= 2
+        if count < _RUN:
+            return at
+        stop = at + count * size
+        run = data[at:stop]
+        cut = iter_unpack(f"{len(head)}x{size - len(head)}s", run)
+        messages = list(chain.from_iterable(cut))
+        if head + head.join(messages) != run:
+            return at
+        frames.extend(zip(repeat(command), messages))
+        return stop
+
     # Each way out of the loop would be a call a frame, which costs what the loop saves.
     def _frames(self, data: bytes, frames: list[Frame]) -> None:  # noqa: C901
         """Append the frames that ``data`` completes; keep the rest."""
@@ -260,6 +286,8 @@ class Decoder:
         base = self.position - at  # where data begins in the stream
         end = len(data)
         width = self._width
+        if end >= _MUCH:
+            at = self._run(data, at, frames)
         length = -1
         try:
             while True:

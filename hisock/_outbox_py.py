@@ -9,11 +9,18 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hisock._building_py import MSG, PREFIXES, command_prefix, headers_of, remember_header
+from hisock._building_py import (
+    MSG,
+    beginnings_of,
+    command_prefix,
+    headers_of,
+    remember_beginning,
+    remember_header,
+)
+from hisock._chunks_py import QueuedBytes, joined, piece_of
 from hisock._framing_common import (
     BY_REFERENCE,
     DEFAULT_HEADER_LEN,
-    MOST_JOINED,
     checked_header_len,
     reject_frame,
     reject_message,
@@ -22,6 +29,8 @@ from hisock._gathered_py import Gathered
 
 # What became of a frame that was put into an outbox, and what is to be called.
 REFUSED, QUEUED, DUE, FULL = 0, 1, 2, 4
+#: Bytes of a message up to which its frame is made one piece at once: copying it twice is cheaper.
+_SMALL = 4096
 # Why an outbox does not just take a frame.
 CLOSED, REFUSING, HOLDING = 1, 2, 4
 
@@ -46,17 +55,18 @@ class Outbox:
     """
 
     __slots__ = (
+        "_beginnings",
         "_dirty",
         "_full",
         "_header_len",
         "_headers",
         "_held",
+        "_more",
         "_pieces",
         "_queue",
         "_schedule",
         "_since",
         "_state",
-        "frames",
         "limit",
         "owner",
         "refused",
@@ -78,23 +88,27 @@ class Outbox:
             raise TypeError(f"queue must be a list, not {type(queue).__name__}")
         self._header_len = checked_header_len(header_len)
         self._headers = headers_of(self._header_len)
+        self._beginnings = beginnings_of(self._header_len)
         self._queue = queue
         self.owner = owner
         self.sender: Any = None
         self._schedule = schedule
         self._full = full
         self.limit = sys.maxsize
-        # What is in a tuple is not to be copied.
-        self._pieces: list[bytes | tuple[bytes]] = []
+        self._pieces: list[QueuedBytes] = []  # mostly frames
+        self._more = 0  # how many frames more than pieces wait
         self._dirty = False
         self._state = 0
         self._held: Gathered | None = None
         self._since = 0  # how many frames of _held it has got already
         self.refused = 0
         self.size = 0
-        self.frames = 0
         self.taken_bytes = 0  # ever, for statistics
         self.taken_frames = 0
+
+    @property
+    def frames(self) -> int:
+        return len(self._pieces) + self._more
 
     @property
     def closed(self) -> bool:
@@ -111,35 +125,55 @@ class Outbox:
     def send(self, command: str, message: bytes | None = None) -> bool:
         """Queue the frame of a command; ``False`` if the outbox is closed or refuses."""
         try:
-            prefix = PREFIXES[command]
+            beginnings = self._beginnings[command]
+            if message is None:
+                frame = beginnings[None]
+            elif isinstance(message, bytes):
+                frame = beginnings[len(message)] + message
+            else:
+                return self._send_otherwise(command, message)
         except (KeyError, TypeError):
-            prefix = command_prefix(command)
-        if message is None:
-            prefix = prefix[: -len(MSG)]
-            message = b""
-        elif not isinstance(message, bytes):
-            reject_message(message)
-        length = len(prefix) + len(message)
-        try:
-            header = self._headers[length]
-        except KeyError:
-            header = remember_header(self._headers, length, self._header_len)
+            return self._send_otherwise(command, message)
         # The rest is as in _put(), since one more call would cost a sixth of all this.
         if self._state and not self._accepts():
             return False
-        piece = message if length < BY_REFERENCE else _piece(message)
-        self._pieces.extend((header, prefix, piece))
-        self.size += self._header_len + length
-        self.frames += 1
-        if not self._dirty or self._state or self.size > self.limit:
+        self._pieces.append(frame)
+        self.size = size = self.size + len(frame)
+        if size > self.limit or not self._dirty or self._state:
             self._announce(self._settle())
         return True
+
+    def _send_otherwise(self, command: str, message: bytes | None) -> bool:
+        """Send what is long, or new as far as its beginning is concerned."""
+        beginning = command_prefix(command)
+        known: int | None = None
+        if message is None:
+            beginning = beginning[: -len(MSG)]
+            message = b""
+        elif isinstance(message, bytes):
+            known = len(message)
+        else:
+            reject_message(message)
+        length = len(beginning) + len(message)
+        header = self._headers.get(length)
+        if header is None:
+            header = remember_header(self._headers, length, self._header_len)
+        beginning = header + beginning
+        if len(message) <= _SMALL:
+            remember_beginning(self._beginnings, command, known, beginning)
+            outcome = self._put((beginning + message,), self._header_len + length)
+        else:
+            piece = message if length < BY_REFERENCE else piece_of(message)
+            outcome = self._put((beginning, piece), self._header_len + length)
+        if outcome > QUEUED:
+            self._announce(outcome)
+        return outcome != REFUSED
 
     def write(self, frame: bytes, /) -> bool:
         """Queue a frame built before; ``False`` if the outbox is closed or refuses."""
         if not isinstance(frame, bytes):
             reject_frame(frame)
-        outcome = self._put((_piece(frame),), len(frame))
+        outcome = self._put((piece_of(frame),), len(frame))
         if outcome > QUEUED:
             self._announce(outcome)
         return outcome != REFUSED
@@ -176,25 +210,18 @@ class Outbox:
         pieces = self._pieces[:]
         del self._pieces[: len(pieces)]
         self.taken_bytes += self.size
-        self.taken_frames += self.frames
-        self.size = 0
-        self.frames = 0
-        if not pieces:
-            return []
-        try:
-            return _cut(b"".join(pieces))  # type: ignore[arg-type]  # fails for a tuple
-        except TypeError:
-            return _joined(pieces)
+        self.taken_frames += len(pieces) + self._more
+        self.size = self._more = 0
+        return joined(pieces)
 
     def close(self) -> None:
         """Drop what waits and accept nothing more."""
         self._state = CLOSED | (self._state & REFUSING)
         self._held = None
         self._pieces.clear()
-        self.size = 0
-        self.frames = 0
+        self.size = self._more = 0
 
-    def _put(self, pieces: tuple[bytes | tuple[bytes], ...], size: int, count: int = 1) -> int:
+    def _put(self, pieces: tuple[QueuedBytes, ...], size: int, count: int = 1) -> int:
         """Queue what makes up a frame, or several; return what became of it."""
         if self._state and not self._accepts():
             self.refused += (count - 1) * self.refusing
@@ -202,9 +229,12 @@ class Outbox:
         # All at once, and before the flag is looked at: no frame may be torn apart by another
         # thread's, or fall between two takes.
         self._pieces.extend(pieces)
-        self.size += size
-        self.frames += count
-        return self._settle()
+        self.size = size = self.size + size
+        if count != len(pieces):
+            self._more += count - len(pieces)
+        if size > self.limit or not self._dirty or self._state:
+            return self._settle()
+        return QUEUED
 
     def _accepts(self) -> bool:
         """Whether a frame may be queued now; those that are held are queued before it."""
@@ -235,9 +265,9 @@ class Outbox:
                 self.refused += len(frames)
                 return 0
             pieces = held._joined[2:] if shared else frames
-            self._pieces.extend(map(_piece, pieces))
+            self._pieces.extend(map(piece_of, pieces))
             self.size += sum(map(len, pieces))
-            self.frames += len(frames)
+            self._more += len(frames) - len(pieces)
             return len(frames)
 
     def _settle(self) -> int:
@@ -264,34 +294,6 @@ class Outbox:
             self._full(self.owner)
 
 
-def _piece(data: bytes) -> bytes | tuple[bytes]:
-    return (data,) if len(data) >= BY_REFERENCE and type(data) is bytes else data
-
-
-def _joined(pieces: list[bytes | tuple[bytes]]) -> list[bytes]:
-    """Join the pieces but for those kept by reference."""
-    chunks: list[bytes] = []
-    run: list[bytes] = []
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            run.append(piece)
-            continue
-        if run:
-            chunks += _cut(b"".join(run))
-            run = []
-        chunks.append(piece[0])
-    if run:
-        chunks += _cut(b"".join(run))
-    return chunks
-
-
-def _cut(data: bytes) -> list[bytes]:
-    """Small frames, cut up, so that nothing but a large message is a long chunk."""
-    if len(data) <= MOST_JOINED:
-        return [data]
-    return [data[at : at + MOST_JOINED] for at in range(0, len(data), MOST_JOINED)]
-
-
 def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
     return _write_to_all(outboxes, frame, 1, "fan_out")
@@ -305,7 +307,7 @@ def fan_out_joined(outboxes: Iterable[Outbox], frames: bytes, count: int, /) -> 
 def _write_to_all(outboxes: Iterable[Outbox], frame: bytes, count: int, name: str) -> int:
     if not isinstance(frame, bytes):
         reject_frame(frame)
-    piece = (_piece(frame),)
+    piece = (piece_of(frame),)
     size = len(frame)
     accepted = 0
     due: list[Outbox] = []
@@ -316,10 +318,11 @@ def _write_to_all(outboxes: Iterable[Outbox], frame: bytes, count: int, name: st
                 raise TypeError(f"{name}() writes to outboxes, not to {type(outbox).__name__}")
             outcome = outbox._put(piece, size, count)
             accepted += outcome != REFUSED
-            if outcome & DUE:
-                due.append(outbox)
-            if outcome & FULL:
-                full.append(outbox)
+            if outcome > QUEUED:
+                if outcome & DUE:
+                    due.append(outbox)
+                if outcome & FULL:
+                    full.append(outbox)
     finally:
         for box in due:
             box._announce(DUE)
@@ -360,16 +363,14 @@ def send_client(
     """
     if type(content) is not bytes:
         content = self._codec.encode(content)
-        # Anything but bytes depends on what the peer is.
-        plain = content is None or type(content) is bytes
-    else:
-        plain = True
-    recipient: Any = client
-    try:
-        outbox: Outbox = recipient._outbox
-        known = plain and outbox.sender is self and volatile is False and latest is None
-    except AttributeError:  # not a recipient, or one that has gone
-        known = False
-    if known and (outbox.send(command, content) or not outbox.closed):
-        return
+    # Anything but bytes depends on what the peer is.
+    if volatile is False and latest is None and (type(content) is bytes or content is None):
+        recipient: Any = client
+        try:
+            outbox: Outbox = recipient._outbox
+            known = outbox.sender is self
+        except AttributeError:  # not a recipient, or one that has gone
+            known = False
+        if known and (outbox.send(command, content) or not outbox.closed):
+            return
     self._send_otherwise(client, command, content, volatile, latest)

@@ -99,7 +99,7 @@ class Writer:
 
         What came after that stays gathered, so that all clients share the bytes.
         """
-        if self.outbox.frames or self.latest is not None:
+        if self.outbox.size or self.latest is not None:
             self.flush()
         elif not self.paused:
             chunks = self.outbox.take_until(end)

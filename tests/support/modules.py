@@ -23,6 +23,7 @@ FRAMING = (
     "_wire",
     "_commands",
     "_gathered",
+    "_chunks",
 )
 
 
