@@ -41,6 +41,7 @@ cdef extern from "Python.h":
 cdef enum:
     LEAST_BLOCK = 64  # as in _framing_common
     MOST_SPARE = 4194304  # as in _framing_common
+    FIRST_READ = 4096  # as in _framing_common
 
 
 cdef inline object again(error):
@@ -77,7 +78,8 @@ cdef class Decoder:
     :param header_len: length of a header in bytes, 1 to 20.
     :param max_frame_size: the longest payload accepted, in bytes.
     :param scratch: shared with other decoders that run in the same thread; own one by default.
-    :param max_first_frame: the longest payload accepted of the first frame, if that is less.
+    :param max_first_frame: the longest payload accepted of the first frame, if that is less;
+        sets ``short_reads``: at most 4 KiB are received at once, until the caller clears it.
 
     Either :meth:`feed` it, or receive into :meth:`get_buffer` and tell :meth:`buffer_updated`.
     """
@@ -93,6 +95,7 @@ cdef class Decoder:
     cdef Py_ssize_t _have  # bytes of it that are in _block
     cdef Py_ssize_t _handed  # length of the buffer handed out last; -1 for none
     cdef bint _direct  # whether that buffer is part of _block
+    cdef public bint short_reads  # whether at most FIRST_READ bytes are received at once
     cdef unsigned char _header_len
     cdef unsigned char _head_have  # bytes of the incomplete header in _head
     cdef char _head[MAX_HEADER]
@@ -110,6 +113,7 @@ cdef class Decoder:
         self._limit = checked_frame_limit(max_frame_size)
         self._first_limit = self._limit
         if max_first_frame is not None:
+            self.short_reads = True
             self._first_limit = min(self._limit, checked_frame_limit(max_first_frame))
         self._scratch = scratch
 
@@ -149,6 +153,9 @@ cdef class Decoder:
         if not self._direct:
             view = scratch.writable()
             self._handed = scratch._handed
+            if self.short_reads and self._handed > FIRST_READ:
+                self._handed = FIRST_READ
+                view = view[:FIRST_READ]
             return view
         # Doubling ties memory to the bytes received, not to the length that is claimed.
         end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)

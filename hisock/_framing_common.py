@@ -17,6 +17,9 @@ MAX_HEADER_LEN = 20
 DEFAULT_MAX_FRAME_SIZE = 16 * 1024 * 1024
 
 DEFAULT_SCRATCH_SIZE = 65536
+#: Bytes that a decoder with short reads receives at most at once: those of clients that are not
+#: admitted yet have them, since what follows a hello has to wait.
+FIRST_READ = 4096
 #: A message at least this long (bytes) is kept by reference in an outbox instead of being copied.
 BY_REFERENCE = 32768
 #: Small frames are taken from an outbox in pieces of at most this (bytes); it is below the size
@@ -37,7 +40,7 @@ LONGEST_FALSY = 5
 #: A call's number with at most this many digits is split off without being parsed.
 MOST_DIGITS = 18
 
-_SHOWN = 64  # bytes of a peer's command that an error repeats
+_SHOWN = 64  # bytes or characters of a command that an error repeats
 
 
 def checked_header_len(header_len: int) -> int:
@@ -91,24 +94,31 @@ def check_command(command: str) -> None:
         raise ValueError("a command must not be empty")
     if command.rfind("$") - command.find("$") > 1:
         raise ValueError(
-            f"the command {command!r} holds a $...$ pair, which only reserved names may"
+            f"the command {_shown(command)} holds a $...$ pair, which only reserved names may"
         )
     if command.endswith("$MSG"):
         # With "$MSG$" after it, the first "$MSG$" would be found four characters too early.
-        raise ValueError(f"the command {command!r} ends with $MSG, which would be read as its end")
+        raise ValueError(
+            f"the command {_shown(command)} ends with $MSG, which would be read as its end"
+        )
     try:
         command.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the command {command!r} is not valid Unicode text: {error.reason}"
+            f"the command {_shown(command)} is not valid Unicode text: {error.reason}"
         ) from None
+
+
+def _shown(command: str | bytes) -> str:
+    """A command as an error repeats it: cut, since a peer may have sent millions of characters."""
+    return repr(command[:_SHOWN]) + ("..." if len(command) > _SHOWN else "")
 
 
 def reject_command(command: str) -> NoReturn:
     """Raise the error for a command that :func:`check_command` does not let pass."""
     check_command(command)
     # Only if the compiled core refused what the Python one takes.
-    raise ValueError(f"{command!r} cannot be sent")  # pragma: no cover - the cores agree
+    raise ValueError(f"{_shown(command)} cannot be sent")  # pragma: no cover - the cores agree
 
 
 def reject_message(message: object) -> NoReturn:
@@ -152,7 +162,7 @@ def bad_command(command: bytes, start: int) -> FramingError:
     """Describe the bytes of a command (at byte ``start``) that the wire format does not allow."""
     if not command:
         return FramingError("the command of a $CMD$ frame is empty", start)
-    shown = repr(command[:_SHOWN]) + ("..." if len(command) > _SHOWN else "")
+    shown = _shown(command)
     try:
         command.decode()
     except UnicodeDecodeError as error:

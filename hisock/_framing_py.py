@@ -16,6 +16,7 @@ from hisock._building_py import MSG, build_command, build_raw
 from hisock._framing_common import (
     DEFAULT_HEADER_LEN,
     DEFAULT_MAX_FRAME_SIZE,
+    FIRST_READ,
     LEAST_BLOCK,
     MOST_HEADERS,
     build_header,
@@ -54,7 +55,8 @@ class Decoder:
     :param header_len: length of a header in bytes, 1 to 20.
     :param max_frame_size: the longest payload accepted, in bytes.
     :param scratch: shared with other decoders that run in the same thread; own one by default.
-    :param max_first_frame: the longest payload accepted of the first frame, if that is less.
+    :param max_first_frame: the longest payload accepted of the first frame, if that is less;
+        sets ``short_reads``: at most 4 KiB are received at once, until the caller clears it.
 
     Either :meth:`feed` it, or receive into :meth:`get_buffer` and tell :meth:`buffer_updated`.
     """
@@ -75,6 +77,7 @@ class Decoder:
         "error",
         "frames",
         "position",
+        "short_reads",
     )
 
     def __init__(
@@ -87,7 +90,9 @@ class Decoder:
         self._header_len = checked_header_len(header_len)
         self._limit = checked_frame_limit(max_frame_size)
         self._first_limit = self._limit
+        self.short_reads = False
         if max_first_frame is not None:
+            self.short_reads = True
             self._first_limit = min(self._limit, checked_frame_limit(max_first_frame))
         if scratch is not None and not isinstance(scratch, Scratch):
             raise TypeError(f"scratch must be a Scratch, not {type(scratch).__name__}")
@@ -139,6 +144,8 @@ class Decoder:
         self._direct = have >= half and need - have >= half
         if not self._direct:
             view = scratch._writable()
+            if self.short_reads:
+                view = view[:FIRST_READ]
         else:
             block = self._block or bytearray()
             # As much again as has come, so that memory follows what was received.

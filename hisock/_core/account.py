@@ -59,12 +59,15 @@ WORK_COST: Final = 512
 #: Overhead in bytes of a task, besides that of its frame.
 TASK_COST: Final = 3072
 
-#: The bound on frames of one client that wait for its handlers, or for its admission.
+#: The bound on frames of one client that wait for its handlers.
 DEFERRED: Final = Bound(1024, 4 * _MIB)
+#: The same of a client that is not admitted yet: it may be one of thousands of strangers, and what
+#: it sends behind its hello is better left in the kernel's buffer, where it costs nothing.
+ADMISSION: Final = Bound(64, 4 * _MIB)
 #: The bounds by kind. A partial frame is bounded by ``max_message_size`` instead.
 BOUNDS: Final[dict[Use, Bound]] = {
     Use.DEFERRED: DEFERRED,
-    Use.ADMISSION: DEFERRED,
+    Use.ADMISSION: ADMISSION,
     Use.QUEUED: Bound(4096, 4 * _MIB),
     Use.RUNNING: Bound(4096, 4 * _MIB),
     Use.CONCURRENT: Bound(4096, 32 * _MIB),

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
+from hisock._core.call_frames import split_command
 from hisock._core.protocol import ACKNOWLEDGE, SEND, build_reserved
 from hisock.exceptions import ProtocolError
 from hisock.framing import check_command
@@ -45,17 +46,11 @@ def parse_sent(data: bytes) -> Sent:
 
     :raises ProtocolError: it is no message with a number.
     """
-    digits, separator, rest = data.partition(_CMD)
-    number = _number(digits)
-    if not separator:
+    end = data.find(_CMD, 0, _DIGITS + len(_CMD))
+    number = _number(data if end < 0 else data[:end])
+    if end < 0:
         raise ProtocolError("a confirmed message holds its number and then $CMD$")
-    command, separator, message = rest.partition(_MSG)
-    try:
-        text = command.decode()
-        check_command(text)
-    except ValueError as exc:
-        raise ProtocolError(f"the command of a message is not valid: {str(exc)[:200]}") from None
-    return Sent(number, text, message if separator else None)
+    return Sent(number, *split_command(data, end + len(_CMD), "message"))
 
 
 def build_acknowledgement(number: int, header_len: int) -> bytes:

@@ -93,14 +93,29 @@ def parse_call(data: bytes) -> Call:
     :raises ProtocolError: it is no call.
     """
     data, trace = _take_trace(data)
-    number, rest = _split_number(data, _CMD, "call")
-    command, separator, message = rest.partition(_MSG)
+    end = data.find(_CMD, 0, _NUMBER_DIGITS + len(_CMD))
+    if end < 0:
+        raise ProtocolError("a call holds its number and then $CMD$")
+    number = _number(data[:end], "call")
+    return Call(number, *split_command(data, end + len(_CMD), "call"), trace)
+
+
+def split_command(data: bytes, begin: int, what: str) -> tuple[str, bytes | None]:
+    """The command and the message that are in ``data`` from ``begin`` on.
+
+    Both may have megabytes, so they are copied once only, and looked at as bytes.
+
+    :raises ProtocolError: the command is not valid.
+    """
+    mark = data.find(_MSG, begin)
+    raw = data[begin:] if mark < 0 else data[begin:mark]
     try:
-        text = command.decode()
-        check_command(text)
+        command = raw.decode()
+        if not raw or raw.rfind(b"$") - raw.find(b"$") > 1 or raw.endswith(b"$MSG"):
+            check_command(command)
     except ValueError as exc:
-        raise ProtocolError(f"the command of a call is not valid: {str(exc)[:200]}") from None
-    return Call(number, text, message if separator else None, trace)
+        raise ProtocolError(f"the command of a {what} is not valid: {one_line(exc, 200)}") from None
+    return command, None if mark < 0 else data[mark + len(_MSG) :]
 
 
 def _take_trace(data: bytes) -> tuple[bytes, str | None]:
@@ -195,13 +210,6 @@ def parse_cancel(data: bytes) -> int:
     :raises ProtocolError: it is no number.
     """
     return _number(data, "cancelled call")
-
-
-def _split_number(data: bytes, separator: bytes, what: str) -> tuple[int, bytes]:
-    end = data.find(separator, 0, _NUMBER_DIGITS + len(separator))
-    if end < 0:
-        raise ProtocolError(f"a {what} holds its number and then {separator.decode()}")
-    return _number(data[:end], what), data[end + len(separator) :]
 
 
 def _number(digits: bytes, what: str) -> int:

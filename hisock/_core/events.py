@@ -20,7 +20,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.handlers import CommandHandler, HandlerTable, Mode
 from hisock._core.jobs import ENDS_PROGRAM, Done, Job, Origin, Runner, as_error
-from hisock._core.unhandled import Unhandled
+from hisock._core.unhandled import Unhandled, no_handler_text
 from hisock._core.waiting import ReceivedFrame, Waiting
 from hisock.framing import check_command
 
@@ -249,7 +249,7 @@ class EventTable:
         """The answer to a call without a handler, which is counted and logged."""
         text = self.unhandled.note(command)
         # A suggestion would tell peers which commands there are, so only `strict` sends it.
-        return LookupError(text if self.strict else f"there is no handler for {command!r}")
+        return LookupError(text if self.strict else no_handler_text(command))
 
     def _run(self, handler: CommandHandler, job: Job, message: bytes | None) -> None:
         call = self._bind_message(handler, job.client, message)

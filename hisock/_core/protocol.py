@@ -56,6 +56,7 @@ _LONGEST: Final = max(map(len, _RESERVED))
 
 #: Names and groups are announced to everybody: a long one, sent once, would be multiplied.
 MAX_NAME_LENGTH: Final = 1024
+_MAX_NAME_BYTES: Final = 4 * MAX_NAME_LENGTH
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
 #: A name as received: peers of 2.0.2 may send a number.
 _SentName = Name | int | None
@@ -358,7 +359,7 @@ def parse_question(data: bytes) -> str | None:
 
     :raises ProtocolError: it is not UTF-8.
     """
-    if len(data) > 4 * MAX_NAME_LENGTH:  # bytes of a character at most
+    if len(data) > _MAX_NAME_BYTES:
         return None
     who = _decode_utf8(GET_CLIENT, data)
     return who if len(who) <= MAX_NAME_LENGTH else None
@@ -369,12 +370,13 @@ def parse_text(name: bytes, data: bytes) -> str:
 
     :raises ProtocolError: it is not UTF-8, or longer than a name may be.
     """
-    text = _decode_utf8(name, data)
-    if len(text) > MAX_NAME_LENGTH:
-        raise ProtocolError(
-            f"{name.decode()} takes at most {MAX_NAME_LENGTH} characters, not {len(text)}"
-        )
-    return text
+    if len(data) <= _MAX_NAME_BYTES:
+        text = _decode_utf8(name, data)
+        if len(text) <= MAX_NAME_LENGTH:
+            return text
+    raise ProtocolError(
+        f"{name.decode()} takes at most {MAX_NAME_LENGTH} characters, not {len(data)} bytes"
+    )
 
 
 def _decode_utf8(name: bytes, data: bytes) -> str:

@@ -56,13 +56,13 @@ class Unhandled:
             said = fields("command_unhandled", command=command, reason=text)
             self._log.warning("%s", text, extra=said)
         elif text is None:
-            text, name = _no_handler(command), OTHERS
+            text, name = no_handler_text(command), OTHERS
         self.counts[name] = self.counts.get(name, 0) + 1
         return text
 
     def describe(self, command: str) -> str:
         """What is wrong with a command, and which one may have been meant."""
-        text = _no_handler(command)
+        text = no_handler_text(command)
         nearest = self.nearest(command) if len(self._texts) < MOST_COMPARED else None
         return text if nearest is None else f"{text}; did you mean {nearest!r}?"
 
@@ -77,5 +77,6 @@ class Unhandled:
         return found[0] if found else None
 
 
-def _no_handler(command: str) -> str:
+def no_handler_text(command: str) -> str:
+    """What is wrong with a command, cut: a peer may send millions of characters."""
     return f"there is no handler for {one_line(command, _LONGEST)!r}"

@@ -60,6 +60,11 @@ class Carried(OnDemand):
         """Whether the client's hello lists a protocol feature."""
         return self.features is not None and feature in self.features
 
+    def admitted(self) -> None:
+        """The client is admitted: its frames wait for handlers, and reads may be long."""
+        super().admitted()
+        self._decoder.short_reads = False
+
     def move(self, transport: asyncio.Transport, addr: tuple[str, int]) -> None:
         """Continue over another transport, with the client's address as that tells it."""
         self._transport = transport

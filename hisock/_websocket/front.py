@@ -20,8 +20,9 @@ logger = logging.getLogger("hisock.server")
 
 _GET = b"GET "
 _END = b"\r\n\r\n"
-#: Bytes of the first reads of a connection at most.
-_READ_SIZE = 65536
+#: Bytes of the first reads of a connection at most. A hello or a request has fewer; what comes
+#: behind either waits for the client's admission, and costs least in the kernel's buffer.
+_READ_SIZE = 4096
 
 
 class Front:

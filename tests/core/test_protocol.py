@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hisock._core import call_frames, client_answers, protocol
+from hisock._core import acks, call_frames, client_answers, protocol
 from hisock.exceptions import ProtocolError
 
 
@@ -182,6 +182,24 @@ def test_a_command_has_to_be_one_in_a_call_too() -> None:
 def test_what_is_not_valid_says_so(parse: Callable[[bytes], Any], data: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse(data)
+
+
+@pytest.mark.parametrize(
+    ("parse", "start"),
+    [(call_frames.parse_call, b"7$CMD$"), (acks.parse_sent, b"7$CMD$")],
+)
+@pytest.mark.parametrize("end", [b"$x$", b"$MSG", b"\xff"])
+def test_an_error_repeats_little_of_a_long_command(
+    parse: Callable[[bytes], Any], start: bytes, end: bytes
+) -> None:
+    with pytest.raises(ProtocolError, match="is not valid") as raised:
+        parse(start + "\N{SNOWMAN}".encode() * 100_000 + end)
+    assert len(str(raised.value)) < 300
+
+
+def test_a_name_that_is_too_long_is_not_even_decoded() -> None:
+    with pytest.raises(ProtocolError, match="at most 1024 characters, not 1000001 bytes"):
+        protocol.parse_text(protocol.CHANGE_NAME, b"x" * 1_000_000 + b"\xff")
 
 
 def test_a_new_name() -> None:

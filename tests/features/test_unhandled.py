@@ -94,6 +94,15 @@ def test_a_call_of_a_misspelt_command_is_answered(
     assert server.stats().unhandled == {"mvoe": 1}
 
 
+def test_the_answer_to_a_call_of_a_very_long_command_is_short(make_server: MakeServer) -> None:
+    server = make_server()
+    server.start()
+    with hisock.connect(server.addr) as client:
+        with pytest.raises(hisock.RemoteError, match="no handler") as raised:
+            client.call("\N{SNOWMAN}" * 100_000, timeout=PATIENCE)
+        assert len(str(raised.value)) < 200
+
+
 def test_strict_gives_a_misspelt_command_to_the_error_handler(
     make_server: MakeServer, make_peer: MakePeer, events: Events
 ) -> None:

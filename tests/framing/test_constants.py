@@ -31,6 +31,7 @@ def test_the_constants_are_found() -> None:
     assert {name for _, name, _ in repeated()} == {
         "BY_REFERENCE",
         "CACHED_COMMAND",
+        "FIRST_READ",
         "LEAST_BLOCK",
         "LONGEST_FALSY",
         "MAX_HEADER_LEN",

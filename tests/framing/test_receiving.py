@@ -9,6 +9,7 @@ import pytest
 from support.wire import frame
 
 from framing.cores import COMPILED, PYTHON, Core, fed, receive, received
+from hisock._framing_common import FIRST_READ
 
 SIZE = 1024  # of the scratch in these tests
 HALF = SIZE // 2
@@ -52,6 +53,25 @@ def test_a_scratch_hands_out_less_for_a_while(core: Core) -> None:
     scratch.widen()
     assert len(decoder.get_buffer()) == SIZE
     assert receive(decoder, stream[450:]) == 2
+
+
+def test_a_stream_whose_first_frame_is_bounded_is_received_in_short_reads_at_first(
+    core: Core,
+) -> None:
+    scratch = core.Scratch(4 * FIRST_READ)
+    decoder = core.Decoder(scratch=scratch, max_first_frame=100)
+    stream = frame(b"$CMD$a$MSG$" + bytes(50)) * 200
+    assert len(decoder.get_buffer()) == FIRST_READ
+    with pytest.raises(ValueError, match=str(FIRST_READ + 1)):
+        decoder.buffer_updated(FIRST_READ + 1)
+    assert receive(decoder, stream[:FIRST_READ]) == FIRST_READ // 77
+    assert len(decoder.get_buffer()) == FIRST_READ, "the caller ends that, not the first frame"
+    decoder.short_reads = False
+    assert len(decoder.get_buffer()) == 4 * FIRST_READ
+    assert receive(decoder, stream[FIRST_READ:]) == 200 - FIRST_READ // 77
+    assert not core.Decoder(scratch=scratch).short_reads
+    small = core.Decoder(scratch=core.Scratch(SIZE), max_first_frame=100)
+    assert len(small.get_buffer()) == SIZE
 
 
 def test_a_decoder_without_a_scratch_has_one_of_64_kib(core: Core) -> None:

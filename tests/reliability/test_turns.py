@@ -14,6 +14,7 @@ from support.memory import MemoryPeer, settle
 from support.polling import until
 
 import hisock
+from hisock._framing_common import FIRST_READ
 from hisock._runtime import turns
 from hisock._runtime.turns import MOST_FRAMES, MOST_SECONDS, Queue, Turns
 from hisock._server.connection import Connection
@@ -86,7 +87,7 @@ def test_what_frames_of_one_read_cost_is_spread_over_iterations(
                     await until(lambda: len(server) == 1)
                 peer.write(b"".join(make(number) for number in range(FRAMES)))
                 if not admitted:
-                    await until(lambda: server.stats().memory["admission"] > 1000 * 100)
+                    await until(lambda: server.stats().memory["admission"] > 64 * 100)
                 go_on.set()
                 await asyncio.wait_for(every.wait(), 30)
         await turning.end()
@@ -115,8 +116,8 @@ def test_a_read_of_many_frames_is_spread_once_an_iteration_has_taken_long(
                     every.set()
 
             peer = MemoryPeer(server)
-            await settle()
             other = MemoryPeer(server).connection
+            await settle()
             room = set()
             take = Connection.buffer_updated
 
@@ -135,6 +136,45 @@ def test_a_read_of_many_frames_is_spread_once_an_iteration_has_taken_long(
         assert [message for _, message in seen] == [b"%d" % number for number in range(FRAMES)]
         # An iteration here may fall between two of the server's.
         assert max(Counter(turn for turn, _ in seen).values()) <= 2 * MANY
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("websocket", [None, hisock.WebSocket()])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_comes_before_a_client_is_admitted_stays_in_the_kernel(
+    websocket: hisock.WebSocket | None, at_once: bool
+) -> None:
+    async def play() -> None:
+        go_on, every = asyncio.Event(), asyncio.Event()
+        seen: list[int] = []
+        async with hisock.HiSockServer(ADDR, websocket=websocket) as server:
+
+            @server.authenticate
+            async def authenticate(name: str | None) -> None:
+                await go_on.wait()
+
+            @server.on("say")
+            def say(client: hisock.ClientInfo, number: int) -> None:
+                seen.append(number)
+                if len(seen) == FRAMES:
+                    every.set()
+
+            with Peer(server.addr) as peer:
+                flood = b"".join(command_frame("say", b"%d" % number) for number in range(FRAMES))
+                hello = frame(b'$CLTHELLO${"name": "x", "group": null}')
+                if at_once:
+                    peer.write(hello + flood)
+                else:
+                    peer.write(hello)
+                    await until(lambda: any(each.busy for each in server._hub.connections))
+                    peer.write(flood)
+                await until(lambda: any(each.paused for each in server._hub.connections))
+                (connection,) = server._hub.connections
+                assert len(connection.inbox) <= FIRST_READ // 16
+                go_on.set()
+                await asyncio.wait_for(every.wait(), 30)
+        assert seen == list(range(FRAMES))
 
     asyncio.run(play())
 
