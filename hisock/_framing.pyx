@@ -48,6 +48,10 @@ cdef inline object again(error):
     return FramingError(error.reason, error.position)
 
 
+cdef inline list as_list(frames):
+    return [] if frames is None else frames if isinstance(frames, list) else [frames]
+
+
 include "_scratch.pxi"
 
 
@@ -84,22 +88,6 @@ cdef class Decoder:
     Either :meth:`feed` it, or receive into :meth:`get_buffer` and tell :meth:`buffer_updated`.
     """
 
-    cdef Scratch _scratch
-    cdef bytearray _block  # the part of an incomplete payload that has arrived
-    cdef readonly object error
-    cdef readonly long long position
-    cdef readonly long long frames  # number of frames received, for statistics
-    cdef Py_ssize_t _limit
-    cdef Py_ssize_t _first_limit  # size limit of the first frame of the stream
-    cdef Py_ssize_t _need  # length of the incomplete payload; -1 without a complete header
-    cdef Py_ssize_t _have  # bytes of it that are in _block
-    cdef Py_ssize_t _handed  # length of the buffer handed out last; -1 for none
-    cdef bint _direct  # whether that buffer is part of _block
-    cdef public bint short_reads  # whether at most FIRST_READ bytes are received at once
-    cdef unsigned char _header_len
-    cdef unsigned char _head_have  # bytes of the incomplete header in _head
-    cdef char _head[MAX_HEADER]
-
     def __cinit__(
         self,
         header_len=DEFAULT_HEADER_LEN,
@@ -125,11 +113,17 @@ cdef class Decoder:
     @property
     def held(self):
         """Bytes of memory that a frame which is not complete yet occupies."""
+        return self.held_bytes()
+
+    cdef Py_ssize_t held_bytes(self) noexcept:
         cdef Py_ssize_t block = 0 if self._block is None else PyByteArray_GET_SIZE(self._block)
         return self._head_have if self._need < 0 else self._header_len + block
 
     def feed(self, data, /):
         """Take the next bytes of the stream; return the frames that they complete."""
+        return as_list(self.take_bytes(data))
+
+    cdef object take_bytes(self, data):
         cdef Py_buffer view
         self._handed = -1
         if self.error is not None:
@@ -171,12 +165,20 @@ cdef class Decoder:
 
     def buffer_updated(self, nbytes, /):
         """Like :meth:`feed`, for ``nbytes`` received into the buffer handed out last."""
-        cdef Py_buffer view
         if self.error is not None:
             raise again(self.error)
         cdef Py_ssize_t received = PyNumber_AsSsize_t(nbytes, NULL)
         if received < 0 or received > self._handed:
             reject_count(nbytes, self._handed)
+        return as_list(self.take_received(received))
+
+    cdef object take_received(self, Py_ssize_t received):
+        """Take so many bytes of the buffer handed out last."""
+        cdef Py_buffer view
+        if self.error is not None:
+            raise again(self.error)
+        if received < 0 or received > self._handed:
+            reject_count(received, self._handed)
         self._handed = -1
         if self._direct:
             self._have += received
@@ -203,7 +205,7 @@ cdef class Decoder:
         self.forget()
 
     @cython.final
-    cdef inline Scratch shared(self):
+    cdef Scratch shared(self):
         if self._scratch is None:
             self._scratch = Scratch()
         return self._scratch
@@ -311,10 +313,14 @@ cdef class Decoder:
         return p + n - data
 
     @cython.final
-    cdef list split(self, const char* data, Py_ssize_t size):
-        """Return the frames that these bytes complete; keep the rest."""
-        cdef list frames = []
+    cdef object split(self, const char* data, Py_ssize_t size):
+        """Return the frames that these bytes complete; keep the rest.
+
+        A frame that is the only one is returned without a list around it; ``None`` for none.
+        """
+        cdef list frames = None
         cdef tuple frame
+        cdef tuple first = None
         cdef Scratch scratch = self.shared()
         cdef const char* p = data
         cdef const char* end = data + size
@@ -325,11 +331,12 @@ cdef class Decoder:
 
         # The first frame takes the slow path too, because its size limit may differ.
         if self._head_have or self._need >= 0 or self.position == 0:
+            frames = []
             length = self.resume(data, size, frames)
             if length < 0:
                 if self.error is not None:
                     raise again(self.error)
-                return frames
+                return None
             p += length
         base = self.position - (p - data)  # where data begins in the stream
         while end - p >= header_len:
@@ -348,13 +355,22 @@ cdef class Decoder:
                 self.fail_command(p, length, base + (p - data))
                 p -= header_len
                 break
-            frames.append(frame)
+            if frames is not None:
+                frames.append(frame)
+            elif first is None:
+                first = frame
+            else:
+                frames = [first, frame]
             p += length
         else:
             self._head_have = <unsigned char>(end - p)
             memcpy(self._head, p, end - p)
         self.position = base + (p - data)
-        self.frames += PyList_GET_SIZE(frames)
-        if self.error is not None and not frames:
+        if frames is not None:
+            self.frames += PyList_GET_SIZE(frames)
+            return frames
+        if first is not None:
+            self.frames += 1
+        elif self.error is not None:
             raise again(self.error)
-        return frames
+        return first

@@ -40,6 +40,11 @@ LONGEST_FALSY = 5
 #: A call's number with at most this many digits is split off without being parsed.
 MOST_DIGITS = 18
 
+#: Frames in one read from which on the time that they take is measured; also those of one part.
+MANY = 256
+#: Bytes that a read takes at most, once an iteration of the loop has spent enough on others.
+SHORT_READ = 16384
+
 _SHOWN = 64  # bytes or characters of a command that an error repeats
 
 

@@ -10,12 +10,6 @@ cdef class Gathered:
     :ivar first: the number of the first of the frames; those before it are forgotten.
     """
 
-    cdef readonly list frames
-    cdef readonly dict caught_up
-    cdef readonly Py_ssize_t first
-    cdef bytes _joined  # the frames from one number up to another, in one
-    cdef Py_ssize_t _joined_from, _joined_to
-
     def __cinit__(self, lock):
         self.frames = []
         self.caught_up = {}

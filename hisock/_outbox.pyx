@@ -13,6 +13,7 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE, _PyBytes_Resize
 )
 from cpython.dict cimport PyDict_CheckExact, PyDict_Next
+from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcpy
@@ -77,31 +78,6 @@ cdef class Outbox:
     No Python code runs between the first and the last change that a method makes, which makes
     each of them atomic where there is a GIL; where there is none they lock the outbox.
     """
-
-    cdef list _queue
-    cdef readonly object owner
-    cdef public object sender
-    cdef object _schedule
-    cdef object _full
-    # The chunks before the tail. Allocated with the outbox, because allocating a list later may
-    # run the garbage collector, and with it arbitrary code.
-    cdef list _chunks
-    cdef PyObject* _tail  # bytes, the first _used of which are written; owned
-    cdef Py_ssize_t _used
-    cdef Py_ssize_t _room  # bytes of the tail that are still free
-    cdef Py_ssize_t _hint  # bytes copied before the last take: the size of the next tail
-    cdef Py_ssize_t _kept  # bytes in _chunks that are held by reference
-    cdef readonly Py_ssize_t size
-    cdef readonly Py_ssize_t frames
-    cdef readonly Py_ssize_t refused
-    cdef readonly Py_ssize_t taken_frames  # ever, for statistics
-    cdef readonly Py_ssize_t taken_bytes
-    cdef public Py_ssize_t limit
-    cdef Gathered _held
-    cdef Py_ssize_t _since  # number of the frames of _held that are queued already
-    cdef int _state
-    cdef bint _dirty
-    cdef unsigned char _header_len
 
     def __cinit__(
         self, list queue not None, owner, schedule, header_len=DEFAULT_HEADER_LEN, full=None
@@ -179,20 +155,19 @@ cdef class Outbox:
         with cython.critical_section(self):
             if self._state & HOLDING:
                 self.queue_held(end)
-            # Chunks held by reference need no room in a tail, so the hint leaves them out.
-            if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
-                self._kept += self._used
-            self._hint = min(self.size - self._kept, MOST_TAIL)
-            self._kept = 0
+            self.note_taken()
             self.seal()
             chunks = self._chunks
             self._chunks = fresh
-            self.taken_bytes += self.size
-            self.taken_frames += self.frames
-            self.size = 0
-            self.frames = 0
-            self._dirty = False
         return chunks
+
+    cdef bytes take_single(self):
+        """Return all that waits if that is one chunk without more ado; else ``None``."""
+        with cython.critical_section(self):
+            if self._tail is NULL or self._state & HOLDING or PyList_GET_SIZE(self._chunks):
+                return None
+            self.note_taken()
+            return self.cut_tail()
 
     def close(self):
         """Drop what waits and accept nothing more."""
@@ -280,9 +255,14 @@ cdef class Outbox:
     @cython.final
     cdef int seal(self) except -1:
         """Make the tail, if there is one, a chunk."""
+        if self._tail is not NULL:
+            self._chunks.append(self.cut_tail())
+        return 0
+
+    @cython.final
+    cdef bytes cut_tail(self):
+        """Return the tail without the room that is left in it, and have none any more."""
         cdef object chunk
-        if self._tail is NULL:
-            return 0
         if self._room:
             _PyBytes_Resize(&self._tail, self._used)
         chunk = <object>self._tail
@@ -290,7 +270,21 @@ cdef class Outbox:
         self._tail = NULL
         self._used = 0
         self._room = 0
-        self._chunks.append(chunk)
+        return <bytes>chunk
+
+    @cython.final
+    cdef int note_taken(self) except -1:
+        """Count what waits as taken, which the caller is about to do."""
+        # Chunks held by reference need no room in a tail, so the hint leaves them out.
+        if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
+            self._kept += self._used
+        self._hint = min(self.size - self._kept, MOST_TAIL)
+        self._kept = 0
+        self.taken_bytes += self.size
+        self.taken_frames += self.frames
+        self.size = 0
+        self.frames = 0
+        self._dirty = False
         return 0
 
     @cython.final
@@ -325,7 +319,7 @@ cdef class Outbox:
             return self.mark()
 
     @cython.final
-    cdef inline int append(self, frame) except -1:
+    cdef int append(self, frame) except -1:
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         if by_reference(frame):
             self.keep(frame)

@@ -10,13 +10,6 @@ cdef class Scratch:
     :param size: size of the receive buffer in bytes; it is made when first asked for.
     """
 
-    cdef readonly Py_ssize_t size
-    cdef Py_ssize_t _handed
-    cdef bytearray _buffer
-    cdef object _view
-    cdef bytearray _spare
-    cdef Commands _commands
-
     def __cinit__(self, size=DEFAULT_SCRATCH_SIZE):
         self.size = self._handed = checked_scratch_size(size)
 

@@ -107,8 +107,6 @@ cdef class Recipient:
     ``_outbox`` is ``None`` while nobody is behind it, at first and when the peer has gone.
     """
 
-    cdef Outbox _box
-
     @property
     def _outbox(self):
         with cython.critical_section(self):

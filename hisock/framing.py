@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         split_call,
     )
     from hisock._outbox_py import Outbox, Recipient, fan_out, fan_out_joined, send_client
+    from hisock._turn_py import Flusher, FlushQueue, Reader
 
     IMPLEMENTATION: str
 else:
@@ -71,7 +72,7 @@ else:
     else:
         try:
             from hisock import _framing as _core
-            from hisock import _messages
+            from hisock import _messages, _turn
             from hisock import _outbox as _out
         except ImportError:
             IMPLEMENTATION = "python"
@@ -79,10 +80,14 @@ else:
         from hisock import _framing_py as _core
         from hisock import _messages_py as _messages
         from hisock import _outbox_py as _out
+        from hisock import _turn_py as _turn
 
     Decoder = _core.Decoder
+    FlushQueue = _turn.FlushQueue
+    Flusher = _turn.Flusher
     Gathered = _out.Gathered
     Outbox = _out.Outbox
+    Reader = _turn.Reader
     Recipient = _out.Recipient
     Scratch = _core.Scratch
     build_command = _core.build_command
@@ -104,10 +109,13 @@ __all__ = [
     "IMPLEMENTATION",
     "MAX_HEADER_LEN",
     "Decoder",
+    "FlushQueue",
+    "Flusher",
     "Frame",
     "FramingError",
     "Gathered",
     "Outbox",
+    "Reader",
     "Recipient",
     "Scratch",
     "build_command",

@@ -73,7 +73,7 @@ class ClientEvents(EventTable):
 
     def dispatch(self, peer: Peer, frames: Iterator[Frame]) -> None:
         """Deliver a batch of frames of the server, in order."""
-        get = self._fast.get
+        get = self.plain_handlers.get
         while True:
             command: str | None = None
             try:

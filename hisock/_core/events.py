@@ -64,9 +64,9 @@ class EventTable:
         #: Whether unhandled commands are errors.
         self.strict = False
         self._ending = False
-        # The fast path of dispatch(): handlers that are called on the loop. It is empty while an
-        # observer has to see every frame.
-        self._fast: dict[str | None, Callable[..., Any]] = {}
+        #: The fast path of dispatch(): handlers that are called on the loop. It is empty while an
+        #: observer has to see every frame.
+        self.plain_handlers: dict[str | None, Callable[..., Any]] = {}
         #: The same by the bytes of the command, for calls.
         self.plain: dict[bytes, Callable[..., Any]] = {}
 
@@ -111,12 +111,12 @@ class EventTable:
 
     def refresh(self) -> None:
         """Rebuild the fast path after a change of handlers or observers."""
-        self._fast.clear()
+        self.plain_handlers.clear()
         self.plain.clear()
         observed = self.callback is not None or self.cache.enabled
         if not self._ending and not observed and "message" not in self.handlers.reserved:
             direct = self.handlers.direct()
-            self._fast.update(direct)
+            self.plain_handlers.update(direct)
             self.plain.update({name.encode(): full for name, full in direct.items()})
 
     def end(self) -> None:

@@ -57,9 +57,15 @@ class ServerEvents(EventTable):
         """Call the handler of a reserved event with the client of a connection, and ``args``."""
         self._fire(event, origin, (origin.info, *args))
 
+    never_awaited = staticmethod(never_awaited)
+
+    def failed(self, peer: Peer, command: str | None, exc: BaseException) -> None:
+        """Report what the handler of a command raised."""
+        report(self.runner, exc, command, peer.info)
+
     def dispatch(self, peer: Peer, frames: Iterator[Frame]) -> None:
         """Deliver a batch of frames from one client, in order."""
-        get = self._fast.get
+        get = self.plain_handlers.get
         while True:
             command: str | None = None
             try:
@@ -82,4 +88,4 @@ class ServerEvents(EventTable):
             except ENDS_PROGRAM:
                 raise
             except BaseException as exc:
-                report(self.runner, exc, command, peer.info)
+                self.failed(peer, command, exc)

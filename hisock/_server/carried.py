@@ -10,8 +10,6 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.http import HttpRequest
 from hisock._runtime import loops
 from hisock._server.on_demand import OnDemand
-from hisock.exceptions import FramingError
-from hisock.framing import Decoder
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -22,21 +20,9 @@ if TYPE_CHECKING:
 class Carried(OnDemand):
     """The part of a connection that knows its transport, whatever that is."""
 
-    __slots__ = (
-        "_decoder",
-        "_flushing",
-        "_transport",
-        "alive",
-        "held",
-        "hub",
-        "info",
-        "writer",
-    )
+    __slots__ = ("_transport",)
 
     writer: Writer
-    held: int
-    alive: bool
-    _decoder: Decoder
     _flushing: Flushing
     features: frozenset[str] | None
     _transport: asyncio.Transport
@@ -73,24 +59,6 @@ class Carried(OnDemand):
             before = self.info.addr[0]
             self.info = ClientInfo(addr)
             self.hub.admission.address_changed(cast("Connection", self), before)
-
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes that its transport has received into a buffer of its own."""
-        if self._ended:
-            return
-        self.alive = True
-        connection = cast("Connection", self)
-        decoder = self._decoder
-        try:
-            frames = decoder.feed(data)
-        except FramingError:
-            frames = []
-        if frames:
-            connection.take_batch(frames)
-        if decoder.held != self.held:
-            self.hold(decoder.held)
-        if decoder.error is not None:
-            connection.fail_if_idle()
 
     def take_turns(self, filled: bool) -> None:
         """Let others have their turn, after a read of its transport that has brought much.

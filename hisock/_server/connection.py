@@ -19,7 +19,7 @@ from hisock._runtime.draining import close_when_written
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
 from hisock._server.on_demand import OnDemand
-from hisock._server.parts import MANY, SHORT_READ, take_again, take_in_parts
+from hisock._server.parts import take_again, take_in_parts
 from hisock._server.reserved import take_hello, take_raw
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
@@ -35,8 +35,6 @@ LINGER_SECONDS = 1.0
 RECEIVE_SIZE = 65536
 #: Bytes of a hello at most; the header of a longer first frame ends the connection.
 MAX_HELLO_SIZE = 65536
-#: Placeholder while no batch is being dispatched; it stays empty.
-_NO_FRAMES: list[Frame] = []
 
 
 class Connection(Carried, asyncio.BufferedProtocol):
@@ -58,15 +56,11 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     __slots__ = (
         "__weakref__",
-        "_batch",
         "_eof",
         "_heir",
         "_lost_by",
-        "busy",
         "features",
         "get_buffer",
-        "joined",
-        "limit",
         "original",
         "outbox",
         "resume",
@@ -78,32 +72,21 @@ class Connection(Carried, asyncio.BufferedProtocol):
     info: ClientInfo
 
     def __init__(self, hub: Hub, addr: tuple[str, int]) -> None:
-        OnDemand.__init__(self)
-        self.hub = hub
+        decoder = Decoder(hub.header_len, hub.options.max_message_size, hub.scratch, MAX_HELLO_SIZE)
+        OnDemand.__init__(self, hub, decoder)
         self.info = ClientInfo(addr)
-        self.joined = 0
-        self.alive = True
-        self.busy = 0
         self.features: frozenset[str] | None = None
         self.resume: str | None = None
         self.rooms: set[str] | None = None
         self.session: Any = None
-        self._ended = False
         self._eof = False
         self._lost_by: tuple[str, str] | None = None
         self._heir: Connection | None = None
-        self._batch = _NO_FRAMES
         self.original: tuple[str | None, str | None] = (None, None)
-        self.held = 0
-        self.limit: RateLimit | None = None
-        self._decoder = Decoder(
-            hub.header_len, hub.options.max_message_size, hub.scratch, MAX_HELLO_SIZE
-        )
         # The loop calls the decoder's own method, which saves a call per read.
-        self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign,assignment]
+        self.get_buffer = decoder.get_buffer  # type: ignore[method-assign,assignment]
         self.writer = Writer(self, hub)
         self.outbox = self.writer.outbox
-        self._flushing = hub.flushing
 
     # -- called by the loop
 
@@ -113,47 +96,25 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.limit = self.hub.limits.begin(self)
         self.hub.connected(self)
 
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._ended:
-            return
-        self.alive = True
-        decoder = self._decoder
-        try:
-            frames = decoder.buffer_updated(nbytes)
-        except FramingError:
-            frames = []
-        if frames:
-            self.take_batch(frames)
-            if nbytes >= SHORT_READ and (
-                nbytes == RECEIVE_SIZE or self._flushing.queue or self._flushing.reads_less
-            ):
-                # After a read that fills the buffer, libuv reads again at once, up to 32 times.
-                # Pausing after it makes a client that sends much wait for the flush queue.
-                self._flushing.read_in_turn(self)
-        if decoder.held != self.held:
-            self.hold(decoder.held)
-        if decoder.error is not None:
-            self.fail_if_idle()
+    def read_much(self, nbytes: int) -> None:
+        """Pause after a read that fills the buffer: libuv reads again at once, up to 32 times.
+
+        So a client that sends much waits for the flush queue.
+        """
+        flushing = self._flushing
+        if nbytes == RECEIVE_SIZE or flushing.queue or flushing.reads_less:
+            flushing.read_in_turn(self)
 
     def take_batch(self, frames: list[Frame]) -> None:
-        """Dispatch a batch of frames, then flush what its handlers sent."""
-        flushing = self._flushing
-        flushing.reading = True
-        try:
-            if self.limit is not None:
-                self._take_limited(frames, self.limit)
-            elif self.joined and not self.busy and len(frames) < MANY:
-                self._batch = frames  # the common case of take(), inlined
-                self.hub.dispatch(self, iter(frames))
-                self._batch = _NO_FRAMES
-            else:
-                take_in_parts(self, frames)
-        except (SystemExit, KeyboardInterrupt) as exc:
-            self.hub.interrupt(exc)
-        finally:
-            flushing.reading = False
-            if flushing.due:
-                flushing.finish_reading(self)
+        """Handle the frames of one read that are many, or limited, or may have to wait."""
+        if self.limit is not None:
+            self._take_limited(frames, self.limit)
+        else:
+            take_in_parts(self, frames)
+
+    def interrupt(self, exc: BaseException) -> None:
+        """End the server with an exception that a handler raised to end the program."""
+        self.hub.interrupt(exc)
 
     def take(self, frames: list[Frame]) -> None:
         """Handle frames, or defer them while handlers run."""
@@ -162,7 +123,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
             self.hub.dispatch(self, iter(frames))
         else:
             self._take_otherwise(iter(frames))
-        self._batch = _NO_FRAMES
+        self._batch = None
 
     def _take_limited(self, frames: list[Frame], limit: RateLimit) -> None:
         allowed = limit.allowance(self.hub.loop.time())
@@ -369,7 +330,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
         return self._transport
 
     def _drop_all(self) -> None:
-        self._batch.clear()
+        if self._batch is not None:
+            self._batch.clear()
         # Not when the connection is collected: asyncio and it keep each other until then.
         self._decoder.discard()
         self.held = 0

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from hisock._runtime.loop_thread import LoopThread
+from hisock.framing import FlushQueue
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -20,53 +21,37 @@ _MOST_WRITES = 64
 _MOST_LONG_READS = 4
 
 
-class Flushing:
+class Flushing(FlushQueue):
     """The queue of the connections with something to write.
 
     Outboxes append their connection to ``queue``, and call :meth:`schedule` if the queue was empty:
     while it is not, a turn is scheduled already. Everything else runs on the loop's thread.
 
-    :ivar queue: the connections. Threads append to it at any time, so the list is never replaced.
-    :ivar reading: set while a connection is read. No turn is scheduled meanwhile, since an answer
-        to the connection itself is flushed at once.
     :ivar reads_less: whether this iteration has taken long enough, so that reads are shorter.
-    :ivar due: whether a turn is due when ``reading`` ends; see :meth:`finish_reading`.
     """
 
-    __slots__ = (
-        "_resumes",
-        "_resuming",
-        "_thread",
-        "_written",
-        "due",
-        "queue",
-        "reading",
-        "reads_less",
-    )
+    __slots__ = ("_resumes", "_resuming", "_thread", "is_current", "reads_less")
 
     def __init__(self, thread: LoopThread) -> None:
-        self.queue: list[Connection] = []
-        self.reading = False
-        self.due = False
+        super().__init__()
+        self.is_current = thread.is_current
         self.reads_less = False
         self._thread = thread
-        #: How many connections have left the queue since the start.
-        self._written = 0
-        # Paused connections, each with the value of `_written` at which reading resumes.
+        # Paused connections, each with the value of `written` at which reading resumes.
         self._resuming: deque[tuple[int, Connection]] = deque()
         #: Whether :meth:`_resume` is scheduled.
         self._resumes = False
 
-    def schedule(self) -> None:
-        """Flush the queue after the reads of this iteration of the loop. From any thread."""
-        thread = self._thread
-        if not thread.is_current():
-            if not thread.post(self._take_turn):
-                self.queue.clear()  # the loop has ended, and all connections with it
-        elif self.reading:
-            self.due = True
-        else:
-            thread.loop.call_soon(self._take_turn)
+    def schedule_turn(self) -> None:
+        """Flush the queue in the next iteration of the loop. From any thread."""
+        if self._thread.is_current():
+            self.turn_soon()
+        elif not self._thread.post(self._take_turn):
+            self.queue.clear()  # the loop has ended, and all connections with it
+
+    def turn_soon(self) -> None:
+        """Flush the queue in the next iteration of the loop."""
+        self._thread.loop.call_soon(self._take_turn)
 
     def add(self, connection: Connection) -> None:
         """Queue a connection. From any thread."""
@@ -75,28 +60,13 @@ class Flushing:
         if self.queue[:1] == [connection]:
             self.schedule()
 
-    def finish_reading(self, connection: Connection) -> None:
-        """Flush what the handlers of a connection that was read have sent.
-
-        An answer to the connection itself is flushed at once, which saves an iteration of the loop.
-        Frames for others wait until all connections are read, since the next may add to them.
-        """
-        self.due = False
-        queue = self.queue
-        if len(queue) == 1 and queue[0] is connection:
-            del queue[0]
-            self._written += 1
-            connection.writer.flush()
-        if queue:
-            self._thread.loop.call_soon(self._take_turn)
-
     def read_in_turn(self, connection: Connection) -> None:
         """Pause reading from a connection until all that are queued now have been flushed.
 
         Those that are paused are read again in turn, a few in each iteration of the loop.
         """
         connection.pauses.set(TURN, True)
-        self._resuming.append((self._written + len(self.queue), connection))
+        self._resuming.append((self.written + len(self.queue), connection))
         if not self.queue:
             self._resume_soon()
 
@@ -109,20 +79,20 @@ class Flushing:
         self._resumes = False
         resuming = self._resuming
         for _ in range(_MOST_LONG_READS):
-            if not resuming or resuming[0][0] > self._written:
+            if not resuming or resuming[0][0] > self.written:
                 return
             resuming.popleft()[1].pauses.set(TURN, False)
-        if resuming and resuming[0][0] <= self._written:
+        if resuming and resuming[0][0] <= self.written:
             self._resume_soon()
 
     def _take_turn(self) -> None:
         queue = self.queue
         batch = queue[:_MOST_WRITES]
         del queue[: len(batch)]
-        self._written += len(batch)
+        self.written += len(batch)
         for connection in batch:
             connection.writer.flush()
         if self._resuming and not self._resumes:
             self._resume()
         if queue:
-            self._thread.loop.call_soon(self._take_turn)
+            self.turn_soon()

@@ -13,13 +13,13 @@ from hisock._core.client_info import ClientInfo, title_of
 from hisock._core.inbox import Inbox
 from hisock._core.pausing import Pauses
 from hisock.exceptions import ConnectionLost
-from hisock.framing import Frame
+from hisock.framing import Decoder, Frame, Reader
 
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
 
-class OnDemand:
+class OnDemand(Reader):
     """The part of a connection that is made when it is first used.
 
     Everything here runs on the loop's thread, except :attr:`calls`.
@@ -29,14 +29,13 @@ class OnDemand:
         see :class:`hisock._core.inbox.Inbox`.
     """
 
-    __slots__ = ("_account", "_calls", "_ended", "_inbox", "_pauses", "aside", "running")
+    __slots__ = ("_account", "_calls", "_inbox", "_pauses", "aside", "hub", "running")
 
-    hub: Hub
     info: ClientInfo
-    joined: int
-    _ended: bool
 
-    def __init__(self) -> None:
+    def __init__(self, hub: Hub, decoder: Decoder) -> None:
+        super().__init__(hub.events, decoder, hub.flushing)
+        self.hub = hub
         self._account: Account | None = None
         self._calls: CallTable | None = None
         self._inbox: Inbox | None = None

@@ -12,16 +12,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from hisock._core.account import Use, frames_size
+from hisock._framing_common import MANY, SHORT_READ
 from hisock.framing import Frame
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.hub import Hub
 
-#: Frames in one read from which on the time that they take is measured; also those of one part.
-MANY: Final = 256
-#: Bytes that a read takes at most, once an iteration of the loop has spent enough on others.
-SHORT_READ: Final = 16384
 #: The reason for a pause in reading: frames have been put aside.
 _ASIDE: Final = "aside"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hisock._runtime import sockets
 from hisock._runtime.draining import in_transport
 from hisock._runtime.loops import write_chunks
-from hisock.framing import Outbox
+from hisock.framing import Flusher, Outbox
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_JOINED = 65536
 
 
-class Writer:
+class Writer(Flusher):
     """The queues of one client: its outbox, newest states, and control frames.
 
     Everything runs on the loop's thread, except what says otherwise.
@@ -35,36 +35,28 @@ class Writer:
         "_connection",
         "_control",
         "_control_bytes",
-        "_ending",
         "_hub",
         "_largest",
         "_latest_bytes_before",
         "_latest_frames_before",
-        "_transport",
         "_unanswered",
         "dropped",
-        "latest",
         "latest_bytes",
-        "outbox",
-        "paused",
     )
 
     _transport: asyncio.Transport
 
     def __init__(self, connection: Connection, hub: Hub) -> None:
-        self.outbox = Outbox(
-            hub.flushing.queue, connection, hub.schedule, hub.header_len, hub.overfull
+        super().__init__(
+            Outbox(hub.flushing.queue, connection, hub.schedule, hub.header_len, hub.overfull)
         )
         self.outbox.limit = hub.options.send_buffer
         self.outbox.sender = hub.sender
-        self.paused = False
-        self.latest: dict[str, bytes] | None = None
         self.latest_bytes = 0
         self.dropped = 0
         self._connection = connection
         self._control: list[bytes] | None = None
         self._control_bytes = 0
-        self._ending = False
         self._hub = hub
         #: Keepalives that the client has not answered yet.
         self._unanswered = 0
@@ -80,19 +72,16 @@ class Writer:
 
     # -- writing
 
-    def flush(self) -> None:
-        """Give the transport all queued frames, unless its buffer is full."""
-        if self.paused and not self._ending:
-            return  # resume() flushes later
-        chunks = self.outbox.take()
+    def flush_chunks(self, chunks: list[bytes]) -> None:
+        """Give the transport no chunk, or several, and newest states."""
         if self.latest is not None:
             self._add_latest(chunks)
-        if len(chunks) == 1:  # the common case
+        if len(chunks) == 1:
             self._transport.write(chunks[0])
         elif chunks:
             write_chunks(self._transport, chunks)
         if self.paused and not self._ending:
-            self._allow_for(chunks)
+            self.fall_behind(max(map(len, chunks), default=0))
 
     def flush_gathered(self, end: int) -> None:
         """Flush as well the announcements that are gathered, up to number ``end``.
@@ -106,12 +95,13 @@ class Writer:
             for chunk in chunks:
                 self._transport.write(chunk)
             if self.paused:
-                self._allow_for(chunks)
+                self.fall_behind(max(map(len, chunks), default=0))
 
-    def _allow_for(self, chunks: list[bytes]) -> None:
-        """Measure the backlog after a flush that has filled the transport's buffer."""
-        # One message larger than the limit is allowed, and not counted while it drains.
-        largest = max(map(len, chunks), default=0)
+    def fall_behind(self, largest: int) -> None:
+        """The transport's buffer is full now: apply the limits.
+
+        One message larger than the limit is allowed, and not counted while it drains.
+        """
         if largest > self._hub.options.send_buffer:
             self._largest = largest
         self._check_backlog()

@@ -10,10 +10,13 @@ from itertools import pairwise
 
 from hisock.framing import (
     Decoder,
+    Flusher,
+    FlushQueue,
     Frame,
     FramingError,
     Gathered,
     Outbox,
+    Reader,
     Recipient,
     Scratch,
 )
@@ -27,8 +30,11 @@ class Core:
 
     name: str
     Decoder: type[Decoder]
+    FlushQueue: type[FlushQueue]
+    Flusher: type[Flusher]
     Gathered: type[Gathered]
     Outbox: type[Outbox]
+    Reader: type[Reader]
     Recipient: type[Recipient]
     Scratch: type[Scratch]
     build_command: Callable[..., bytes]
@@ -40,15 +46,19 @@ class Core:
     send_client: Callable[..., None]
 
 
-def load(name: str, reading: str, writing: str) -> Core:
+def load(name: str, reading: str, writing: str, turning: str) -> Core:
     """Import one implementation."""
+    turn = import_module(turning)
     read = import_module(reading)
     write = import_module(writing)
     return Core(
         name,
         read.Decoder,
+        turn.FlushQueue,
+        turn.Flusher,
         write.Gathered,
         write.Outbox,
+        turn.Reader,
         write.Recipient,
         read.Scratch,
         read.build_command,
@@ -63,9 +73,9 @@ def load(name: str, reading: str, writing: str) -> Core:
 
 def load_all() -> list[Core]:
     """Import both; the compiled one may be missing only where Python was asked for."""
-    cores = [load("python", "hisock._framing_py", "hisock._outbox_py")]
+    cores = [load("python", "hisock._framing_py", "hisock._outbox_py", "hisock._turn_py")]
     try:
-        cores.insert(0, load("compiled", "hisock._framing", "hisock._outbox"))
+        cores.insert(0, load("compiled", "hisock._framing", "hisock._outbox", "hisock._turn"))
     except ImportError:
         if os.environ.get("HISOCK_PURE_PYTHON", "") in ("", "0"):
             raise

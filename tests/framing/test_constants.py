@@ -34,10 +34,12 @@ def test_the_constants_are_found() -> None:
         "FIRST_READ",
         "LEAST_BLOCK",
         "LONGEST_FALSY",
+        "MANY",
         "MAX_HEADER_LEN",
         "MOST_DIGITS",
         "MOST_JOINED",
         "MOST_SPARE",
+        "SHORT_READ",
     }
 
 

@@ -14,11 +14,10 @@ from support.memory import MemoryPeer, settle
 from support.polling import until
 
 import hisock
-from hisock._framing_common import FIRST_READ
+from hisock._framing_common import FIRST_READ, MANY, SHORT_READ
 from hisock._runtime import turns
 from hisock._runtime.turns import MOST_FRAMES, MOST_SECONDS, Queue, Turns
 from hisock._server.connection import Connection
-from hisock._server.parts import MANY, SHORT_READ
 
 ADDR = ("127.0.0.1", 0)
 #: What fits into one read.

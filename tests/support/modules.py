@@ -24,6 +24,7 @@ FRAMING = (
     "_commands",
     "_gathered",
     "_chunks",
+    "_turn",
 )
 
 
