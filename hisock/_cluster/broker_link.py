@@ -44,6 +44,7 @@ class BrokerLink(ABC):
     probes = True
     most_bytes = MOST_BATCH_BYTES
     limit = MOST_WAITING_BYTES
+    refused = 0  # a broker lets in whom it knows
     title: str
     broker: str
     claims: Claims

@@ -168,6 +168,10 @@ class NodeLink(Protocol):
     title: str
     lag: float
 
+    @property
+    def refused(self) -> int:
+        """How many connections the link closed because what came by them is no node."""
+
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
         """Begin to connect, and return as soon as that has begun.
 

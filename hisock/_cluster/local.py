@@ -28,7 +28,7 @@ from hisock._cluster.link import (
     Receiver,
 )
 from hisock._cluster.local_hub import LocalHub, private_folder
-from hisock._cluster.local_line import LocalLine
+from hisock._cluster.local_line import LocalLine, Refusals
 from hisock._core.log_fields import fields
 from hisock.exceptions import NotSupported
 
@@ -85,6 +85,7 @@ class LocalLink:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.refusals = Refusals()
         self._claims = LocalClaims()
         self.claims = self._claims
         self._lines: dict[str, LocalLine] = {}
@@ -103,13 +104,20 @@ class LocalLink:
         self.greeting = msgspec.json.encode(_Greeting(hello.node, hello.app))
         self._app = hello.app
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_unix_server(lambda: LocalLine(self), self._where)
+        self._listening = await loop.create_unix_server(
+            lambda: LocalLine(self, incoming=True), self._where
+        )
         self._begin(self._find_hub())
 
     def _begin(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @property
+    def refused(self) -> int:
+        """How many connections were closed because what came by them is no node."""
+        return self.refusals.count
 
     # -- the hub
 
@@ -122,7 +130,7 @@ class LocalLink:
             try:
                 await loop.create_unix_connection(lambda: control, path)  # noqa: B023 - used now
             except OSError:
-                hub = LocalHub(self._folder)
+                hub = LocalHub(self._folder, self.refusals)
                 if await hub.start():
                     self._hub = hub
                 else:

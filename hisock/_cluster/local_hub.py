@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from hisock._cluster.control import Control, ControlMessage
-from hisock._cluster.local_line import refused
+from hisock._cluster.local_line import Refusals
 from hisock._runtime import peers
 
 try:
@@ -75,10 +75,12 @@ class LocalHub:
     """Serves one directory.
 
     :param folder: the directory.
+    :param refusals: counts what is closed because it is no node.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, refusals: Refusals | None = None) -> None:
         self._folder = folder
+        self.refusals = refusals or Refusals()
         self._nodes: dict[_Member, _Join] = {}
         self._names: dict[str, str] = {}
         self._lock = -1
@@ -134,6 +136,7 @@ class LocalHub:
         # Of each two nodes, the one that comes later connects to the other.
         member.send("nodes", nodes={one.node: one.where for one in self._nodes.values()})
         self._nodes[member] = message
+        member.joined()
 
     def _gather(self, names: dict[str, str]) -> None:
         for name, holder in names.items():
@@ -177,15 +180,30 @@ class _Member(Control):
 
     def __init__(self, hub: LocalHub) -> None:
         super().__init__(lambda message: hub.hear(self, message), lambda: hub.left(self))
+        self._refusals = hub.refusals
+        self._overdue = self._refusals.expect_greeting(self._refuse)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if not peers.is_same_user(transport):
+            self._refusals.count += 1
             self.close()
+
+    def joined(self) -> None:
+        """It has said which node it is."""
+        self._overdue.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._overdue.cancel()
+        super().connection_lost(exc)
+
+    def _refuse(self, what: str) -> None:
+        self._overdue.cancel()
+        self._refusals.note(what)
+        self.close()
 
     def data_received(self, data: bytes) -> None:
         try:
             super().data_received(data)
         except (ValueError, RecursionError, msgspec.ValidationError):
-            refused("what no node says")
-            self.close()
+            self._refuse("what no node says")

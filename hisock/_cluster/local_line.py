@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import msgspec
@@ -16,28 +17,45 @@ from hisock._runtime import peers
 
 logger = logging.getLogger("hisock.server")
 
+#: Seconds that whatever connects may take to say which node it is. A node does it at once; one
+#: that a debugger or the system stops just then is not to be taken for a stranger.
+GREETING_SECONDS = 30.0
 _LENGTH_BYTES = 4
 
 
-_log_limit = LogLimit()
+class Refusals:
+    """Counts and logs what processes of this machine send that are no nodes.
 
+    :ivar count: how many connections were closed for that.
+    """
 
-def refused(what: str) -> None:
-    """Log what a process of this machine sent that is no node, with a limited number of lines."""
-    if _log_limit.permits(time.monotonic()):
-        withheld = _log_limit.reset() if _log_limit.withheld else 0
-        logger.warning(
-            "a process of this machine sent %s; its connection is closed (%d more before it)",
-            what,
-            withheld,
-            extra=fields("cluster_refused", reason=what, withheld=withheld),
-        )
+    def __init__(self) -> None:
+        self.count = 0
+        self._log_limit = LogLimit()
+
+    def note(self, what: str) -> None:
+        """A connection is closed; the number of lines in the log is limited."""
+        self.count += 1
+        if self._log_limit.permits(time.monotonic()):
+            withheld = self._log_limit.reset() if self._log_limit.withheld else 0
+            logger.warning(
+                "a process of this machine sent %s; its connection is closed (%d more before it)",
+                what,
+                withheld,
+                extra=fields("cluster_refused", reason=what, withheld=withheld),
+            )
+
+    def expect_greeting(self, refuse: Callable[[str], None]) -> asyncio.TimerHandle:
+        """Refuse a new connection unless the timer is cancelled in time."""
+        loop = asyncio.get_running_loop()
+        return loop.call_later(GREETING_SECONDS, refuse, "no greeting in time")
 
 
 class LineOwner(Protocol):
     """What a line belongs to."""
 
     greeting: bytes
+    refusals: Refusals
 
     def introduced(self, line: LocalLine, greeting: bytes) -> bool: ...
 
@@ -51,13 +69,16 @@ class LineOwner(Protocol):
 class LocalLine(asyncio.Protocol):
     """A stream of batches both ways, which begins with the node at each end.
 
+    :param incoming: whether the other end has connected, and may be anybody.
     :ivar node: the node at the other end; empty until its first line.
     :ivar closed: done when the connection is closed.
     """
 
-    def __init__(self, owner: LineOwner) -> None:
+    def __init__(self, owner: LineOwner, incoming: bool = False) -> None:
         self.node = ""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._incoming = incoming
+        self._overdue: asyncio.TimerHandle | None = None
         self._owner = owner
         self._received = bytearray()
         self._transport: asyncio.Transport
@@ -67,9 +88,12 @@ class LocalLine(asyncio.Protocol):
         if not peers.is_same_user(transport):
             text = "a process of another user tried to join the cluster"
             logger.warning(text, extra=fields("cluster_refused"))
+            self._owner.refusals.count += 1
             transport.close()
             return
         low = MOST_WAITING_BYTES // 4
+        if self._incoming:
+            self._overdue = self._owner.refusals.expect_greeting(self._refuse)
         self._transport.set_write_buffer_limits(high=low + 1, low=low)
         self.send(self._owner.greeting)
 
@@ -103,11 +127,17 @@ class LocalLine(asyncio.Protocol):
         except msgspec.DecodeError:
             self._refuse("a greeting that is none")
             return
+        self._expect_no_more()
         if not welcome:
             self._transport.close()
 
+    def _expect_no_more(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+
     def _refuse(self, what: str) -> None:
-        refused(what)
+        self._expect_no_more()
+        self._owner.refusals.note(what)
         self._received.clear()
         self._transport.abort()
 
@@ -131,4 +161,5 @@ class LocalLine(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
+        self._expect_no_more()
         self._owner.ended(self)

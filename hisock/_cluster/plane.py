@@ -240,7 +240,7 @@ class Plane:
             behind=streams.behind,
             missed=node.counts["missed"],
             repeated=node.counts["repeated"],
-            refused=node.counts["refused"],
+            refused=node.counts["refused"] + node.link.refused,
             unknown=node.counts["unknown"],
             resyncs=self.replica.resyncs,
             lag=node.link.lag,

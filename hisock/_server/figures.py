@@ -57,7 +57,10 @@ CLUSTER_COUNTERS: Final[Mapping[str, tuple[str, Callable[[ClusterStats], Value]]
     "cluster_behind": ("Times that another server was too far behind.", lambda c: c.behind),
     "cluster_missed_entries": ("Messages and changes that got lost.", lambda c: c.missed),
     "cluster_repeated_batches": ("Batches that came twice.", lambda c: c.repeated),
-    "cluster_refused_batches": ("Batches that made no sense.", lambda c: c.refused),
+    "cluster_refused_batches": (
+        "Batches, and connections, that made no sense.",
+        lambda c: c.refused,
+    ),
     "cluster_unknown_records": ("Records of a kind not known here.", lambda c: c.unknown),
     "cluster_resyncs": ("Lists of clients asked for after a loss.", lambda c: c.resyncs),
 }

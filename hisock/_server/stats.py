@@ -89,7 +89,8 @@ class ClusterStats:
     :ivar missed: messages and changes of other nodes that did not arrive, though these had sent
         them.
     :ivar repeated: batches that came twice and were dropped; ``refused`` those that made no sense
-        or were made with another key; ``unknown`` messages of a kind that is not known here.
+        or were made with another key, and connections to the Unix sockets of the cluster that were
+        closed because no node made them; ``unknown`` messages of a kind that is not known here.
     :ivar resyncs: how often another node's list of clients was asked for because of a loss.
     :ivar lag: gauge: seconds of the last round trip to the broker, 0 where there is none.
     :ivar delays: gauge: seconds that the last batch of each node took, by the two clocks.

@@ -76,6 +76,7 @@ class SimulatedLink:
         self.limit = 1024 * 1024
         self.title = "simulated"
         self.lag = 0.0
+        self.refused = 0
         self.claims: Claims = SimulatedClaims(self)
         self.is_up = False
         self.dead = False

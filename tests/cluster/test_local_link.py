@@ -15,6 +15,7 @@ from support.polling import until
 
 import hisock
 from cluster.test_real_links import Ear, Mesh, run
+from hisock._cluster import local_line
 from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link
 from hisock._cluster.local import LocalLink
@@ -136,6 +137,7 @@ def test_what_is_no_node_is_cut_off_and_the_others_go_on(folder: Path) -> None:
             writer.write(said)
             await asyncio.wait_for(reader.read(), 15)
             writer.close()
+        assert [link.refused for link in mesh.links] == [1 + len(greetings), 0]
         assert mesh.links[1].send(mesh.nodes[0], b"still")
         await until(lambda: mesh.ears[0].batches() == [b"still"])
 
@@ -162,6 +164,7 @@ def test_what_is_no_node_is_cut_off_by_the_hub_and_names_are_freed_as_before(
             writer.write(said + b"\n")
             await asyncio.wait_for(reader.read(), 15)
             writer.close()
+        assert [link.refused for link in mesh.links] == [len(lies), 0], "the first has the hub"
         await mesh.links.pop().close()
         await until(lambda: mesh.ears[0].count("gone", mesh.nodes[1]))
         first = mesh.links[0].claims
@@ -174,6 +177,24 @@ def test_what_is_no_node_is_cut_off_by_the_hub_and_names_are_freed_as_before(
 
     lines = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
     assert [record.levelname for record in lines] == ["WARNING"] * len(lies)
+
+
+def test_what_connects_and_does_not_say_which_node_it_is_is_cut_off_in_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @on(folder, 2)
+    async def test(mesh: Mesh) -> None:
+        monkeypatch.setattr(local_line, "GREETING_SECONDS", 0.05)  # not of the two nodes
+        for name in ("hub", mesh.nodes[0]):
+            reader, writer = await asyncio.open_unix_connection(str(folder / f"{name}.sock"))
+            writer.write(b"\0\0")  # a part of a length
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 15)
+            writer.close()
+        assert [link.refused for link in mesh.links] == [2, 0]
+        assert mesh.links[1].send(mesh.nodes[0], b"nodes stay")
+        await until(lambda: mesh.ears[0].batches() == [b"nodes stay"])
+        assert await mesh.links[1].claims.claim("Ada", "x:1") == "x:1"
 
 
 def test_a_directory_that_others_may_enter_is_refused(folder: Path) -> None:
