@@ -76,8 +76,11 @@ class Turns:
 
     @property
     def used_up(self) -> bool:
-        """Whether this iteration has spent enough time on reads of many frames."""
-        return self._seconds > MOST_SECONDS
+        """Whether this iteration has spent enough time on reads of many frames, or on what costs
+        much: then the clients that it held up would only defer their frames one by one."""
+        if self._seconds > MOST_SECONDS:
+            return True
+        return self._scheduled and bool(self._counts) and perf_counter() > self._ends
 
     def _schedule(self) -> None:
         self._scheduled = True

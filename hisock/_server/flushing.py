@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from hisock._runtime.loop_thread import LoopThread
@@ -16,6 +17,10 @@ TURN = "turn"
 #: Connections flushed in one iteration of the loop. The loop reads between two turns, and new
 #: frames join those that are queued: the worst latency of a busy server is one round of the queue.
 _MOST_WRITES = 64
+#: The same where the loop has been away for :data:`_LONG` seconds since the turn before, with other
+#: work than writes: a round of the queue takes few such iterations, or answers would be late.
+_MOST_WRITES_IF_LATE = 4 * _MOST_WRITES
+_LONG = 0.005
 #: Connections that are read again in one iteration, of those that sent a whole buffer: however many
 #: flood the server, the others wait for so many reads only.
 _MOST_LONG_READS = 4
@@ -30,7 +35,7 @@ class Flushing(FlushQueue):
     :ivar reads_less: whether this iteration has taken long enough, so that reads are shorter.
     """
 
-    __slots__ = ("_resumes", "_resuming", "_thread", "is_current", "reads_less")
+    __slots__ = ("_resumes", "_resuming", "_thread", "_turned", "is_current", "reads_less")
 
     def __init__(self, thread: LoopThread) -> None:
         super().__init__()
@@ -41,6 +46,8 @@ class Flushing(FlushQueue):
         self._resuming: deque[tuple[int, Connection]] = deque()
         #: Whether :meth:`_resume` is scheduled.
         self._resumes = False
+        #: When the last turn has ended, if it left something in the queue.
+        self._turned: float | None = None
 
     def schedule_turn(self) -> None:
         """Flush the queue in the next iteration of the loop. From any thread."""
@@ -87,12 +94,15 @@ class Flushing(FlushQueue):
 
     def _take_turn(self) -> None:
         queue = self.queue
-        batch = queue[:_MOST_WRITES]
+        late = self._turned is not None and perf_counter() - self._turned > _LONG
+        batch = queue[: _MOST_WRITES_IF_LATE if late else _MOST_WRITES]
         del queue[: len(batch)]
         self.written += len(batch)
         for connection in batch:
             connection.writer.flush()
         if self._resuming and not self._resumes:
             self._resume()
+        self._turned = None
         if queue:
+            self._turned = perf_counter()
             self.turn_soon()

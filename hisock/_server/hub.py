@@ -151,11 +151,7 @@ class Hub:
         finally:
             self.shutdown.request(None)
             try:
-                for listener in self._listeners:
-                    await listener.close()
-                await self.shutdown.run()
-                if backplane is not None:
-                    await backplane.close()
+                await self.shutdown.run(self._listeners)
             finally:
                 self.watchdog.stop()
                 self.thread.end()

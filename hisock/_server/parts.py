@@ -63,6 +63,8 @@ def take_in_parts(connection: Connection, frames: Sequence[Frame]) -> None:
         now = perf_counter()
         turns.spend(now - began)
         began = now
+    if turns.used_up:
+        _read_less(connection.hub)
 
 
 def _read_less(hub: Hub) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hisock._core.goodbyes import build_goaway
 from hisock._server.connection import LINGER_SECONDS, Connection
+from hisock._server.listener import Listener
 from hisock._server.turnaway import Turnaway
 from hisock.exceptions import ClientDisconnected
 
@@ -83,8 +84,20 @@ class Shutdown:
             self._turnaways.append(turnaway)
         return began
 
-    async def run(self) -> None:
-        """Shut down, after the listeners have been closed."""
+    async def run(self, listeners: list[Listener]) -> None:
+        """Shut down. However often this is cancelled, no client and no handler is left behind."""
+        backplane = self._hub.broadcast.backplane
+        try:
+            await _close_all(listeners)
+        finally:
+            try:
+                await self._end()
+            finally:
+                if backplane is not None:
+                    await backplane.close()
+
+    async def _end(self) -> None:
+        """End everything, once no new connections come."""
         hub = self._hub
         self.begun = True
         try:
@@ -160,3 +173,25 @@ class Shutdown:
         if self._at_once and self._by == _NEVER:
             return began + SHUTDOWN_SECONDS
         return max(self._by, began + _FAREWELL_SECONDS)
+
+
+async def _close_all(listeners: list[Listener]) -> None:
+    """Close them in turn, and only then raise what has gone wrong.
+
+    A cancellation has to wait for that, which takes a few iterations of the loop: a listener that
+    is not closed would bring connections that nothing ends.
+    """
+    problem: BaseException | None = None
+    for listener in listeners:
+        closing = asyncio.ensure_future(listener.close())
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as exc:
+                problem = exc
+        try:
+            closing.result()
+        except BaseException as exc:
+            problem = problem or exc
+    if problem is not None:
+        raise problem

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import command_frame, frame
+from support.events import PATIENCE
 
 import hisock
 from hisock._runtime.memory import WINDOW, MemoryTransport, memory_pair
@@ -289,6 +290,60 @@ def test_a_listener_brings_clients_until_it_is_closed_with_the_server(early: boo
             assert len(server) == 1
             assert not listener.closed
         assert listener.closed
+
+    run(main())
+
+
+class SlowListener(MemoryListener):
+    """Takes its time to close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing, self.may_close = asyncio.Event(), asyncio.Event()
+
+    async def close(self) -> None:
+        self.closing.set()
+        await self.may_close.wait()
+        await super().close()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_server_that_is_cancelled_while_a_listener_closes_ends_its_clients_and_handlers(
+    times: int,
+) -> None:
+    async def main() -> None:
+        server = hisock.HiSockServer(("127.0.0.1", 0), announce="none")
+        ended: list[str] = []
+
+        @server.on("wait")
+        async def wait(client: hisock.ClientInfo) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("wait")
+
+        slow, last = SlowListener(), MemoryListener()
+        server._hub.listen(slow)
+        server._hub.listen(last)
+        serving = asyncio.ensure_future(server.serve())
+        await settle()
+        recorder = Recorder()
+        mine = slow.connect()
+        mine.set_protocol(recorder)
+        mine.write(HELLO + frame(b"$CMD$wait"))
+        await settle()
+        server.close()
+        await asyncio.wait_for(slow.closing.wait(), PATIENCE)
+        for _ in range(times):
+            serving.cancel()
+            await asyncio.sleep(0)
+        slow.may_close.set()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert ended == ["wait"]
+        assert recorder.data.endswith(frame(b"$DISCONN$"))
+        assert last.closed
+        assert not server._hub.connections
 
     run(main())
 

@@ -11,13 +11,17 @@ from support import Events, Peer, command_frame
 from support.fixtures import MakePeer, MakeServer
 
 import hisock
+from hisock._server import flushing
 
 CROWD = 200
 MOST_WRITES = 64  # a turn
 
 
 @pytest.fixture(params=["asyncio", "auto"])
-def server(request: pytest.FixtureRequest, make_server: MakeServer) -> Any:
+def server(
+    request: pytest.FixtureRequest, make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    monkeypatch.setattr(flushing, "_LONG", float("inf"))  # however slow the machine is
     server = make_server(loop=request.param, announce="group")
     # Gathered announcements are written past the line, 20 ms after a join.
     server._hub.announcements.window = 0
