@@ -72,13 +72,13 @@ def count() -> dict[str, int]:
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
-        totals = _totals(directory)
+        totals = totals_in(directory)
     return {
         name: round((totals[f"{name} 2"] - totals[f"{name} 1"]) / n) for name, n in TIMES.items()
     }
 
 
-def _totals(directory: Path) -> dict[str, int]:
+def totals_in(directory: Path) -> dict[str, int]:
     found = {}
     for file in directory.glob("out*"):
         text = file.read_text(errors="replace")

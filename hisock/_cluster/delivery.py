@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from hisock._cluster.batch import ENTRY_DIGITS, message_entry
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Spread, entry_of
-from hisock._cluster.roster import ClusterRoster, Remote, where
+from hisock._cluster.roster import ClusterRoster, Reached, Remote, where
 from hisock._cluster.streams import Streams
 from hisock._core.codec import Falsy
 from hisock._server.audience import Kind, Members
@@ -24,6 +25,7 @@ _MOST_JOINED = 65536
 #: The targets of entries that are commands, for volatile messages.
 _VOLATILE = {"*": "+", "g": "G", "r": "R", "c": "C"}
 _NUMBER: Final = re.compile("[0-9]{1,19}").fullmatch
+_TARGET: Final = itemgetter(0)
 _KINDS = {**{volatile: kind for kind, volatile in _VOLATILE.items()}, **dict.fromkeys("*grc")}
 
 
@@ -72,8 +74,8 @@ class Outgoing:
 class Delivery:
     """Passes messages on, from any thread, and delivers those that come.
 
-    :ivar reach: the nodes that have some of an audience of each kind, by its name, with how many
-        each has at most; ``None`` or none at all if there are none.
+    :ivar reach: the nodes that have some of an audience of each kind, by its name; ``None`` if
+        there are none.
     """
 
     def __init__(self, hub: Hub, roster: ClusterRoster, streams: Streams) -> None:
@@ -81,7 +83,7 @@ class Delivery:
         self._registry = hub.registry
         self._roster = roster
         self._streams = streams
-        self.reach: dict[Kind, Callable[[str], dict[str, int] | None]] = {
+        self.reach: dict[Kind, Callable[[str], Reached | None]] = {
             "group": roster.group_reach.of,
             "room": roster.room_reach.of,
             "everybody": roster.reach.of,
@@ -93,28 +95,26 @@ class Delivery:
     def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
         """Send a ready frame to a group, a room or everybody; see :class:`Backplane`."""
         nodes = self.reach[kind](name)
-        if not nodes:
+        if nodes is None:
             return 0
-        letter = LETTERS[kind]
         try:
-            entry = build_command(letter + name, frame, ENTRY_DIGITS)
+            entry = build_command(nodes.target, frame, ENTRY_DIGITS)
         except ValueError:  # the name cannot be a part of a command
-            entry = entry_of(Spread(letter, name, [], [], frame))
-        # A list, since another thread may change the dict.
-        self._streams.put(list(nodes), entry)
-        return sum(nodes.values())
+            entry = entry_of(Spread(LETTERS[kind], name, [], [], frame))
+        self._streams.gather(nodes.names, entry)
+        return nodes.total
 
     def to_many(
-        self, kind: str, name: str, nodes: dict[str, int], message: Outgoing, without: Remote | None
+        self, kind: str, name: str, nodes: Reached, message: Outgoing, without: Remote | None
     ) -> int:
         """Send to a group, a room or everybody.
 
-        :param nodes: the nodes that have some of them, with how many each has.
+        :param nodes: the nodes that have some of them.
         :param without: a client that does not get it.
         :returns: how many clients that are.
         """
         put, volatile = self._streams.put, message.volatile
-        counts = nodes.copy()
+        counts = nodes.counts.copy()
         if not counts:
             return 0
         if without is not None and without.node in counts:
@@ -157,9 +157,18 @@ class Delivery:
         Those for the same clients are joined, so that each client takes one ``bytes``. Frames for
         several groups may change places, as a client is in one of them only.
         """
-        if len(dict(messages)) == len(messages):  # the common case: each has a target of its own
+        targets = set(map(_TARGET, messages))
+        if len(targets) == 1:
+            target = targets.pop()
+            self._take_joined({target: [frame or b"" for _, frame in messages]})
+            return
+        if len(targets) == len(messages):
+            registry = self._registry
             for target, frame in messages:
-                self._take(target, frame or b"")
+                if target[0] == "g":  # the common case of _take(), inlined to save calls
+                    fan_out(registry.group(target[1:]), frame or b"")
+                else:
+                    self._take(target, frame or b"")
             return
         joined: dict[str, list[bytes]] = {}
         last = ""

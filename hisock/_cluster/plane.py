@@ -205,7 +205,7 @@ class Plane:
         if not roster.count:
             return 0
         nodes = self.delivery.reach[kind](name)
-        if not nodes:
+        if nodes is None:
             return 0
         without = None if exclude is None else self.elsewhere(exclude)
         ready = Outgoing(command, message, self.hub.header_len, volatile, latest)

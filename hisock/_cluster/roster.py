@@ -156,24 +156,54 @@ class Sections:
         return list(there) if isinstance(there, dict) else [there]
 
 
-class Reach:
-    """How many clients each node has under a name: where a message for it has to go."""
+class Reached:
+    """The nodes that have clients under one name.
 
-    def __init__(self) -> None:
-        self._all: dict[str, dict[str, int]] = {}
-        #: The nodes with how many clients each has, not to be changed, or ``None``.
+    :ivar target: the name as entries for many have it.
+    :ivar counts: how many clients each node has, not to be changed.
+    :ivar names: the nodes; another tuple when they change.
+    :ivar total: how many clients they have together.
+    """
+
+    __slots__ = ("counts", "names", "target", "total")
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.counts: dict[str, int] = {}
+        self.names: tuple[str, ...] = ()
+        self.total = 0
+
+
+class Reach:
+    """How many clients each node has under a name: where a message for it has to go.
+
+    :param letter: what targets of this kind begin with.
+    """
+
+    def __init__(self, letter: str) -> None:
+        self._letter = letter
+        self._all: dict[str, Reached] = {}
+        #: The nodes, or ``None`` if there are none.
         self.of = self._all.get
 
     def add(self, name: str, node: str) -> None:
-        nodes = self._all.setdefault(name, {})
-        nodes[node] = nodes.get(node, 0) + 1
+        nodes = self._all.get(name)
+        if nodes is None:
+            nodes = self._all[name] = Reached(self._letter + name)
+        counts = nodes.counts
+        counts[node] = counts.get(node, 0) + 1
+        nodes.total += 1
+        if len(counts) != len(nodes.names):
+            nodes.names = tuple(counts)
 
     def discard(self, name: str, node: str) -> None:
         nodes = self._all[name]
-        nodes[node] -= 1
-        if not nodes[node]:
-            del nodes[node]
-            if not nodes:
+        nodes.counts[node] -= 1
+        nodes.total -= 1
+        if not nodes.counts[node]:
+            del nodes.counts[node]
+            nodes.names = tuple(nodes.counts)
+            if not nodes.names:
                 del self._all[name]
 
 
@@ -186,11 +216,11 @@ class ClusterRoster:
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[int, Remote]] = {}
-        self.reach = Reach()
+        self.reach = Reach("*")
         self.groups = Sections()
         self.rooms = Sections()
-        self.group_reach = Reach()
-        self.room_reach = Reach()
+        self.group_reach = Reach("g")
+        self.room_reach = Reach("r")
         self._names = Sections()
         self._addresses: dict[Where, Remote] = {}
         self._resumes: dict[int, Remote] = {}

@@ -18,13 +18,14 @@ class LoopThread:
 
     :ivar loop: the loop, from :meth:`begin` on.
     :ivar running: whether it is between :meth:`begin` and :meth:`end`.
+    :ivar ident: that of the thread; 0 while there is none.
     """
 
     loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
         self.running = False
-        self._id = 0
+        self.ident = 0
         self._timers: set[asyncio.TimerHandle] = set()
         #: Held while :meth:`run` posts: what is posted before the end still runs, nothing after.
         self._posting = Lock()
@@ -32,7 +33,7 @@ class LoopThread:
     def begin(self) -> None:
         """Adopt the loop that runs in the calling thread."""
         self.loop = asyncio.get_running_loop()
-        self._id = get_ident()
+        self.ident = get_ident()
         self.running = True
 
     def end(self) -> None:
@@ -45,14 +46,14 @@ class LoopThread:
     def forget(self) -> None:
         """Drop the loop, which is the parent's, in a forked child."""
         self.running = False
-        self._id = 0
+        self.ident = 0
         self._posting = Lock()
         self.loop = asyncio.new_event_loop()
         self.loop.close()
 
     def is_current(self) -> bool:
         """Whether the caller runs in this thread. From any thread."""
-        return get_ident() == self._id
+        return get_ident() == self.ident
 
     def run(self, func: Callable[[], T]) -> T:
         """Run a function on the loop and return its result. From any thread.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from typing import Any
 
 import pytest
 from support.memory import MemoryPeer, on_virtual_loop
 
 import hisock
-from cluster.servers import Game, game, join, link, me, rosters
+from cluster.servers import Game, game, join, link, me, plane, rosters
+from hisock._cluster.batch import open_entries
 
 
 async def all_hear(made: Game, count: int) -> list[MemoryPeer]:
@@ -83,6 +85,38 @@ def test_one_server_reaches_one_client_in_order_whatever_way_it_sends(broadcasts
                 assert numbers(peer) == sorted(set(numbers(peer)))
             assert len(numbers(peers[1])) == 499
             assert one.stats().cluster.lost == 0  # type: ignore[union-attr] # it has a cluster
+
+    on_virtual_loop(main())
+
+
+@pytest.mark.parametrize("broadcasts", [True, False])
+def test_what_threads_send_and_change_leaves_in_that_order(broadcasts: bool) -> None:
+    async def main() -> None:
+        async with game(3, broadcasts) as made:
+            peers = await all_hear(made, 3)
+            one = made.servers[0]
+            for number in range(1, 301, 3):
+                one.send_room("room", "n", number)
+                other = threading.Thread(target=one.send_room, args=("room", "n", number + 1))
+                other.start()
+                other.join()
+                one.send_group("all", "n", number + 2)
+            await asyncio.sleep(1)
+            assert [numbers(peer) for peer in peers] == [list(range(1, 301))] * 3
+            batches: list[bytes] = []
+            streams = plane(one).node.streams
+
+            def seal(receiver: str, to_all: int, to_one: int, entries: list[bytes]) -> bytes:
+                batches.append(b"".join(entries))
+                return b""
+
+            streams._seal = seal  # type: ignore[method-assign] # the batch is looked at instead
+            one.send_room("room", "n", 1)
+            one.join_room(peers[0].addr, "another")
+            one.send_room("room", "n", 2)
+            streams.flush()
+            entries = open_entries(memoryview(batches[0]))
+            assert [command for command, _ in entries] == ["rroom", None, "rroom"]
 
     on_virtual_loop(main())
 
