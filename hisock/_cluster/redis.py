@@ -12,7 +12,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink
+from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink, within
 from hisock._cluster.brokers import broker_query, key_of, to_all, to_one
 from hisock._cluster.link import LinkDown, NodeHello, Receiver
 
@@ -132,7 +132,7 @@ class RedisLink(BrokerLink):
         ears, outlet = self._new_connection(), self._new_connection()
         tasks: list[asyncio.Future[None]] = []
         try:
-            await asyncio.wait_for(self._connect(ears, outlet, channels), _ANSWER_SECONDS)
+            await within(_ANSWER_SECONDS, self._connect(ears, outlet, channels))
             self._outlet, self._asked, self._due = outlet, 0.0, False
             works = (self._listen(ears), self._hear_answers(outlet), self._measure())
             tasks += map(asyncio.ensure_future, works)
@@ -222,7 +222,7 @@ class RedisLink(BrokerLink):
         while True:
             await asyncio.sleep(_BUSY_INTERVAL if self._was_full or self._sent else _PING_SECONDS)
             self._sent = False
-            await asyncio.wait_for(self._ask(), _ANSWER_SECONDS)
+            await within(_ANSWER_SECONDS, self._ask())
             self._tell_room()
 
     async def _ask(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,3 +161,32 @@ def test_a_link_ends_though_a_cancellation_is_lost(monkeypatch: pytest.MonkeyPat
         assert not late
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("iterations", range(6))
+def test_a_program_that_ends_without_closing_ends_while_redis_refuses(
+    monkeypatch: pytest.MonkeyPatch, iterations: int
+) -> None:
+    """Also in the moment in which it is told that it cannot connect."""
+    asked, refusing = asyncio.Event(), asyncio.Event()
+
+    async def connect(self: RedisLink, *_: object) -> None:
+        asked.set()
+        await refusing.wait()
+        raise OSError("refused")
+
+    monkeypatch.setattr(RedisLink, "_connect", connect)
+
+    async def main() -> None:
+        link = make_link("redis://127.0.0.1:9")
+        hello = NodeHello(node="node", app="chess", header_len=16, codec="json")
+        await link.start(hello, Ear())
+        await asked.wait()
+        refusing.set()
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+
+    program = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    program.start()
+    program.join(PATIENCE)
+    assert not program.is_alive()
