@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 
 import pytest
+from support.memory import MemoryPeer, settle
 from support.polling import until
 
 import hisock
@@ -61,3 +62,41 @@ def test_clients_with_many_tasks_wait_and_those_with_few_start_theirs(
 
     asyncio.run(asyncio.wait_for(play(), 60))
     assert begun == {name: list(range(EACH)) for name in (*GREEDY, "Dot")}
+
+
+@pytest.mark.parametrize("ending", ["closes", "is cut", "is kicked"])
+def test_tasks_that_wait_begin_although_their_client_left_and_not_if_it_was_thrown_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    monkeypatch.setattr(concurrency, "MANY", 1)
+    monkeypatch.setattr(concurrency, "FEW", 1)
+    begun: list[int] = []
+
+    async def play() -> None:
+        go_on = asyncio.Event()
+        async with hisock.HiSockServer(ADDR, announce="none") as server:
+
+            @server.on("task", concurrent=True)
+            async def task(client: hisock.ClientInfo, number: int) -> None:
+                begun.append(number)
+                await go_on.wait()
+
+            peer = MemoryPeer(server, "Ann")
+            for number in range(3):
+                peer.send("task", b"%d" % number)
+            await settle()
+            assert begun == [0], "the others wait until that one has ended"
+            if ending == "closes":
+                peer.raw(b"$USRCLOSE$")
+            elif ending == "is cut":
+                peer.transport.reset()
+            else:
+                server.disconnect_client("Ann")
+            await settle()
+            go_on.set()
+            await until(lambda: not len(server))
+            await settle()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+    assert begun == ([0] if ending == "is kicked" else [0, 1, 2])
+    assert ("were dropped, unhandled" in caplog.text) == (ending == "is kicked")
