@@ -98,7 +98,8 @@ class Reaching:
     ) -> int:
         if not remote.flags & KNOWS_CALLS:
             raise NotSupported(
-                f"{remote.info} does not know calls, {command!r} was not sent; use send_client()"
+                f"{title_of(remote.info)} does not know calls, {command!r} was not sent; "
+                "use send_client()"
             )
         # Refused here as it would be there.
         call_frames.build_call(call_frames.Call(1, command, None), self._plane.hub.header_len)

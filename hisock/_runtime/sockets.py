@@ -228,15 +228,16 @@ def _is_host(text: str) -> bool:
 def _is_left_over(path: str) -> bool:
     """Whether a path is proven to be a socket of a server that no longer runs.
 
-    Only a refused connection proves it. If connecting would block, a server runs whose backlog is
-    full, and a socket of another type (EPROTOTYPE) has an owner as well.
+    Only a datagram socket that is refused proves it. To a stream socket a live server that does
+    not listen yet refuses a connection too, while to a datagram socket all that have an owner and
+    are of another type say so (EPROTOTYPE). It also takes no place in a backlog.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
     except OSError:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         probe.setblocking(False)
         return probe.connect_ex(path) == errno.ECONNREFUSED
 

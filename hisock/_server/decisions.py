@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from hisock._core.jobs import ENDS_PROGRAM, as_error
+
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
     from hisock._server.hub import Hub
@@ -37,14 +39,15 @@ class Decisions:
         """
         try:
             answer = question()
-        except asyncio.CancelledError:
-            failed(_cancelled())
-            return
-        except Exception as exc:
-            failed(exc)
+        except ENDS_PROGRAM:
+            raise
+        except BaseException as exc:
+            if not connection.ended:
+                failed(_failure(exc))
             return
         if not _takes_time(answer):
-            decided(answer)
+            if not connection.ended:  # the decision may have disconnected the client itself
+                decided(answer)
             return
         connection.begin()
         task = self._hub.loop.create_task(self._wait(connection, answer, decided, failed))
@@ -63,11 +66,10 @@ class Decisions:
         exc: Exception | None = None
         try:
             answer = await asyncio.wait_for(_settle(answer), hub.options.auth_timeout)
-        except asyncio.CancelledError:
-            # Cancelled by the server's shutdown, or by something that the program awaited.
-            exc = _cancelled()
-        except Exception as failure:
-            exc = failure
+        except ENDS_PROGRAM:
+            raise
+        except BaseException as failure:
+            exc = _failure(failure)
         if exc is None and not connection.ended:
             decided(answer)
         elif exc is not None and not connection.ended and not hub.shutdown.begun:
@@ -93,5 +95,11 @@ async def _settle(answer: Any) -> Any:
     return answer
 
 
-def _cancelled() -> Exception:
-    return RuntimeError("the decision was cancelled")
+def _failure(exc: BaseException) -> Exception:
+    """What a decision raised, as an error of the program.
+
+    It may have been cancelled by the server's shutdown, or by something that the program awaited.
+    """
+    if isinstance(exc, asyncio.CancelledError):
+        return RuntimeError("the decision was cancelled")
+    return as_error(exc)

@@ -324,7 +324,7 @@ class Hub:
         for connection in self._expel_all(None if force else lambda _: self.frames.goodbye):
             connection.explain("kicked", "the server disconnected it")
             connection.finish()
-            gone = ConnectionLost(f"{connection.info} is no longer connected")
+            gone = ConnectionLost(f"{title_of(connection.info)} is no longer connected")
             self.events.waiting.close_source(connection.info.ip, gone)
 
     def say_goodbye(self) -> None:

@@ -278,7 +278,7 @@ class Receiving(Inspection):
         peer = self._registry.find(client)
         if not peer.knows("call"):
             raise NotSupported(
-                f"{peer.info} does not know calls, {command!r} was not sent; "
+                f"{title_of(peer.info)} does not know calls, {command!r} was not sent; "
                 "use send_client() and wait_for()"
             )
         calls = peer.calls

@@ -104,6 +104,8 @@ class Renaming:
         )
 
     def _claimed(self, change: _Change, refusal: str | None) -> None:
+        if change.connection.ended:
+            return
         if refusal is None:
             self._apply(change)
         else:

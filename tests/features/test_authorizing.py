@@ -275,7 +275,18 @@ def cancelled_future() -> Any:
     return future
 
 
-@pytest.mark.parametrize("cancelled", [cancelled_at_once, cancelled_later, cancelled_future])
+class Strange(BaseException):
+    """Not an ``Exception``, such as some libraries raise to unwind."""
+
+
+async def strange() -> Any:
+    await asyncio.sleep(0)
+    raise Strange
+
+
+@pytest.mark.parametrize(
+    "cancelled", [cancelled_at_once, cancelled_later, cancelled_future, strange]
+)
 def test_a_cancellation_rejects_and_frees_the_place(cancelled: Callable[[], Any]) -> None:
     def wire(server: hisock.ThreadedHiSockServer) -> None:
         server.authenticate(lambda name: cancelled() if name == "ann" else None)
@@ -294,3 +305,23 @@ def test_a_cancellation_rejects_and_frees_the_place(cancelled: Callable[[], Any]
                 bob.rest()
         else:
             pytest.fail("its place stays taken")
+
+
+def test_a_client_that_the_decision_about_its_name_disconnects_leaves_nothing() -> None:
+    def wire(server: hisock.ThreadedHiSockServer) -> None:
+        @server.authorize_change
+        def disconnect(client: hisock.ClientInfo) -> bool:
+            server.disconnect_client(client)
+            return True
+
+    with serving(wire) as server:
+        with modern(server, "eve") as eve:
+            who_am_i(eve)
+            eve.reserved("CHNAME", "root")
+            eve.rest()
+        with modern(server, "bob") as bob:
+            who_am_i(bob)
+            for name in ("eve", "root"):
+                with pytest.raises(hisock.ClientNotFound):
+                    server.get_client(name)
+            assert server.stats().handler_errors == 0

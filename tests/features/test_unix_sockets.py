@@ -99,6 +99,17 @@ def test_a_path_in_use_is_an_error_and_stays_in_use(
 
 
 @unix
+@pytest.mark.parametrize("kind_of_socket", ["SOCK_STREAM", "SOCK_DGRAM", "SOCK_SEQPACKET"])
+def test_a_bound_socket_that_does_not_listen_yet_stays(kind_of_socket: str, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, getattr(socket, kind_of_socket)) as other:
+        other.bind(str(path))
+        inode = path.stat().st_ino
+        with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+            hisock.HiSockServer(path)
+        assert path.stat().st_ino == inode
+
+
+@unix
 def test_closing_removes_only_the_servers_own_socket(serve: Any, path: Path) -> None:
     server = serve(path)
     path.unlink()

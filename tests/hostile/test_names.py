@@ -125,6 +125,24 @@ def test_errors_in_replies_tell_no_address(loop: Loop) -> None:
                 eve.call("group of the gone")
 
 
+def test_a_call_to_a_client_that_knows_none_tells_no_address(loop: Loop) -> None:
+    with serving(loop, hide_addresses=True) as server:
+
+        @server.on("call ann")
+        async def call() -> None:
+            await server.call("ann", "x")
+
+        with Peer(server.addr) as ann:
+            ann.hello("ann")
+            ann.ask("ping", answer="pong")
+            with (
+                hisock.connect(server.addr, name="eve") as eve,
+                pytest.raises(hisock.RemoteError, match="the client 'ann' does not know") as caught,
+            ):
+                eve.call("call ann")
+            assert "127.0.0.1" not in str(caught.value)
+
+
 def test_questions_about_a_name_that_two_have_warn_nobody(loop: Loop) -> None:
     with (
         serving(loop) as server,
