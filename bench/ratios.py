@@ -1,23 +1,28 @@
-"""Compares a run of pytest-benchmark with the committed ratios, whatever the machine.
+"""Compares runs of pytest-benchmark with the committed ratios, whatever the machine.
 
-Usage: python -m bench.ratios RUN.json [--store]
+Usage: python -m bench.ratios RUN.json... [--store]
 
-RUN.json is what ``pytest bench/test_codecs.py --benchmark-json RUN.json`` wrote. In each group of
-benchmarks the shortest time of ours is divided by that of a reference (other programs disturb the
-shortest least). These ratios are compared with ``ratios.json``, and those that grew by more than a
-third are an error. ``--store`` replaces the committed ones by those of the run.
+RUN.json is what ``pytest bench --benchmark-json RUN.json`` wrote, or of one of its files. In each
+group of benchmarks the shortest time of ours, of all runs, is divided by that of a reference, since
+other programs disturb that least. These ratios are compared with ``ratios.json``, and those that
+grew by more than a third are an error. ``--store`` replaces the committed ones by these.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("ratios.json")
 GROWTH = 4 / 3
+#: Ratios below that are not compared: the clock counts those in a few of its steps.
+LEAST = 0.05
 #: What ours is divided by: the first that is in the group.
 REFERENCES = {
     "hisock json": ("msgspec json",),
@@ -27,31 +32,40 @@ REFERENCES = {
 }
 
 
-def ratios(run: dict[str, Any]) -> dict[str, float]:
-    """The ratio of each of ours to its reference, by group and name."""
+def shortest(runs: Sequence[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    """The shortest time of each that is compared, by group and name."""
     least: dict[tuple[str, str], float] = {}
-    for each in run["benchmarks"]:
+    for each in chain.from_iterable(run["benchmarks"] for run in runs):
         parameters = re.sub(r"^.*\[|\]$", "", each["name"])
         for name in sorted({*REFERENCES, *sum(REFERENCES.values(), ())}, key=len, reverse=True):
             if re.search(rf"(^|-){re.escape(name)}(-|$)", parameters):
-                least[each["group"], name] = each["stats"]["min"]
+                key = each["group"], name
+                least[key] = min(each["stats"]["min"], least.get(key, math.inf))
                 break
+    return least
+
+
+def ratios(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The ratio of each of ours to its reference, by group and name."""
+    least = shortest(runs)
     found: dict[str, float] = {}
-    for (group, name), median in least.items():
+    for (group, name), time in least.items():
         for reference in REFERENCES.get(name, ()):
             if (group, reference) in least:
-                found[f"{group}, {name}"] = round(median / least[group, reference], 3)
+                found[f"{group}, {name}"] = round(time / least[group, reference], 3)
                 break
     return found
 
 
 def main() -> int:
-    if len(sys.argv) not in (2, 3) or (len(sys.argv) == 3 and sys.argv[2] != "--store"):
+    store = "--store" in sys.argv[1:]
+    files = [argument for argument in sys.argv[1:] if argument != "--store"]
+    if not files or any(file.startswith("-") for file in files):
         print(__doc__, file=sys.stderr)
         return 2
-    now = ratios(json.loads(Path(sys.argv[1]).read_text("utf-8")))
+    now = ratios([json.loads(Path(file).read_text("utf-8")) for file in files])
     committed: dict[str, float] = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
-    if sys.argv[2:]:
+    if store:
         FILE.write_text(json.dumps({**committed, **now}, indent=1, sort_keys=True) + "\n")
         print(f"{len(now)} ratios are in {FILE.name}; commit it")
         return 0
@@ -61,7 +75,7 @@ def main() -> int:
         if then is None:
             print(f"  {name:<40} {ratio:6.2f}   not committed")
             continue
-        verdict = "GREW" if ratio > then * GROWTH else "ok"
+        verdict = "GREW" if ratio > max(then * GROWTH, LEAST) else "ok"
         if verdict == "GREW":
             grown.append(name)
         print(f"  {name:<40} {then:6.2f} -> {ratio:6.2f}   {verdict}")

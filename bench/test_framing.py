@@ -139,7 +139,9 @@ PARSERS |= {"msgpack": msgpack_parse, "websockets": websockets_parse}
 BUILDERS |= {"msgpack": msgpack_build, "websockets": websockets_build}
 
 
-@pytest.mark.benchmark(max_time=0.3, min_rounds=9, warmup=True, warmup_iterations=20)
+@pytest.mark.benchmark(
+    max_time=0.3, min_time=0.0005, min_rounds=9, warmup=True, warmup_iterations=20
+)
 @pytest.mark.parametrize("contender", PARSERS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("count", COUNTS)
@@ -149,7 +151,9 @@ def test_parse(benchmark: BenchmarkFixture, count: str, size: str, contender: st
     benchmark(PARSERS[contender](bytes(SIZES[size]), COUNTS[count]))
 
 
-@pytest.mark.benchmark(max_time=0.3, min_rounds=9, warmup=True, warmup_iterations=20)
+@pytest.mark.benchmark(
+    max_time=0.3, min_time=0.0005, min_rounds=9, warmup=True, warmup_iterations=20
+)
 @pytest.mark.parametrize("contender", BUILDERS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("count", COUNTS)

@@ -47,6 +47,7 @@ _SMALL = 4096  # bytes; payloads up to that are cheaper copied twice than seen t
 _LONG = (b"", b"", b"")  # stands for a payload that is not cut in three
 _MUCH = 4096  # bytes from which on it is worth looking for frames that are alike
 _RUN = 8  # so many of which are cut at once
+_SHORT = 512  # bytes of a frame up to which copying all of them twice more costs less than a loop
 
 
 class Decoder:
@@ -259,7 +260,7 @@ class Decoder:
         """
         head = data[at : at + self._width]
         size, command = self._heads.get(head, (len(data), None))
-        count = (len(data) - at) // size
+        count = (len(data) - at) // size if size <= _SHORT else 0
         while count >= _RUN and not data.startswith(head, at + (count - 1) * size):
             count //= 2
         if count < _RUN:
