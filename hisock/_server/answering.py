@@ -83,11 +83,16 @@ def answer(connection: Connection, call: call_frames.Call, streams: bool) -> Non
     if not answering.begin(call.number, streams):
         return
 
-    def done(result: Any, exc: BaseException | None) -> None:
-        if answering.end(call.number):
-            _write(connection, call, result, exc)
-
+    done = partial(_end, connection, call)
     runs = partial(answering.runs, call.number)
     told = answer_streamed(connection, call, done) if streams else answer_whole(call.command, done)
     begin = partial(hub.events.call, connection, call.command, call.message, told, runs)
     tracing.handle(call.trace, begin)
+
+
+def _end(
+    connection: Connection, call: call_frames.Call, result: Any, exc: BaseException | None
+) -> None:
+    """The handler of a call has ended: answer, if the caller still waits."""
+    if connection.answering.end(call.number):
+        _write(connection, call, result, exc)

@@ -32,7 +32,9 @@ class Streaming:
         self._source = source
         self._done = done
         self._room = call_frames.FIRST_PARTS
-        self._more = asyncio.Event()
+        #: Done when there is room again. There may be thousands of streams, and an event would be
+        #: three objects more of each for garbage collections to look at.
+        self._more: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """Send the parts in a task, which ``$CANCEL$`` and the connection's end cancel."""
@@ -52,7 +54,8 @@ class Streaming:
 
     def _take_more(self) -> None:
         self._room += call_frames.PARTS_PER_MORE
-        self._more.set()
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
 
     async def _run(self) -> None:
         source = self._source
@@ -68,8 +71,8 @@ class Streaming:
 
     async def _send(self, part: Any) -> None:
         while not self._room:
-            self._more.clear()
-            await self._more.wait()
+            self._more = asyncio.get_running_loop().create_future()
+            await self._more
         self._room -= 1
         hub = self._connection.hub
         await hub.runner.parts.wait()  # a generator may never wait for anything
