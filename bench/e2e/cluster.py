@@ -4,8 +4,11 @@
 
 Rooms of 20 players that move 20 times a second, spread over the workers by the kernel, which is
 the worst case: with 2 workers half of the deliveries cross, with 4 three quarters. ``apart`` keeps
-each room in one process. Ratios are taken within a round, and the medians of the rounds are shown.
-The brokers are those of the tests.
+each room in one process. The brokers are those of the tests.
+
+A process with less to do writes fewer messages at once, and pays more for each. So there are two
+ratios: to one process with all players, and to as many processes that know nothing of each other.
+Ratios are taken within a round, and the medians of the rounds are shown.
 """
 
 from __future__ import annotations
@@ -21,7 +24,17 @@ from threading import Thread
 
 from . import compiling
 from .cluster_calls import rows_of_calls
-from .cluster_servers import ALONE, KINDS, PEERS, WITH_REDIS, Kind, seconds_of, served
+from .cluster_servers import (
+    ALONE,
+    KINDS,
+    PEER_PLAYERS,
+    PEERS,
+    WITH_REDIS,
+    Kind,
+    seconds_of,
+    served,
+    writes_of,
+)
 
 
 @dataclass
@@ -35,12 +48,14 @@ class Run:
     p99_ms: float = 0.0
     frames: float = 0.0
     lost: float = 0.0
+    a_write: float = 0.0
 
 
 @dataclass
 class Row:
     runs: list[Run] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    to_apart: list[float] = field(default_factory=list)
 
 
 def generate(
@@ -71,6 +86,8 @@ def generate(
 def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
     with served(kind) as (servers, brokers):
         before, broker_before = seconds_of(servers.pids), seconds_of(brokers)
+        writes = writes_of(servers.pids)
+        players = round(players * kind.share)
         if workload != "broadcast":
             options: dict[str, object] = {"size": 32, "rate": 20, "room-size": 20, "inflight": 50}
             results = generate(
@@ -93,6 +110,7 @@ def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
             p99_ms=max(one.get("p99_ms", 0) for one in results),
             frames=entries / batches if batches else 0.0,
             lost=sum(lost),
+            a_write=count / (writes_of(servers.pids) - writes),
         )
 
 
@@ -101,13 +119,18 @@ def rounds(
 ) -> dict[str, Row]:
     rows = {kind.name: Row() for kind in kinds}
     for _ in range(count):
-        alone = 0.0
+        alone, apart = 0.0, {}
         for kind in kinds:
             run = measure(kind, workload, players, seconds)
+            row = rows[kind.name]
             if kind in (ALONE, WITH_REDIS):
                 alone = run.server
-            rows[kind.name].runs.append(run)
-            rows[kind.name].ratios.append(run.server / alone)
+            if not kind.cluster:
+                apart[kind.servers] = run.server
+            row.runs.append(run)
+            row.ratios.append(run.server / alone)
+            if kind.servers in apart:
+                row.to_apart.append(run.server / apart[kind.servers])
     return rows
 
 
@@ -115,6 +138,7 @@ COLUMNS = {
     "server µs a delivery": "server",
     "broker µs": "broker",
     "frames a batch": "frames",
+    "deliveries a write": "a_write",
     "missing": "missing",
     "counted lost": "lost",
     "p50 ms": "median_ms",
@@ -122,16 +146,27 @@ COLUMNS = {
 }
 
 
+def middle_of(ratios: list[float]) -> str:
+    """The median of some ratios, with their spread."""
+    if not ratios:
+        return ""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
 def show(title: str, rows: dict[str, Row]) -> None:
-    print(f"\n{title}\n\n| | ratio | {' | '.join(COLUMNS)} |\n|---{'|---' * (1 + len(COLUMNS))}|")
+    titles = ["ratio", "to as many apart", *COLUMNS]
+    print(f"\n{title}\n\n| | {' | '.join(titles)} |\n|---{'|---' * len(titles)}|")
     for name, row in rows.items():
-        cells = [
-            f"{statistics.median(row.ratios):.2f} ({min(row.ratios):.2f}-{max(row.ratios):.2f})"
-        ]
+        cells = [middle_of(row.ratios), middle_of(row.to_apart)]
         for what in COLUMNS.values():
             middle = statistics.median(getattr(run, what) for run in row.runs)
             cells.append(f"{middle:.0f}" if middle > 50 else f"{middle:.2f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def spread_by_kernel(kind: Kind) -> bool:
+    """Whether all clients connect to one port, and get what one of them broadcasts."""
+    return kind.processes == 1 and kind.share == 1
 
 
 WORKLOADS = ["players", "broadcast", "calls", "peers"]
@@ -153,13 +188,18 @@ def main() -> None:
         if workload == "calls":
             print(f"\ncalls; {load}\n\n{rows_of_calls()}", flush=True)
             continue
-        players = 40 if workload == "peers" else given.players
         if workload == "peers":
-            some = PEERS
-        else:
-            some = [kind for kind in kinds if workload == "players" or kind.processes == 1]
-        rows = rounds(workload, some, players, given.rounds, given.seconds)
-        title = "broadcast" if workload == "broadcast" else f"{players} players in rooms of 20"
+            for players in PEER_PLAYERS:
+                rows = rounds(workload, PEERS, players, given.rounds, given.seconds)
+                show(f"{players} players; {load}", rows)
+            continue
+        some = (
+            kinds if workload == "players" else [kind for kind in kinds if spread_by_kernel(kind)]
+        )
+        rows = rounds(workload, some, given.players, given.rounds, given.seconds)
+        title = (
+            "broadcast" if workload == "broadcast" else f"{given.players} players in rooms of 20"
+        )
         show(f"{title}; {load}", rows)
 
 

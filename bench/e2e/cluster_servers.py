@@ -32,6 +32,7 @@ class Kind:
     :ivar broker: a kind of broker, or ``""`` for Unix sockets.
     :ivar wire: ``"sio"`` for python-socketio.
     :ivar cluster: whether the processes know each other.
+    :ivar share: of the players; the control for as many processes as have the whole.
     """
 
     name: str
@@ -40,20 +41,29 @@ class Kind:
     broker: str = ""
     cluster: bool = True
     wire: str = "hisock"
+    share: float = 1
+
+    @property
+    def servers(self) -> int:
+        """How many processes share the clients."""
+        return self.workers or self.processes
 
 
 ALONE = Kind("1 process")
 KINDS = [
     ALONE,
+    Kind("1 with half of the players", share=1 / 2),
+    Kind("1 with a quarter of them", share=1 / 4),
+    Kind("2, no cluster", processes=2, cluster=False),
+    Kind("4, no cluster", processes=4, cluster=False),
     Kind("2 workers", workers=2),
     Kind("4 workers", workers=4),
     Kind("2, NATS", workers=2, broker="nats-newest"),
     Kind("2, Redis", workers=2, broker="redis"),
     Kind("2, rooms apart", processes=2),
-    Kind("2, no cluster", processes=2, cluster=False),
-    Kind("4, no cluster", processes=4, cluster=False),
 ]
-#: What both bear that are compared: python-socketio gives up at more players than 40.
+#: Players for the comparison: python-socketio gives up above 40.
+PEER_PLAYERS = (40, 200)
 WITH_REDIS = Kind("hisock, 2 and Redis", workers=2, broker="redis")
 PEERS = [
     WITH_REDIS,
@@ -69,6 +79,12 @@ def seconds_of(pids: list[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def writes_of(pids: list[int]) -> int:
+    """How often some processes have called the kernel to write."""
+    texts = (Path(f"/proc/{pid}/io").read_text() for pid in pids)
+    return sum(int(text.partition("syscw: ")[2].split()[0]) for text in texts)
 
 
 def children(pid: int) -> list[int]:
