@@ -87,12 +87,13 @@ def withhold(exc: BaseException) -> None:
 def loggable(exc: BaseException) -> BaseException:
     """An exception as a log may show it, with its traceback.
 
-    It is the exception itself where its message, and those of its causes, are printable and short.
-    Else it is one of the same name with the message on one line; the original is not changed.
+    It is the exception itself where all that a traceback shows of it and its causes besides the
+    program is printable and short: messages, notes, the line of a syntax error. Else it is one of
+    the same name with the message and each note on one line; the original is not changed.
     """
     chain = _chain_of(exc)
     secret = any(_WITHHELD in each.__dict__ for each in chain)
-    if not secret and all(_is_harmless(error_text(each)) for each in chain):
+    if not secret and all(map(_is_harmless, chain)):
         return exc
     made = {id(each): _stand_in(each, secret) for each in chain}
     for each in chain:
@@ -109,11 +110,21 @@ def _stand_in(exc: BaseException, secret: bool) -> BaseException:
     text = "(not logged, it may hold the token)" if secret else one_line(exc)
     attributes = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     made: Exception = type(kind.__name__, (Exception,), attributes)(text)
+    if not secret and (notes := _notes_of(exc)):
+        made.__dict__["__notes__"] = [one_line(note) for note in notes]
     return made.with_traceback(exc.__traceback__)
 
 
-def _is_harmless(text: str) -> bool:
-    return len(text) <= MOST_SHOWN and text.isprintable()
+def _is_harmless(exc: BaseException) -> bool:
+    texts = [error_text(exc), *_notes_of(exc)]
+    if isinstance(exc, SyntaxError) and exc.text:  # a handler may have parsed a message
+        texts.append(str(exc.text).rstrip("\n").expandtabs())
+    return all(len(text) <= MOST_SHOWN and text.isprintable() for text in texts)
+
+
+def _notes_of(exc: BaseException) -> list[str]:
+    notes = getattr(exc, "__notes__", ())
+    return [str(note) for note in notes] if isinstance(notes, (list, tuple)) else []
 
 
 def _chain_of(exc: BaseException) -> list[BaseException]:

@@ -200,7 +200,8 @@ class Announcements:
         """
         self._unwritten = 0
         for peer in list(members.values()):
-            peer.writer.flush()
+            if not peer.writer.closing:  # asyncio would log each write to a lost connection
+                peer.writer.flush()
 
     def moved(self, connection: Connection) -> None:
         """A client has changed its group: other announcements concern it from now on."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Bytes up to which newest states are joined into one chunk when they are written.
 _MOST_JOINED = 65536
+#: Bytes that wait in a transport until it says that it is behind, where nothing else is set.
+_USUAL_BUFFER = 65536
 
 
 class Writer(Flusher):
@@ -69,6 +71,10 @@ class Writer(Flusher):
     def start(self, transport: asyncio.Transport) -> None:
         """Write to a transport from now on."""
         self._transport = transport
+        share = self._hub.options.send_buffer // 2
+        if share < _USUAL_BUFFER:
+            # Else the client would be over its limit by the time that it is seen to be behind.
+            transport.set_write_buffer_limits(high=share)
 
     # -- writing
 
@@ -257,6 +263,11 @@ class Writer(Flusher):
         )
 
     # -- the end
+
+    @property
+    def closing(self) -> bool:
+        """Whether the transport is closed, or lost and yet to say so."""
+        return self._transport.is_closing()
 
     def write_last(self, frame: bytes) -> None:
         """Queue the last frame, behind everything else that is queued.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 from collections.abc import Iterator
@@ -172,3 +173,31 @@ def test_the_reason_of_a_server_cannot_forge_lines_at_a_client(
             hisock.connect(server.addr, FORGED, token="x")
     for text in texts(everything):
         assert text.isprintable(), text
+
+
+def test_notes_and_the_lines_of_syntax_errors_cannot_forge_lines(everything: LogEvents) -> None:
+    with serving("asyncio") as server:
+
+        @server.on("literal")
+        def literal(client: hisock.ClientInfo, text: str) -> None:
+            ast.literal_eval(text)
+
+        @server.on("note")
+        def note(client: hisock.ClientInfo, text: str) -> None:
+            failed = ValueError("no")
+            failed.__notes__ = [text]  # type: ignore[attr-defined] # what add_note() of 3.11 does
+            raise failed
+
+        server.start()
+        with Peer.joined(server.addr, "mallory") as mallory:
+            for command in ("literal", "note"):
+                mallory.send(command, "x " + FORGED.strip("\n") + "=" * 5000)
+                mallory.send(command, "x " + FORGED)
+            mallory.ask("ping", answer="pong")
+    failed = [text for text in texts(everything) if "the handler of" in text]
+    assert len(failed) == 4
+    for text in failed:
+        lines = text.split("\n")
+        assert all(line.isprintable() and len(line) < 500 for line in lines)
+        assert not any(line.startswith("CRITICAL") for line in lines)
+    assert any("invalid" in text for text in failed)

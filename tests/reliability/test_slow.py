@@ -274,3 +274,20 @@ def test_backlog_is_of_clients_that_are_connected(start_server: StartServer) -> 
     eventually(lambda: not len(server), "she leaves")
     with pytest.raises(hisock.utils.ClientNotFound):
         server.backlog("ann")
+
+
+def test_strangers_that_come_and_go_end_nobody_where_little_may_wait(
+    start_server: StartServer,
+) -> None:
+    server = start_server(send_buffer=65536)
+    long = "\N{GRINNING FACE}" * 1024
+    joined: list[str | None] = []
+    server.on("join")(lambda client: joined.append(client.name))
+    with deaf(server):
+        for _ in range(40):
+            with contextlib.ExitStack() as stack:
+                for _ in range(10):
+                    stack.enter_context(Peer(server.addr)).hello(long, long)
+        eventually(lambda: len(joined) == 401 and len(server.clients) == 1, "they have gone")
+        assert server.get_all_clients("name") == ["deaf"]
+        assert "slow" not in server.stats().ended
