@@ -26,6 +26,7 @@ from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.flag import Flag
+from hisock._runtime.patience import within
 from hisock._runtime.sockets import address_text
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.waiters import LoopWaiter, call_timed_out, part_timed_out
@@ -90,7 +91,7 @@ class AsyncioDriver(AsyncioReader):
     async def _attach(self, session: AsyncioSession) -> None:
         timeout = self.options.timeout
         try:
-            await asyncio.wait_for(self.connector.attach(session), timeout)
+            await within(timeout, self.connector.attach(session))
         except (TimeoutError, asyncio.TimeoutError) as exc:
             session.abort()
             where = address_text(self.connector.addr)
@@ -98,6 +99,8 @@ class AsyncioDriver(AsyncioReader):
         except BaseException:
             session.abort()
             raise
+        if session.ended:  # it was hung up at once, and uvloop refuses to write
+            raise session.error()
         session.transport.write(self.hello(session))
 
     # -- losing the connection
@@ -195,7 +198,7 @@ class AsyncioDriver(AsyncioReader):
     async def _send_kept(self, session: AsyncioSession, handled: asyncio.Event) -> None:
         """Send what was kept, once the handler of ``reconnect`` has ended."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(handled.wait(), HANDLER_SECONDS)
+            await within(HANDLER_SECONDS, handled.wait())
         try:
             self.post(session)
             session.flush()
@@ -220,8 +223,7 @@ class AsyncioDriver(AsyncioReader):
     # -- sending
 
     def write(self, frame: bytes) -> None:
-        session = self.current()
-        session.write(frame)
+        self.current().write(frame)
 
     def current(self) -> AsyncioSession:
         super().current()
@@ -267,6 +269,7 @@ class AsyncioDriver(AsyncioReader):
 
     async def drain(self) -> None:
         """Wait until the server has taken most of what was sent."""
+        self.on_own_loop("drain()")
         session = self.session
         session.flush()
         await session.writable.wait()
@@ -288,7 +291,7 @@ class AsyncioDriver(AsyncioReader):
         session = await self._greeted(timeout)
         if holds_back(session):
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(session.settled.wait(), timeout)
+                await within(timeout, session.settled.wait())
         self.require_calls(session, command)
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         number = session.calls.add(waiter)
@@ -343,6 +346,7 @@ class AsyncioDriver(AsyncioReader):
 
     async def get_client(self, client: ClientRef, timeout: float | None) -> ClientInfo:
         """Who has a name or an address."""
+        self.on_own_loop("get_client()")
         who = client_text(client)
         waiter: LoopWaiter[ReceivedFrame] = LoopWaiter()
         self.current().ask_for_client(who.encode(), waiter)
@@ -378,11 +382,8 @@ class AsyncioDriver(AsyncioReader):
     async def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close; see :meth:`hisock.AsyncHiSockClient.close`."""
         last_frame = self.leave_frame() if emit_leave else None
-        self._end(
-            ClientDisconnected("the client is closed; make a new one"),
-            leaving(emit_leave),
-            last_frame,
-        )
+        closed = ClientDisconnected("the client is closed; make a new one")
+        self._end(closed, leaving(emit_leave), last_frame)
         for session in self._line:
             session.inbox.take_all()
         await self._tasks.cancel(LINGER_SECONDS)

@@ -296,7 +296,8 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             return
         try:
             self.transport.write_eof()
-        except OSError:  # the server is gone already
+        except (OSError, RuntimeError):
+            # The server is gone already, or uvloop has closed it because connecting was cancelled.
             self.transport.abort()
 
     def forget(self, reason: Exception) -> None:

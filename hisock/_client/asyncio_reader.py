@@ -177,6 +177,8 @@ class AsyncioReader(ClientBase):
 
         In a handler of the client itself, which would wait for its own end, only for the first.
         """
+        if not self.closed:
+            self.on_own_loop("wait_closed()")
         if _HANDLING.get() is self:
             await self._ended.wait()
         else:
@@ -220,6 +222,7 @@ class AsyncioReader(ClientBase):
 
         :raises ConnectionLost: the connection ended without a goodbye.
         """
+        self.on_own_loop("async for")
         unread = self._open_unread()
         self._iterators += 1
         try:

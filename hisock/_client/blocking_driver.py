@@ -177,9 +177,10 @@ class BlockingDriver(BlockingSender):
                     return True
                 if session.how in PASSING:
                     return False
+                rejected = session.reason
                 if session.how is End.KICKED:
                     self._news.append(partial(self.events.fire, "force_disconnect"))
-                rejected = session.reason
+                    break
             except ConnectionError as exc:
                 failed = fields("reconnect_failed", reason=exc)
                 logger.debug("could not reconnect: %s", exc, extra=failed)

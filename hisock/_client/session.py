@@ -270,7 +270,8 @@ class Session:
                 self._asked_for_clients.append(NOBODY)
             if not write(protocol.build_reserved(protocol.GET_CLIENT, b"", self._header_len)):
                 with self._changing:
-                    self._asked_for_clients.remove(NOBODY)
+                    if NOBODY in self._asked_for_clients:  # not if it has ended meanwhile
+                        self._asked_for_clients.remove(NOBODY)
         finally:
             self._asking.release()
 

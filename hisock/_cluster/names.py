@@ -55,6 +55,10 @@ class Names:
         """Whether a client holds a name already, or needs none."""
         return name is None or name in self._held.get(connection, ())
 
+    def holds_any(self, connection: Connection) -> bool:
+        """Whether a client holds a name."""
+        return connection in self._held
+
     async def claim(
         self, connection: Connection, name: str, comes_back: Callable[[], bool]
     ) -> str | None:

@@ -173,6 +173,10 @@ class Plane:
         self.own.note(Left(connection.joined))
         self._let_go(connection, None)
 
+    def abandoned(self, connection: Connection) -> None:
+        if self.names.holds_any(connection):
+            self._let_go(connection, None)
+
     def _let_go(self, connection: Connection, keep: str | None) -> None:
         if self.hub.options.unique_names:
             self.begin(self.names.let_go(connection, keep))

@@ -109,6 +109,8 @@ def tell(
         return
     try:
         error_handler(exc, ErrorContext(command, client))
-    except Exception as failure:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as failure:
         said = fields("error_handler_failed", client=client, command=command)
         logger.error("the error handler failed", exc_info=loggable(failure), extra=said)

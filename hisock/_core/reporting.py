@@ -49,7 +49,9 @@ def error_text(exc: BaseException) -> str:
     """What an exception says, or else its type's name; some fail to say anything."""
     try:
         return str(exc) or type(exc).__name__
-    except Exception:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
         return type(exc).__name__
 
 

@@ -198,9 +198,7 @@ class Admission:
             connection.original = answer.identity(*asked)
             connection.info = connection.info._called(*connection.original)
             connection.session = answer.session
-        self._hub.admit(connection)
-        if connection.joined and connection.original != asked:
-            self._hub.renaming.tell(connection)
+        self._hub.admit(connection, renamed=connection.original != asked)
 
     def _refuse(self, connection: Connection, exc: Exception, request: JoinRequest) -> None:
         if isinstance(exc, Reject):

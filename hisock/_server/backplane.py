@@ -48,6 +48,9 @@ class Backplane(Protocol):
     def left(self, client: ClientInfo) -> None:
         """A client has left this server."""
 
+    def abandoned(self, connection: Connection) -> None:
+        """A connection has ended before its client joined; it may have claimed a name."""
+
     def describe(self, who: str) -> bytes | None:
         """The description of a client of another server, as clients get it."""
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from hisock._core.jobs import ENDS_PROGRAM, as_error
+from hisock._runtime.patience import within
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -65,16 +66,18 @@ class Decisions:
         hub = self._hub
         exc: Exception | None = None
         try:
-            answer = await asyncio.wait_for(_settle(answer), hub.options.auth_timeout)
+            answer = await within(hub.options.auth_timeout, _settle(answer))
         except ENDS_PROGRAM:
             raise
         except BaseException as failure:
             exc = _failure(failure)
-        if exc is None and not connection.ended:
-            decided(answer)
-        elif exc is not None and not connection.ended and not hub.shutdown.begun:
-            failed(exc)
-        connection.idle()
+        try:
+            if exc is None and not connection.ended:
+                decided(answer)
+            elif exc is not None and not connection.ended and not hub.shutdown.begun:
+                failed(exc)
+        finally:
+            connection.idle()
 
     def close(self) -> None:
         """Cancel all pending decisions; clients that have not joined are disconnected."""

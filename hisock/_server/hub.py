@@ -204,16 +204,18 @@ class Hub:
         self.connections.add(connection)
         self.admission.accepted(connection)
 
-    def admit(self, connection: Connection) -> None:
-        """Let a client join."""
-        backplane = self.broadcast.backplane
+    def admit(self, connection: Connection, renamed: bool = False) -> None:
+        """Let a client join.
+
+        :param renamed: whether it is told the name and the group that the program gave it.
+        """
+        backplane, name = self.broadcast.backplane, connection.info.name
         if backplane is not None and backplane.claim(
-            connection, connection.info.name, lambda refusal: self._claimed(connection, refusal)
+            connection, name, lambda refusal: self._claimed(connection, refusal, renamed)
         ):
             return
         if connection.resume is not None:
             self._resumable.replace(connection, connection.resume)
-        name = connection.info.name
         if self.options.unique_names and self.registry.has_name(name):
             self.admission.reject(connection, f"the name {name!r} is taken")
             return
@@ -231,10 +233,12 @@ class Hub:
         self.events.fire("join", connection)
         if self.events.callback is not None:
             self.events.call_back("join")
+        if renamed:
+            self.renaming.tell(connection)
 
-    def _claimed(self, connection: Connection, refusal: str | None) -> None:
+    def _claimed(self, connection: Connection, refusal: str | None, renamed: bool) -> None:
         if refusal is None:
-            self.admit(connection)
+            self.admit(connection, renamed)
         else:
             self.admission.reject(connection, refusal)
 
@@ -266,6 +270,8 @@ class Hub:
         had_joined = connection in self.registry
         if had_joined:
             self._remove(connection)
+        elif self.broadcast.backplane is not None:
+            self.broadcast.backplane.abandoned(connection)
         self._resumable.forget(connection)
         if goodbye:
             connection.writer.write_last(self.frames.goodbye)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hisock._core.jobs import as_error
+from hisock._core.jobs import ENDS_PROGRAM, as_error
 from hisock._core.signature import Signature, argument_count
 from hisock._server.stats import TickStats
 
@@ -84,8 +84,10 @@ class Tick:
                 if self._cancelled():
                     raise
                 failed(as_error(exc), self.name)
-            except Exception as exc:
-                failed(exc, self.name)
+            except ENDS_PROGRAM:
+                raise
+            except BaseException as exc:
+                failed(as_error(exc), self.name)
             finally:
                 self._running = False
             last = now

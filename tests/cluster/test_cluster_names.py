@@ -122,3 +122,34 @@ def test_two_clients_with_one_name_are_warned_of_without_unique_names() -> None:
                 one.get_client("triplet")
 
     on_virtual_loop(main())
+
+
+def test_a_client_that_is_gone_when_it_gets_its_name_does_not_keep_it() -> None:
+    async def main() -> None:
+        async with game(2, unique_names=True) as made:
+            for turns in range(12):
+                peer = MemoryPeer(made.servers[0], "Ada")
+                for _ in range(1000):
+                    if "Ada" in made.network.names:
+                        break
+                    await asyncio.sleep(0.001)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                peer.transport.close()
+                await asyncio.sleep(0.5)
+                assert not made.network.names
+
+    on_virtual_loop(main())
+
+
+def test_a_client_is_told_the_name_that_the_program_gave_it() -> None:
+    async def main() -> None:
+        async with game(2, unique_names=True) as made:
+            server = made.servers[0]
+            server.authenticate(lambda name: hisock.Accept(name="Ann"))
+            peer = MemoryPeer(server, "Eve", features=["names"])
+            await asyncio.sleep(0.2)
+            assert server.get_client("Ann").addr == peer.addr
+            assert b"$CHNAME$Ann" in peer.named(None)
+
+    on_virtual_loop(main())

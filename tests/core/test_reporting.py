@@ -21,6 +21,13 @@ class Nameless(Exception):
         raise RuntimeError("no")
 
 
+class Odder(Exception):
+    """An error that fails with more than an ``Exception`` when it is shown."""
+
+    def __str__(self) -> str:
+        raise GeneratorExit
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -29,6 +36,7 @@ class Nameless(Exception):
         ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
         (ValueError("bad\nthing"), "bad\\nthing"),
         (Nameless(), "Nameless"),
+        (Odder(), "Odder"),
     ],
 )
 def test_a_text_is_one_printable_line(text: Any, shown: str) -> None:

@@ -156,3 +156,17 @@ def test_a_client_answers_each_call_too() -> None:
             await client.close()
 
     asyncio.run(within(main()))
+
+
+def test_an_error_handler_that_fails_oddly_ends_nothing(
+    make_server: MakeServer, make_peer: MakePeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = make_server()
+    server.on("fail")(raise_mute)
+    server.on("ping")(lambda client: server.send_client(client, "pong"))
+    server.start(error_handler=lambda exc: raise_odd())
+    peer = make_peer(server)
+    peer.send("fail")
+    peer.send("ping")
+    peer.wait_for(lambda frame: frame.command == "pong")
+    assert "the error handler failed" in caplog.text

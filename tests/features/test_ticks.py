@@ -319,6 +319,24 @@ def test_a_tick_that_asks_what_was_cancelled_is_reported_and_goes_on(
     server.close()
 
 
+class OddError(BaseException):
+    """Not an ``Exception``."""
+
+
+def test_a_tick_that_fails_oddly_goes_on(make_server: MakeServer, events: Any) -> None:
+    server = make_server()
+
+    @server.every(0.01)
+    def tick() -> None:
+        events.add("tick")
+        raise OddError
+
+    server.start(error_handler=lambda exc: events.add("error", exc.__cause__))
+    events.wait_for("tick", count=3)
+    assert isinstance(events.wait_for("error")[1], OddError)
+    server.close()
+
+
 @on_loops
 async def test_cancelling_whoever_serves_ends_a_tick_that_waits() -> None:
     began = asyncio.Event()
