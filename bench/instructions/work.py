@@ -199,6 +199,27 @@ class Dispatch:
         self.clients[0].sendall(self.batch)
 
 
+class Alone(Dispatch):
+    """The same with one frame a read: the handler of each sends the next one."""
+
+    def __init__(self, marks: Marks, n: int) -> None:
+        super().__init__(marks, "alone", 1, n)
+        self.batch = framing.build_command("alone", b"x" * SIZE)
+        self.plan = [3 * BATCH, n, 2 * n]
+
+        @self.server.on("alone")
+        def alone(client: ClientInfo, message: bytes) -> None:
+            self.server.send_client(client, "alone", message)
+            self.next_batch()
+
+    def next_batch(self) -> None:
+        if self.left % BATCH == 1:
+            super().next_batch()  # which reads what came back
+        else:
+            self.left -= 1
+            self.send()
+
+
 def main(library: str) -> None:
     marks = Marks(library)
     gc.disable()  # when it runs depends on all that was allocated before
@@ -215,6 +236,7 @@ def main(library: str) -> None:
             with marks.counted(f"{work.__name__} {times}"):
                 work(n * times)
     Dispatch(marks, "dispatch", 1, 2000).run()
+    Alone(marks, 1000).run()
     Dispatch(marks, "relay", ROOM, 1000).run()
     move = msgspec.json.encode(Move("Ada", 12.25, 17.5, 3.75, True))
     for name in ("typed", "plain"):
