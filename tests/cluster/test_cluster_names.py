@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 from support.memory import MemoryPeer, on_virtual_loop
 
 import hisock
 from cluster.servers import Game, game, join, link, me, plane
+from hisock._server.connection import Connection
 
 
 def holders(made: Game, name: str) -> int:
@@ -124,20 +126,24 @@ def test_two_clients_with_one_name_are_warned_of_without_unique_names() -> None:
     on_virtual_loop(main())
 
 
-def test_a_client_that_is_gone_when_it_gets_its_name_does_not_keep_it() -> None:
+def test_a_client_that_is_gone_when_it_gets_its_name_does_not_keep_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def main() -> None:
         async with game(2, unique_names=True) as made:
-            for turns in range(12):
-                peer = MemoryPeer(made.servers[0], "Ada")
-                for _ in range(1000):
-                    if "Ada" in made.network.names:
-                        break
-                    await asyncio.sleep(0.001)
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                peer.transport.close()
-                await asyncio.sleep(0.5)
-                assert not made.network.names
+            names = plane(made.servers[0]).names
+            claim = names.claim
+
+            async def claim_and_lose(connection: Connection, *more: Any) -> str | None:
+                refusal = await claim(connection, *more)
+                asyncio.get_running_loop().call_soon(connection.fail, "cut", "it went away")
+                return refusal
+
+            monkeypatch.setattr(names, "claim", claim_and_lose)
+            lost = await join(made.servers[0], "Ada")
+            await asyncio.sleep(0.5)
+            assert lost.ended
+            assert not made.network.names
 
     on_virtual_loop(main())
 

@@ -61,9 +61,13 @@ async def test_a_server_that_hangs_up_at_once_uses_up_the_attempts() -> None:
         patience = hisock.Reconnect(initial=0.001, maximum=0.001, attempts=3)
         connecting = hisock.async_connect(by_hand.addr, reconnect=patience)
         client, peer = await by_hand.serve(connecting)
-        peer.close()
-        for _ in range(3):
-            (await in_thread(by_hand.take)).reset()
+
+        def hang_up() -> None:
+            peer.close()
+            for _ in range(3):
+                by_hand.listener.accept()[0].close()
+
+        await in_thread(hang_up)
         await within(client.wait_closed())
         with pytest.raises(hisock.ConnectionLost, match="gave up after 3"):
             client.send("anything")
