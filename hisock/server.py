@@ -345,6 +345,7 @@ class ThreadedHiSockServer(HiSockServer[Session]):
         failure: list[BaseException] = []
 
         def serve() -> None:
+            self._thread = threading.current_thread()  # not before it can be joined
             try:
                 self._life.run(after_each, error_handler, ready.set)
             except BaseException as exc:
@@ -354,11 +355,11 @@ class ThreadedHiSockServer(HiSockServer[Session]):
             finally:
                 ready.set()
 
-        self._thread = threading.Thread(target=serve, name="hisock-server")
-        self._thread.start()
+        thread = threading.Thread(target=serve, name="hisock-server")
+        thread.start()
         ready.wait()
         if failure and not isinstance(failure[0], SystemExit):
-            self._thread.join()
+            thread.join()
             raise failure[0]
 
     def close(self, *, timeout: float | None = None, final: bool = False) -> None:

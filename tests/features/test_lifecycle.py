@@ -344,3 +344,21 @@ def test_start_in_a_handler_of_a_server_that_runs_is_an_error(
         make_peer(server).send("again")
         events.wait_for("refused", count=2)
     assert events.named("refused")[0][-1] == "the server is running already"
+
+
+def test_a_threaded_server_may_be_closed_while_its_thread_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = hisock.ThreadedHiSockServer(("127.0.0.1", 0))
+    start = threading.Thread.start
+
+    def close_and_start(thread: threading.Thread) -> None:
+        if thread.name == "hisock-server":
+            server.close()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", close_and_start)
+    server.start()
+    server.join(PATIENCE)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.addr, PATIENCE)
