@@ -6,6 +6,7 @@ outside, a few times a second.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -69,7 +70,7 @@ class Watchdog:
 
     def _watch(self, ident: int, outer: set[CodeType]) -> None:
         while not self._done.wait(INTERVAL):
-            top = sys._current_frames().get(ident)
+            top = frame_of(ident)
             handler = None if top is None else handler_in(top, outer)
             del top  # its locals are the program's
             if handler is not None:
@@ -85,7 +86,7 @@ class Watchdog:
             return
         told = False
         while not turned.wait(INTERVAL / 2) and not self._done.is_set():
-            top = sys._current_frames().get(ident)
+            top = frame_of(ident)
             if top is None or handler_in(top, outer) is not handler:
                 return
             if not told and time.monotonic() - began >= SLOW_SECONDS:
@@ -116,6 +117,22 @@ class Watchdog:
                 at.f_lineno,
                 extra=fields("handler_slow", reason=name),
             )
+
+
+def frame_of(ident: int) -> FrameType | None:
+    """The innermost frame of a thread, if that runs.
+
+    Python before 3.12 may collect garbage inside of the look-up, while it holds a lock that each
+    thread needs to begin and to end: a finalizer that lets another thread run then stops the whole
+    process for ever.
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return sys._current_frames().get(ident)
+    gc.disable()
+    try:
+        return sys._current_frames().get(ident)
+    finally:
+        gc.enable()
 
 
 def handler_in(top: FrameType, outer: set[CodeType]) -> FrameType | None:

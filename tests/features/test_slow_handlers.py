@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 from support.fixtures import MakeServer
 from support.logs import logged
 
 import hisock
+from hisock._runtime import watchdog
 
 #: Seconds that a handler here holds the loop; the limit is 0.1.
 HELD = 0.5
@@ -93,3 +97,27 @@ def test_a_closed_server_is_watched_no_longer(make_server: MakeServer) -> None:
     server.close()
     after = {thread for thread in threading.enumerate() if thread.name == "hisock-watchdog"}
     assert after <= before
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="collects no garbage inside of calls")
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_while_frames_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    seen: list[bool] = []
+    look = sys._current_frames
+
+    def looking() -> Any:
+        seen.append(gc.isenabled())
+        return look()
+
+    monkeypatch.setattr(sys, "_current_frames", looking)
+    if not enabled:
+        gc.disable()
+    try:
+        assert watchdog.frame_of(threading.get_ident()) is not None
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+    assert seen
+    assert not any(seen)
