@@ -353,3 +353,23 @@ async def test_bytes_that_are_no_frame_end_the_connection_after_what_came_before
             await within(client.recv("never"))
         await within(client.close())
         peer.close()
+
+
+@on_loops
+async def test_a_client_that_is_closed_in_any_turn_of_a_reconnect_leaves_nothing() -> None:
+    at_once = hisock.Reconnect(initial=0)
+    for count in range(12):
+        with HandServer() as server:
+            client, peer = await server.serve(hisock.async_connect(server.addr, reconnect=at_once))
+            lost = asyncio.Event()
+
+            @client.on("disconnect")
+            def disconnected(reason: str, lost: asyncio.Event = lost) -> None:
+                lost.set()
+
+            tasks = asyncio.all_tasks()
+            peer.close()
+            await within(lost.wait())
+            await turns(count)
+            await within(client.close())
+            assert asyncio.all_tasks() <= tasks
