@@ -300,7 +300,8 @@ class BlockingDriver(BlockingSender):
         super().forget()
         if self._attempting is not None:
             self._attempting.forget(self.ended_by)
-        self._turn = threading.Condition()
+        self._turn_lock = threading.Lock()
+        self._turn = threading.Condition(self._turn_lock)
         self._changing, self._sending_kept = threading.Lock(), threading.Lock()
         self._reader = None
         self._was_told = True

@@ -212,6 +212,8 @@ class Link:
 
     def forget(self) -> None:
         """Give up this process's copy of the connection, which another process goes on using."""
+        # A thread that is not in this process may have held the locks, and those of TLS.
+        self._shut, self._sending, self.socket = True, threading.Lock(), self._raw
         sockets.disown(self._raw)
 
     def close(self) -> None:

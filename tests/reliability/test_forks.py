@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from features.clients import AnyClient, Kind
 
 import hisock
+
+from .certificates import Authority
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -66,6 +70,36 @@ def test_what_a_child_does_with_a_client_does_not_reach_the_parents(
         assert in_child(act) == "ok"
         assert ada.call("double", 4, int) == 8
         assert [info.name for info in server.get_all_clients()] == ["Ada"]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_closes_a_client_over_tls_that_threads_were_using(authority: Authority) -> None:
+    files = (authority.server, authority.server)
+    with hisock.ThreadedHiSockServer(("127.0.0.1", 0), ssl=files) as server:
+        server.on("double")(lambda client, number: 2 * int(number))
+        server.start()
+        with hisock.threaded_connect(server.addr, ssl=authority.ca) as ada:
+            ada.start()
+            over = threading.Event()
+
+            def call() -> None:
+                while not over.is_set():
+                    assert ada.call("double", 21, int) == 42
+
+            def act() -> None:
+                signal.alarm(10)  # which ends a child that hangs
+                ada.close()
+
+            threads = [threading.Thread(target=call) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            try:
+                assert [in_child(act) for _ in range(8)] == ["ok"] * 8
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+            assert ada.call("double", 4, int) == 8
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
