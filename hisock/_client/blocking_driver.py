@@ -277,8 +277,8 @@ class BlockingDriver(BlockingSender):
 
     def close(self, emit_leave: bool = True) -> None:
         """Say goodbye and close; see :meth:`hisock.HiSockClient.close`."""
-        with contextlib.suppress(OSError, HiSockError):
-            self.send_gathered()
+        if threading.get_ident() in self._batches:
+            self._send_gathered_in_time()
         last_frame = self.leave_frame() if emit_leave else None
         self._end(
             ClientDisconnected("the client is closed; make a new one"),
@@ -295,6 +295,17 @@ class BlockingDriver(BlockingSender):
         else:
             self.session.link.drain()
         self.workers.close()
+
+    def _send_gathered_in_time(self) -> None:
+        """Send this thread's batch, for a second: the server may take nothing any more."""
+        breaking_off = threading.Timer(LINGER_SECONDS, self.session.link.abort)
+        breaking_off.daemon = True
+        breaking_off.start()
+        try:
+            with contextlib.suppress(OSError, HiSockError):
+                self.send_gathered()
+        finally:
+            breaking_off.cancel()
 
     def forget(self) -> None:
         super().forget()

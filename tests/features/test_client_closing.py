@@ -54,6 +54,27 @@ def test_close_returns_while_a_thread_sends_to_a_server_that_reads_nothing(
     assert [type(exc) for exc in raised] == [hisock.ClientDisconnected]
 
 
+def test_close_returns_in_a_batch_for_a_server_that_reads_nothing(by_hand: HandServer) -> None:
+    client = hisock.connect(by_hand.addr)
+
+    def close() -> None:
+        with client.batch():
+            client.send("small", b"x")
+            client.close()
+
+    def send() -> None:
+        with contextlib.suppress(hisock.ClientDisconnected, hisock.ConnectionLost):
+            while True:
+                client.send("big", bytes(1 << 20))
+
+    with by_hand.accept(), returns(send):
+        while not takes_no_more(client.sock):
+            client.update()
+        with returns(close):
+            pass
+    assert client.closed
+
+
 def test_close_ends_a_connection_that_is_sent_the_offline_buffer(
     by_hand: HandServer, kind: Kind
 ) -> None:
