@@ -7,6 +7,7 @@ from the child would break them. So in the child each object silently forgets it
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Protocol
 from weakref import WeakSet
@@ -29,7 +30,9 @@ def forget_in_children(thing: Forgetful) -> None:
 
 def _forget() -> None:
     for thing in list(_everything):
-        thing.forget()
+        # One that could not connect, or that another thread is just making, lacks some parts.
+        with contextlib.suppress(AttributeError):
+            thing.forget()
     _everything.clear()
 
 

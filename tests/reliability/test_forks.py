@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -123,6 +124,23 @@ def test_a_child_that_closes_the_server_closes_only_its_own(unix: bool, tmp_path
         assert ada.call("double", 4, int) == 8
         with hisock.connect(server.addr) as bob:
             assert bob.call("double", 5, int) == 10
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_clients_that_could_not_connect_do_not_keep_others_the_childs(
+    server: hisock.ThreadedHiSockServer,
+) -> None:
+    failures: list[Exception] = []  # with their tracebacks, which keep the clients
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        addr = closed.getsockname()
+    for _ in range(10):
+        try:
+            hisock.connect(addr)
+        except hisock.ServerNotRunning as exc:
+            failures.append(exc)
+    with hisock.connect(server.addr) as ada:
+        assert in_child(lambda: os._exit(0) if not (server.closed and ada.closed) else None) == "ok"
+    assert len(failures) == 10
 
 
 def test_the_descriptors_of_a_child_hold_no_connection_open(
