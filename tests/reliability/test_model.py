@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -369,4 +370,5 @@ LiveServer.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestLiveServer = LiveServer.TestCase
+# On a busy machine, generating the steps takes as long as running them.
+TestLiveServer = pytest.mark.timeout(180)(LiveServer.TestCase)
