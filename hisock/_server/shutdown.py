@@ -89,6 +89,9 @@ class Shutdown:
         backplane = self._hub.broadcast.backplane
         try:
             await _close_all(listeners)
+        except asyncio.CancelledError:
+            self._at_once, self._by = True, time.monotonic()  # nothing is given more time
+            raise
         finally:
             try:
                 await self._end()

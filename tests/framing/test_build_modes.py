@@ -112,4 +112,5 @@ def test_with_a_compiler_the_wheel_is_for_this_platform(tree: Path) -> None:
         "_framing",
         "_messages",
         "_outbox",
+        "_turn",
     ]
