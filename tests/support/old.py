@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from support.locking import one_at_a_time
 from support.process import Program, environment
 
 VERSION = "2.0.2"
@@ -27,19 +27,6 @@ hisock.HiSockServer.run = hisock.HiSockServer.start
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Of processes that test side by side, the first one installs and the others wait for it."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 class OldHiSock:
@@ -64,7 +51,7 @@ class OldHiSock:
         """
         directory = cache / f"hisock-{VERSION}" / sysconfig.get_python_version()
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(directory.with_name(f"{directory.name}.lock")):
+        with one_at_a_time(directory.with_name(f"{directory.name}.lock")):
             return cls._made(directory)
 
     @classmethod

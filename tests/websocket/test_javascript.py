@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from reliability.certificates import Authority
 from support import Events, Program
+from support.locking import one_at_a_time
 from support.process import environment
 
 import hisock
@@ -46,12 +47,19 @@ def node() -> str:
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with one_at_a_time(cache / "javascript.lock"):
+        _build(npm)
+    return found
+
+
+def _build(npm: str) -> None:
     built = JS / "dist" / "index.js"
     if not (JS / "node_modules").exists():
         subprocess.run([npm, "ci", "--silent"], cwd=JS, check=True, timeout=120)
     if not built.exists() or built.stat().st_mtime < _newest(JS / "src"):
         subprocess.run([npm, "run", "--silent", "build"], cwd=JS, check=True, timeout=120)
-    return found
 
 
 @pytest.fixture(scope="module", params=[*_RUNTIMES, *_BROWSERS] if _ALL else ["node"])
