@@ -139,6 +139,7 @@ class LocalLink:
             break
         self._claims.control = control
         control.send("join", node=self.node, where=self._where)
+        await asyncio.sleep(0)  # this goes out before all names are put into lines
         self._claims.tell_held(control)
 
     def _hear_hub(self, message: ControlMessage) -> None:

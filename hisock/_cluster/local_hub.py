@@ -136,13 +136,18 @@ class LocalHub:
         # Of each two nodes, the one that comes later connects to the other.
         member.send("nodes", nodes={one.node: one.where for one in self._nodes.values()})
         self._nodes[member] = message
+        self._wait_longer()
         member.joined()
 
     def _gather(self, names: dict[str, str]) -> None:
         for name, holder in names.items():
             self._names.setdefault(name, holder)
+        self._wait_longer()
+
+    def _wait_longer(self) -> None:
+        """More names may follow what has just come."""
         now = asyncio.get_running_loop().time()
-        if now < self._settled:  # more may follow
+        if now < self._settled:
             self._settled = now + _GATHERING_SECONDS
 
     def _after_gathering(self, member: _Member, message: _Wish) -> None:

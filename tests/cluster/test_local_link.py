@@ -15,7 +15,7 @@ from support.polling import until
 
 import hisock
 from cluster.test_real_links import Ear, Mesh, run
-from hisock._cluster import local_line
+from hisock._cluster import local_hub, local_line
 from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link
 from hisock._cluster.local import LocalLink
@@ -88,7 +88,11 @@ def test_names_outlive_the_node_that_decides_on_them(folder: Path) -> None:
         await until(lambda: mesh.ears[2].batches() == [b"as before"])
 
 
-def test_a_node_tells_a_new_hub_more_names_than_fit_into_one_line(folder: Path) -> None:
+def test_a_node_tells_a_new_hub_more_names_than_fit_into_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_hub, "_GATHERING_SECONDS", 1.0)  # three nodes share this loop
+
     @on(folder, 3)
     async def test(mesh: Mesh) -> None:
         mine = [f"{node}:1" for node in mesh.nodes]
