@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Collection, Coroutine
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 from hisock._cluster.brokers import PUBLISHER_ID, to_all, to_one, without_secrets
@@ -30,29 +30,6 @@ RECONNECT_SECONDS = 0.1
 STALLED_SECONDS = 1.0
 #: Seconds that :meth:`BrokerLink.close` waits for what was sent.
 FAREWELL_SECONDS = 0.5
-
-
-async def within(seconds: float, work: Coroutine[Any, Any, Any]) -> None:
-    """Like ``asyncio.wait_for``, but never deaf to a cancellation.
-
-    In Python 3.10 and 3.11 that one raises what has just failed in place of it, so that a loop
-    which tries again would never end.
-
-    :raises asyncio.TimeoutError: the work has taken longer.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-    finally:
-        late = not task.done()
-        if late:
-            task.cancel()
-            await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # nobody has to be told that it was not looked at
-    if late:
-        raise asyncio.TimeoutError
-    task.result()
 
 
 class BrokerLink(ABC):

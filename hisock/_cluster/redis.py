@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink, within
+from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink
 from hisock._cluster.brokers import broker_query, key_of, to_all, to_one
 from hisock._cluster.link import LinkDown, NodeHello, Receiver
+from hisock._runtime.patience import within
 
 #: Seconds that connecting and answering may take.
 _CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
