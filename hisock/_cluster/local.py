@@ -147,6 +147,9 @@ class LocalLink:
             self._claims.answered(message)
         elif message["kind"] == "nodes":
             self._begin(self._meet(message["nodes"]))
+        elif message["kind"] == "lost":
+            # This node was silent while the hub took over, and names of it were given away.
+            self._receiver.up()
 
     async def _meet(self, nodes: dict[str, str]) -> None:
         """Connect to the nodes that were there before."""
@@ -296,9 +299,10 @@ class LocalClaims:
 
     def tell_held(self, control: Control) -> None:
         """Tell a hub which names there are, in lines that it takes."""
-        names = iter(self.held.items())
-        while portion := dict(itertools.islice(names, _NAMES_A_LINE)):
-            control.send("names", names=portion)
+        names = list(self.held.items())
+        for first in range(0, len(names) or 1, _NAMES_A_LINE):
+            end = first + _NAMES_A_LINE
+            control.send("names", names=dict(names[first:end]), more=end < len(names))
 
     def lost(self) -> None:
         """The hub is gone."""

@@ -17,14 +17,15 @@ import msgspec
 from hisock._cluster.control import Control, ControlMessage
 from hisock._cluster.local_line import Refusals
 from hisock._runtime import peers
+from hisock._runtime.sockets import is_left_over
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover - on Windows, which has no local links
     fcntl = None  # type: ignore[assignment] # never used there
 
-#: Seconds that a hub which has taken over waits for the nodes to tell their names.
-_GATHERING_SECONDS = 0.25
+#: Seconds that a hub which has taken over waits for nodes that are alive but tell no names.
+_GATHERING_SECONDS = 2.0
 
 
 def private_folder(folder: Path) -> Path:
@@ -53,9 +54,13 @@ class _Join(msgspec.Struct):
 
 
 class _Names(msgspec.Struct):
-    """Some of the names that a node's clients have, each with the holder."""
+    """Some of the names that a node's clients have, each with the holder.
+
+    :ivar more: whether another line of them follows.
+    """
 
     names: dict[str, str]
+    more: bool = False
 
 
 class _Wish(msgspec.Struct):
@@ -85,7 +90,10 @@ class LocalHub:
         self._names: dict[str, str] = {}
         self._lock = -1
         self._server: asyncio.AbstractServer | None = None
-        self._settled = 0.0
+        #: Nodes that were there before this hub and have not told all their names yet.
+        self._awaited: set[str] = set()
+        self._waiting: list[tuple[_Member, _Wish]] = []
+        self._overdue: asyncio.TimerHandle | None = None
 
     async def start(self) -> bool:
         """Serve, unless another process does; returns whether it is this one."""
@@ -97,10 +105,15 @@ class LocalHub:
             return False
         self._lock = lock
         path = self._folder / "hub.sock"
-        took_over = path.exists()
         path.unlink(missing_ok=True)
+        # Whether the hub before left its socket says nothing: some versions of asyncio remove it.
+        self._awaited = {
+            path.stem
+            for path in self._folder.glob("*.sock")
+            if path.is_socket() and not is_left_over(str(path))
+        }
+        self._wait_for_names()
         loop = asyncio.get_running_loop()
-        self._settled = loop.time() + (_GATHERING_SECONDS if took_over else 0)
         self._server = await loop.create_unix_server(lambda: _Member(self), str(path))
         return True
 
@@ -109,7 +122,11 @@ class LocalHub:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for member in list(self._nodes):
+        self._waiting.clear()
+        self._gathered()
+        members = list(self._nodes)
+        self._nodes.clear()  # they have not ended, so their sockets stay
+        for member in members:
             member.close()
         if self._lock != -1:
             os.close(self._lock)
@@ -126,9 +143,13 @@ class LocalHub:
         if kind == "join":
             self._join(member, msgspec.convert(message, type=_Join))
         elif kind == "names":
-            self._gather(msgspec.convert(message, type=_Names).names)
+            self._gather(member, msgspec.convert(message, type=_Names))
         elif kind in ("claim", "move", "release"):
-            self._after_gathering(member, msgspec.convert(message, type=_Wish))
+            wish = msgspec.convert(message, type=_Wish)
+            if self._awaited:
+                self._waiting.append((member, wish))
+            else:
+                self._answer(member, wish)
         elif not isinstance(kind, str):
             raise msgspec.ValidationError("it has no kind")
 
@@ -136,28 +157,48 @@ class LocalHub:
         # Of each two nodes, the one that comes later connects to the other.
         member.send("nodes", nodes={one.node: one.where for one in self._nodes.values()})
         self._nodes[member] = message
-        self._wait_longer()
         member.joined()
 
-    def _gather(self, names: dict[str, str]) -> None:
-        for name, holder in names.items():
-            self._names.setdefault(name, holder)
-        self._wait_longer()
+    def _gather(self, member: _Member, told: _Names) -> None:
+        for name, holder in told.names.items():
+            if self._names.setdefault(name, holder) != holder:
+                member.lost_names = True
+        if told.more:
+            self._wait_for_names()
+            return
+        if member.lost_names:
+            member.lost_names = False
+            member.send("lost")
+        if member in self._nodes:
+            self._told(self._nodes[member].node)
 
-    def _wait_longer(self) -> None:
-        """More names may follow what has just come."""
-        now = asyncio.get_running_loop().time()
-        if now < self._settled:
-            self._settled = now + _GATHERING_SECONDS
+    def _wait_for_names(self) -> None:
+        """A node that falls silent, as one that is stopped, holds up the others for a while."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+        if self._awaited:
+            loop = asyncio.get_running_loop()
+            self._overdue = loop.call_later(_GATHERING_SECONDS, self._gathered)
 
-    def _after_gathering(self, member: _Member, message: _Wish) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._settled:
-            loop.call_at(self._settled, self._after_gathering, member, message)
-        elif member in self._nodes:  # else it has ended, and could never give the name back
-            self._answer(member, message)
+    def _told(self, node: str) -> None:
+        """A node has told all its names, or has ended."""
+        if node in self._awaited:
+            self._awaited.discard(node)
+            self._wait_for_names()
+            if not self._awaited:
+                self._gathered()
+
+    def _gathered(self) -> None:
+        self._awaited.clear()
+        self._wait_for_names()
+        waiting, self._waiting = self._waiting, []
+        for member, wish in waiting:
+            self._answer(member, wish)
 
     def _answer(self, member: _Member, message: _Wish) -> None:
+        if member not in self._nodes:
+            return  # it has ended, and could never give the name back
         name, holder = message.name, message.holder
         has = self._names.get(name)
         if message.kind == "claim":
@@ -178,13 +219,18 @@ class LocalHub:
             del self._names[name]
         with contextlib.suppress(OSError):
             os.unlink(self._folder / Path(gone.where).name)
+        self._told(gone.node)
 
 
 class _Member(Control):
-    """One node's connection to the hub."""
+    """One node's connection to the hub.
+
+    :ivar lost_names: whether it told of names that another node has.
+    """
 
     def __init__(self, hub: LocalHub) -> None:
         super().__init__(lambda message: hub.hear(self, message), lambda: hub.left(self))
+        self.lost_names = False
         self._refusals = hub.refusals
         self._overdue = self._refusals.expect_greeting(self._refuse)
 

@@ -188,7 +188,7 @@ def _bind_unix(path: str) -> socket.socket:
         try:
             listener.bind(path)
         except OSError:
-            if not _is_left_over(path):
+            if not is_left_over(path):
                 raise
             os.unlink(path)
             listener.bind(path)
@@ -225,7 +225,7 @@ def _is_host(text: str) -> bool:
     return text == "localhost"
 
 
-def _is_left_over(path: str) -> bool:
+def is_left_over(path: str) -> bool:
     """Whether a path is proven to be a socket of a server that no longer runs.
 
     Only a datagram socket that is refused proves it. To a stream socket a live server that does
