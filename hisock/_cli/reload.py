@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from hisock._runtime.sockets import address_text, listen
 INTERVAL = 0.3
 #: Seconds that a server has to close before it is killed.
 PATIENCE = 15.0
+#: Tells the server's process by which descriptor it hears that this one has ended.
+_VARIABLE = "HISOCK_RELOADER"
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 
@@ -63,6 +66,7 @@ class _Reloading:
     def __init__(self, command: list[str], told: list[int]) -> None:
         self._command = command
         self._told = told
+        self._lifeline = _Lifeline()
         self._told_of: subprocess.Popen[bytes] | None = None
 
     def run(self, changes: Iterator[list[str]]) -> int:
@@ -83,7 +87,7 @@ class _Reloading:
         return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command)
+        return self._lifeline.start(self._command)
 
     def _tell_of_failure(self, child: subprocess.Popen[bytes]) -> None:
         """Say once that the server is not there; the next change starts another."""
@@ -91,6 +95,40 @@ class _Reloading:
             self._told_of = child
             text = f"The server ended with status {child.returncode}; waiting for a change"
             print(text, flush=True)
+
+
+class _Lifeline:
+    """A pipe whose writing end only this process has, so that its end is told however it comes."""
+
+    def __init__(self) -> None:
+        # Windows passes on no descriptors by their numbers; a server outlives the watcher there.
+        self._ends = os.pipe() if os.name == "posix" else None
+
+    def start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        if self._ends is None:
+            return subprocess.Popen(command)
+        reading = self._ends[0]
+        environment = {**os.environ, _VARIABLE: f"{reading} {os.fstat(reading).st_ino}"}
+        return subprocess.Popen(command, env=environment, pass_fds=(reading,))
+
+
+def end_with_reloader() -> None:
+    """In the process of the server: end as by SIGTERM when the one that watches is gone."""
+    told = os.environ.pop(_VARIABLE, None)
+    if told is None:
+        return
+    reading, inode = map(int, told.split())
+    try:
+        if os.fstat(reading).st_ino != inode:
+            return
+    except OSError:
+        return  # the variable was inherited, but not the pipe
+
+    def wait() -> None:
+        os.read(reading, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="hisock-reloader", daemon=True).start()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hisock._cli.reload import serve_reloading
+from hisock._cli.reload import end_with_reloader, serve_reloading
 from hisock._cli.usage import FAILED, INTERRUPTED, UNUSABLE, Unusable, parse_address
 from hisock._core.reporting import one_line
 from hisock._core.signature import require_arguments
@@ -58,6 +58,7 @@ def add_to(app: typer.Typer) -> None:
             raise typer.BadParameter("--reload runs one process; leave out --workers and --cluster")
         if reload:
             raise typer.Exit(serve_reloading(target, bind, reload_dir or [Path.cwd()]))
+        end_with_reloader()
         raise typer.Exit(serve(target, bind, workers, cluster))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import threading
 from pathlib import Path
@@ -124,3 +125,16 @@ def test_a_changed_file_restarts_the_server_and_clients_come_back(folder: Path) 
         program.wait_line(r"at 127\.0\.0\.1:\d+;")
         program.interrupt()
         assert program.wait(20) == 130
+
+
+def test_a_server_ends_when_what_reloads_it_is_killed(folder: Path) -> None:
+    with serve(folder, "game:server", "--bind", "127.0.0.1:0", "--reload") as program:
+        found = re.search(r":(\d+);", program.wait_line(r"at 127\.0\.0\.1:\d+;"))
+        assert found is not None
+        with hisock.ThreadedHiSockClient(("127.0.0.1", int(found[1]))) as client:
+            reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
+            client.on("force_disconnect")(lambda: reasons.put("goodbye"))
+            client.start()
+            assert client.call("ping", type=str) == "pong"  # it runs, and takes signals
+            program.kill_alone()
+            assert reasons.get(timeout=20) == "goodbye"
