@@ -245,7 +245,7 @@ class Decoder:
         try:
             self._frames(data, frames)
         except FramingError as error:
-            self.error = error.with_traceback(None)
+            self.error = self._again(error)  # without what it was raised from, which holds frames
             self._forget()
         if self.error is not None and not frames:
             raise self._again(self.error)

@@ -169,6 +169,11 @@ cdef class Outbox:
             self.note_taken()
             return self.cut_tail()
 
+    def release(self):
+        """Let go of the owner, once it is closed; so the two are no reference cycle."""
+        with cython.critical_section(self):
+            self.owner = None
+
     def close(self):
         """Drop what waits and accept nothing more."""
         cdef list chunks
@@ -386,7 +391,9 @@ cdef class Outbox:
         if outcome & DUE:
             self._schedule()
         if outcome & FULL and self._full is not None:
-            self._full(self.owner)
+            owner = self.owner
+            if owner is not None:  # else another thread has closed and released it
+                self._full(owner)
         return 0
 
 

@@ -214,6 +214,10 @@ class Outbox:
         self.size = self._more = 0
         return joined(pieces)
 
+    def release(self) -> None:
+        """Let go of the owner, once it is closed; so the two are no reference cycle."""
+        self.owner = None
+
     def close(self) -> None:
         """Drop what waits and accept nothing more."""
         self._state = CLOSED | (self._state & REFUSING)
@@ -273,25 +277,28 @@ class Outbox:
     def _settle(self) -> int:
         """Note the owner, if it is not noted; return what is to be called."""
         if self._state & CLOSED:
-            self.close()  # by another thread, meanwhile
+            self.close()  # by another thread, meanwhile, which may have let go of the owner too
+            return QUEUED
         outcome = QUEUED
         if self.size > self.limit:
             outcome |= FULL
+        owner = self.owner
         if not self._dirty:
             self._dirty = True
             queue = self._queue
-            queue.append(self.owner)
+            queue.append(owner)
             # Not "the length is 1": another thread may append between the two steps.
             first = queue[:1]
-            if first and first[0] is self.owner:
+            if first and first[0] is owner:
                 outcome |= DUE
         return outcome
 
     def _announce(self, outcome: int) -> None:
         if outcome & DUE:
             self._schedule()
-        if outcome & FULL and self._full is not None:
-            self._full(self.owner)
+        owner = self.owner
+        if outcome & FULL and self._full is not None and owner is not None:
+            self._full(owner)
 
 
 def fan_out(outboxes: Iterable[Outbox], frame: bytes) -> int:

@@ -29,5 +29,13 @@ class Pauses:
         if before != bool(self._reasons):
             self._set_reading(before)
 
+    def close(self) -> None:
+        """There is nothing to read any more; forget what would be called."""
+        self._set_reading = _ignore
+
     def __bool__(self) -> bool:
         return bool(self._reasons)
+
+
+def _ignore(reading: bool) -> None:
+    pass

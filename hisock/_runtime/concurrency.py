@@ -13,7 +13,8 @@ _KINDS = (Use.CONCURRENT,)
 #: Tasks of all clients together, from which on clients that have :data:`FEW` start no more.
 #: Python's full garbage collections take 4 µs for each, and nobody is served meanwhile.
 MANY: Final = 4096
-#: Tasks that each client may have whatever others have, as long as there is memory.
+#: Tasks that each client may have whatever others have, as long as there is memory; those that
+#: disconnected clients of its address have left behind are among them.
 FEW: Final = 8
 
 
@@ -85,12 +86,14 @@ class Concurrency:
         return (
             not self._pending
             and self._total.permits(Use.CONCURRENT, size)
-            and (self._has_few(owner) or (self._running < MANY and not self._crowding))
+            and ((self._running < MANY and not self._crowding) or self._has_few(owner))
         )
 
     def _has_few(self, owner: TaskOwner) -> bool:
         line = self._lines.get(owner)
-        return line is None or line.running < FEW
+        running = 0 if line is None else line.running
+        gone = self._gone.get(owner.address)
+        return running + (0 if gone is None else gone.account.count(Use.CONCURRENT)) < FEW
 
     def hold(self, owner: TaskOwner, pending: Pending) -> None:
         """Start a task later, and defer the client's next frames until then."""
@@ -165,9 +168,11 @@ class Concurrency:
         line.running -= 1
         self._running -= 1
         line.account.free(Use.CONCURRENT, size)
-        if line.running < FEW and owner in self._crowding:
-            self._pending[owner] = self._crowding.pop(owner)
         gone = line.gone
+        if line.left and gone.account.count(Use.CONCURRENT) == FEW - 1:
+            self._has_left_few(gone.address)
+        elif owner in self._crowding and self._has_few(owner):
+            self._pending[owner] = self._crowding.pop(owner)
         relieved = [line]
         if line.left and gone.roomy:
             relieved += gone.held_up
@@ -177,6 +182,12 @@ class Concurrency:
         for each in relieved:
             _relieve(each)
         self._start_pending()
+
+    def _has_left_few(self, address: Hashable) -> None:
+        """Disconnected clients of an address hold up none of it any more."""
+        freed = [one for one in self._crowding if one.address == address and self._has_few(one)]
+        for owner in freed:
+            self._pending[owner] = self._crowding.pop(owner)
 
     def leave(self, owner: TaskOwner) -> int:
         """A client has disconnected; its tasks continue.

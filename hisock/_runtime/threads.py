@@ -268,6 +268,7 @@ class Threads:
                     finally:
                         del work
                         self._finish(line, size)
+                    del line  # an idle thread would keep its client
                     given = self._following()
         finally:
             with self._lock:

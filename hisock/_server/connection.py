@@ -329,6 +329,16 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self._drop_all()
         return self._transport
 
+    def release(self) -> None:
+        """Its transport has closed: let go of what holds it, so that it is freed without the
+        garbage collector, whose full collections nobody is served in.
+        """
+        self.writer.release()
+        if self._pauses is not None:
+            self._pauses.close()
+        if self.info._outbox is None:  # else a handler of `leave` finds it by its outbox
+            self.outbox.release()
+
     def _drop_all(self) -> None:
         if self._batch is not None:
             self._batch.clear()

@@ -317,6 +317,7 @@ class Hub:
         self.announcements.forget(connection)
         self.admission.closed(connection)
         self.ended_figures = Figures(*map(add, self.ended_figures, connection.figures()))
+        connection.release()
         if self.shutdown.begun and not self.connections:
             self.shutdown.wake()
 
@@ -332,6 +333,7 @@ class Hub:
             connection.finish()
             gone = ConnectionLost(f"{title_of(connection.info)} is no longer connected")
             self.events.waiting.close_source(connection.info.ip, gone)
+            object.__setattr__(connection.info, "_outbox", None)  # as leave() does
 
     def say_goodbye(self) -> None:
         """Tell all connections goodbye, behind what waits for them; others end them."""

@@ -56,7 +56,8 @@ class Writer(Flusher):
         self.outbox.sender = hub.sender
         self.latest_bytes = 0
         self.dropped = 0
-        self._connection = connection
+        #: ``None`` once its transport has closed.
+        self._connection: Connection | None = connection
         self._control: list[bytes] | None = None
         self._control_bytes = 0
         self._hub = hub
@@ -152,8 +153,11 @@ class Writer(Flusher):
                 self._control_bytes += len(frame)
         if not held:
             return self.outbox.write(frame)
-        if self._control_bytes > max(self._hub.options.send_buffer, len(frame)):
-            self._hub.thread.post(self._hub.backpressure.control_over_limit, self._connection)
+        connection = self._connection
+        if connection is not None and self._control_bytes > max(
+            self._hub.options.send_buffer, len(frame)
+        ):
+            self._hub.thread.post(self._hub.backpressure.control_over_limit, connection)
         return True
 
     def write_latest(self, key: str, frame: bytes) -> bool:
@@ -177,10 +181,13 @@ class Writer(Flusher):
             grown = len(frame) - len(replaced or b"")
             self.latest_bytes += grown
             outbox.limit -= grown
+        connection = self._connection
+        if connection is None:
+            return False
         if latest is None and not self.paused:
-            self._hub.flushing.add(self._connection)
+            self._hub.flushing.add(connection)
         if outbox.size > outbox.limit and not outbox.refusing:
-            self._hub.overfull(self._connection)
+            self._hub.overfull(connection)
         return True
 
     def send_keepalive(self, frame: bytes) -> None:
@@ -192,7 +199,7 @@ class Writer(Flusher):
         """The client has answered a keepalive, and so has read everything before that."""
         if self._unanswered:
             self._unanswered -= 1
-        if self.latest is not None and not self.paused:
+        if self.latest is not None and not self.paused and self._connection is not None:
             self._hub.flushing.add(self._connection)
 
     def _take_latest(self) -> list[bytes]:
@@ -234,6 +241,8 @@ class Writer(Flusher):
 
     def _check_backlog(self) -> None:
         """Set the outbox's high-water mark while the transport is full, or apply the policy."""
+        if self._connection is None:
+            return
         waits = self._in_transport()
         bound = self._hub.options.send_buffer + self._largest
         queued = self.outbox.size + self.latest_bytes
@@ -297,6 +306,10 @@ class Writer(Flusher):
         """
         if not self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.close()
+
+    def release(self) -> None:
+        """Let go of the connection, which holds this."""
+        self._connection = None
 
     def drop(self) -> None:
         """Drop all queued frames, and accept no more."""

@@ -64,6 +64,43 @@ def test_clients_with_many_tasks_wait_and_those_with_few_start_theirs(
     assert begun == {name: list(range(EACH)) for name in (*GREEDY, "Dot")}
 
 
+def test_a_client_gains_no_tasks_by_coming_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "MANY", 10)
+    monkeypatch.setattr(concurrency, "FEW", 2)
+    running = begun = 0
+
+    async def play() -> None:
+        go_on, go_on_too = asyncio.Event(), asyncio.Event()
+        async with hisock.HiSockServer(ADDR) as server:
+
+            @server.on("task", concurrent=True)
+            async def task(client: hisock.ClientInfo, number: int) -> None:
+                nonlocal running, begun
+                running, begun = running + 1, begun + 1
+                await (go_on if number < 9 else go_on_too).wait()
+                running -= 1
+
+            for _ in range(5):
+                peer = MemoryPeer(server, "Ann")
+                for _ in range(EACH):
+                    peer.send("task", b"1")
+                await settle()
+                server.disconnect_client("Ann")
+                await until(lambda: not len(server))
+            assert running == begun == 10
+            # What it has left behind ends at last, and then it has a few again.
+            peer = MemoryPeer(server, "Ann")
+            peer.send("task", b"9")
+            await settle()
+            assert begun == 10
+            go_on.set()
+            await until(lambda: begun == 11)
+            go_on_too.set()
+            await until(lambda: not running)
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
 @pytest.mark.parametrize("ending", ["closes", "is cut", "is kicked"])
 def test_tasks_that_wait_begin_although_their_client_left_and_not_if_it_was_thrown_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ending: str
