@@ -276,13 +276,13 @@ class Outbox:
 
     def _settle(self) -> int:
         """Note the owner, if it is not noted; return what is to be called."""
+        owner = self.owner  # before the state, since it is let go of after the outbox is closed
         if self._state & CLOSED:
-            self.close()  # by another thread, meanwhile, which may have let go of the owner too
+            self.close()  # by another thread, meanwhile
             return QUEUED
         outcome = QUEUED
         if self.size > self.limit:
             outcome |= FULL
-        owner = self.owner
         if not self._dirty:
             self._dirty = True
             queue = self._queue
