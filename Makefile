@@ -171,15 +171,16 @@ soak: $(READY)  ## clients come, talk, die for SOAK_SECONDS; nothing is lost, no
 model: $(READY)  ## the model of the server against the real one, for MODEL_MINUTES
 	$(PY) -m soak.model --minutes $(MODEL_MINUTES) $(ARGS)
 
-model-slow: $(READY)  ## the model of slow clients, with examples that were never tried
+model-slow: $(READY)  ## the models of slow clients and of decisions, with examples never tried
 	for round in 1 2 3 4 5 6 7 8 9 10; do \
-		HISOCK_MODEL=random $(PY) -m pytest -q tests/reliability/test_model_slow.py || exit 1; \
+		HISOCK_MODEL=random $(PY) -m pytest -q tests/reliability/test_model_slow.py \
+			tests/reliability/test_model_decisions.py || exit 1; \
 	done
 
 soak-cluster: $(READY)  ## servers of a cluster and brokers are killed, stopped and restarted; ARGS=--short
 	$(PY) -m soak.cluster $(ARGS)
 
-model-faults: $(READY)  ## faults planted one by one, each of which the model of slow clients must find
+model-faults: $(READY)  ## faults planted one by one, each of which a model must find
 	$(PY) -m soak.faults $(ARGS)
 
 attacks: $(READY)  ## all attacks beside a hundred good clients, for ATTACK_SECONDS

@@ -1,8 +1,8 @@
-"""``python -m soak.faults``: faults planted in the backpressure, each of which the model must find.
+"""``python -m soak.faults``: faults planted in the server, each of which a model must find.
 
-Each is planted by itself in a copy of the sources; the model of slow clients
-(``tests/reliability/test_model_slow.py``) runs over the copy and has to fail. It takes minutes, as
-the examples are the same for each.
+Each is planted by itself in a copy of the sources; the model of slow clients or that of decisions
+(``tests/reliability/test_model_slow.py``, ``test_model_decisions.py``) runs over the copy and has
+to fail. It takes minutes, as the examples are the same for each.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-MODEL = "tests/reliability/test_model_slow.py"
+SLOW = "tests/reliability/test_model_slow.py"
+DECISIONS = "tests/reliability/test_model_decisions.py"
 WRITER, POLICY = "hisock/_server/writer.py", "hisock/_server/backpressure.py"
 
 
 class Fault(NamedTuple):
-    """What is wrong, where, and the text that is replaced."""
+    """What is wrong, where, the text that is replaced, and the model that must find it."""
 
     name: str
     file: str
     right: str
     wrong: str
+    model: str = SLOW
 
 
 HELD = "        for frame in control or ():\n            self.write_control(frame)"
@@ -59,8 +61,8 @@ FAULTS = [
     Fault(
         "answers to a client that reads nothing are not bounded",
         WRITER,
-        "if self._control_bytes > max(",
-        "if False and self._control_bytes > max(",
+        "if self._control_bytes > most and",
+        "if False and",
     ),
     Fault(
         "a state that is refused is not counted",
@@ -117,6 +119,55 @@ FAULTS = [
         "connection.outbox.limit = connection.outbox.size + hub.options.send_buffer",
         "pass",
     ),
+    Fault(
+        "a client that was kicked meanwhile is let in",
+        "hisock/_server/decisions.py",
+        "if exc is None and not connection.ended:",
+        "if exc is None:",
+        DECISIONS,
+    ),
+    Fault(
+        "frames overtake the decision about their client",
+        "hisock/_server/decisions.py",
+        "        connection.begin()\n",
+        "        connection.busy += 0\n",
+        DECISIONS,
+    ),
+    Fault(
+        "two that ask for a name at the same time both join with it",
+        "hisock/_server/hub.py",
+        "if self.options.unique_names and self.registry.has_name(name):",
+        "if False:",
+        DECISIONS,
+    ),
+    Fault(
+        "two that ask for a name at the same time are both renamed to it",
+        "hisock/_server/renaming.py",
+        "hub.options.unique_names and hub.registry.has_name(name)",
+        "False",
+        DECISIONS,
+    ),
+    Fault(
+        "a client that came back has the connection that it lost as well",
+        "hisock/_server/resuming.py",
+        "        if ghost is not None:",
+        "        if False:",
+        DECISIONS,
+    ),
+    Fault(
+        "calls to a client that has ended wait for ever",
+        "hisock/_server/on_demand.py",
+        "        if calls is not None:\n            calls.fail_all(self._gone())",
+        "",
+        DECISIONS,
+    ),
+    Fault(
+        "a connection that ended while the program decided is counted for ever",
+        "hisock/_server/admission.py",
+        "        self._count.remove(connection.info.addr[0])\n\n    def _check",
+        "        pass\n\n    def _check",
+        DECISIONS,
+    ),
 ]
 
 
@@ -130,13 +181,13 @@ def found(fault: Fault, copy: Path) -> bool:
         )
     file.write_text(text.replace(fault.right, fault.wrong), "utf-8")
     try:
-        return _model_fails(copy)
+        return _model_fails(copy, fault.model)
     finally:
         file.write_text(text, "utf-8")
 
 
-def _model_fails(copy: Path) -> bool:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", MODEL]
+def _model_fails(copy: Path, model: str) -> bool:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", model]
     env = {**os.environ, "PYTHONPATH": str(copy), "HISOCK_MODEL": "fails"}
     done = subprocess.run(command, cwd=copy, env=env, capture_output=True, encoding="utf-8")
     # Some versions of Python fail at showing the failure; what counts is that there was one.
@@ -156,8 +207,9 @@ def main() -> int:
         for name in ("hisock", "tests"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        if _model_fails(copy):
-            raise SystemExit("the model fails without any fault")
+        for model in (SLOW, DECISIONS):
+            if _model_fails(copy, model):
+                raise SystemExit(f"{model} fails without any fault")
         for fault in FAULTS:
             if only in fault.name:
                 caught = found(fault, copy)

@@ -154,9 +154,8 @@ class Writer(Flusher):
         if not held:
             return self.outbox.write(frame)
         connection = self._connection
-        if connection is not None and self._control_bytes > max(
-            self._hub.options.send_buffer, len(frame)
-        ):
+        most = max(self._hub.options.send_buffer, len(frame))
+        if self._control_bytes > most and connection is not None:
             self._hub.thread.post(self._hub.backpressure.control_over_limit, connection)
         return True
 

@@ -37,7 +37,10 @@ class MemoryPeer(asyncio.Protocol):
         self.transport.set_protocol(self)
         self.connection = server._hub.attach(its, self.addr)
         if name is not None:
-            self.raw(b"$CLTHELLO$" + json.dumps({"name": name, "group": None, **hello}).encode())
+            self.hello(name, **hello)
+
+    def hello(self, name: str | None, **hello: Any) -> None:
+        self.raw(b"$CLTHELLO$" + json.dumps({"name": name, "group": None, **hello}).encode())
 
     def data_received(self, data: bytes) -> None:
         self.frames += self._decoder.feed(data)
