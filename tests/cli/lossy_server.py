@@ -34,7 +34,8 @@ def main(settings: dict[str, int], fault: str) -> None:
             if fault == "repeat":
                 server.send_group(player, "move", move)
             if fault == "stray":
-                server.send_group("room-1", "move", move)
+                other = "room-1" if player.group != "room-1" else "room-0"
+                server.send_group(other, "move", move)
         counts.delivered += server.send_group(player, "move", move)
 
     serve(server, counts)

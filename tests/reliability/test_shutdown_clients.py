@@ -131,7 +131,7 @@ def test_the_newest_state_arrives_before_the_goodbye(
     """Also for a client that is behind, to which nothing of the kind is written otherwise."""
     server = start_with(start_server, tls)
     with slow_peer(server, tls) as slow:
-        for _ in range(4):
+        for _ in range(16):  # the system takes up to 4 MiB, and more on some machines
             server.send_client("slow", "part", b"x" * MIB)
         eventually(lambda: server.backlog("slow") > 0, "it is behind")
         for number in range(10):
@@ -139,7 +139,7 @@ def test_the_newest_state_arrives_before_the_goodbye(
         with closing_in_a_thread(server, LONG):
             frames = slow.rest()
             slow.close()
-    assert told(frames)[:4] == ["part"] * 4
+    assert told(frames)[:16] == ["part"] * 16
     assert told(frames)[-2:] == ["state", "DISCONN"]
     assert frames[-2].message == b"9"
 
