@@ -21,6 +21,7 @@ from hisock._cluster.link import (
     Receiver,
 )
 from hisock._core.log_fields import fields
+from hisock._runtime.patience import within
 
 logger = logging.getLogger("hisock.server")
 
@@ -192,13 +193,14 @@ class BrokerLink(ABC):
             self.send_all(batch)
         if self._up:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._written(), FAREWELL_SECONDS)
+                await within(FAREWELL_SECONDS, self._written())
         self._closing = True
-        # More than once: wait_for() of Python 3.11 raises what has just failed instead.
+        # More than once: wait_for() of Python 3.11, which the clients of brokers use, raises what
+        # has just failed instead.
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=RECONNECT_SECONDS / 2)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._disconnect(), FAREWELL_SECONDS)
+            await within(FAREWELL_SECONDS, self._disconnect())
         self._up = False

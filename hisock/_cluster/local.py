@@ -30,6 +30,7 @@ from hisock._cluster.link import (
 from hisock._cluster.local_hub import LocalHub, private_folder
 from hisock._cluster.local_line import LocalLine, Refusals
 from hisock._core.log_fields import fields
+from hisock._runtime.patience import within
 from hisock.exceptions import NotSupported
 
 logger = logging.getLogger("hisock.server")
@@ -286,7 +287,7 @@ class LocalClaims:
         self._pending[number] = answer
         self.control.send(kind, id=number, name=name, holder=holder, **rest)
         try:
-            return await asyncio.wait_for(answer, _ANSWER_SECONDS)
+            return await within(_ANSWER_SECONDS, answer)
         except asyncio.TimeoutError:
             raise LinkDown("the process that serves the names does not answer") from None
         finally:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from hisock._cluster.brokers import key_of
 from hisock._cluster.link import LinkDown
+from hisock._runtime.patience import within
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class NatsClaims:
         if self._link.client is None:
             raise LinkDown("NATS is not connected")
         try:
-            return await asyncio.wait_for(self._with_bucket(work), _SECONDS)
+            return await within(_SECONDS, self._with_bucket(work))
         except (Error, asyncio.TimeoutError, OSError) as exc:
             self._bucket = None
             raise LinkDown(f"the names in NATS cannot be reached: {_reason(exc)}") from None

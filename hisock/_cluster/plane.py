@@ -39,6 +39,7 @@ from hisock._cluster.view import NodeInfo
 from hisock._core import protocol
 from hisock._core.addresses import HIDDEN, client_addr
 from hisock._core.client_info import ClientInfo, ClientRef
+from hisock._runtime.patience import within
 from hisock._server.audience import Audience
 from hisock._server.directory import OwnDirectory
 from hisock._server.stats import ClusterStats
@@ -114,7 +115,7 @@ class Plane:
     async def start(self) -> None:
         await self.node.start()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.node.settled.wait(), _PATIENCE)
+            await within(_PATIENCE, self.node.settled.wait())
 
     async def close(self) -> None:
         for task in list(self._tasks):

@@ -25,6 +25,7 @@ from hisock._core.addresses import format_addr
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.codec import find_codec
 from hisock._core.public import publish
+from hisock._runtime.patience import within
 from hisock.exceptions import ClientNotFound, GroupNotFound, ServerNotRunning
 from hisock.framing import DEFAULT_HEADER_LEN
 
@@ -79,7 +80,7 @@ class Outlet:
         )
         await self._link.start(hello, self)
         try:
-            await asyncio.wait_for(self._reachable(), self._timeout)
+            await within(self._timeout, self._reachable())
         except asyncio.TimeoutError:
             await self._link.close()
             raise self._unreachable() from None
@@ -151,7 +152,7 @@ class Outlet:
         self._questions[number] = answer
         try:
             self.put(entry_of(Question(number, 0, command, text.encode())))
-            got = await asyncio.wait_for(answer, self._timeout)
+            got = await within(self._timeout, answer)
         except asyncio.TimeoutError:
             raise TimeoutError(
                 f"no server of {self._cluster.shown} answered within {self._timeout:g} s"

@@ -258,7 +258,7 @@ class RedisLink(BrokerLink):
     async def _probe(self, node: str) -> None:
         with contextlib.suppress(*self.lost):  # silence is no proof
             work = self._client.publish(to_one(self._app, node), self._id)
-            if not await asyncio.wait_for(work, _PROBE_SECONDS) and self._up and not self._closing:
+            if not await within(_PROBE_SECONDS, work) and self._up and not self._closing:
                 self._receiver.gone(node, "nobody listens to its channel")
 
     async def _written(self) -> None:
@@ -305,7 +305,7 @@ class RedisClaims:
         if client is None:
             raise LinkDown("Redis is not connected")
         try:
-            return await asyncio.wait_for(client.execute_command(*command), _CLAIM_SECONDS)
+            return await within(_CLAIM_SECONDS, client.execute_command(*command))
         except self._link.lost as exc:
             reason = self._link.reason(exc)
             raise LinkDown(f"the names in Redis cannot be reached: {reason}") from None

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hisock._core.goodbyes import build_goaway
+from hisock._runtime.patience import within
 from hisock._server.connection import LINGER_SECONDS, Connection
 from hisock._server.listener import Listener
 from hisock._server.turnaway import Turnaway
@@ -139,7 +140,7 @@ class Shutdown:
     async def _wait(self, seconds: float) -> None:
         """Wait until :meth:`wake`, or for so many seconds."""
         try:
-            await asyncio.wait_for(self._changed.wait(), min(seconds, _LONG))
+            await within(min(seconds, _LONG), self._changed.wait())
         except asyncio.TimeoutError:
             pass
 

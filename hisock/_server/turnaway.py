@@ -6,6 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
+from hisock._runtime.patience import within
 from hisock._runtime.sockets import ListeningSocket
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Turnaway:
     async def _answer(self, asking: Asking, sock: socket.socket) -> None:
         try:
             sock.setblocking(False)
-            await asyncio.wait_for(self._hand_over(asking, sock), _SECONDS)
+            await within(_SECONDS, self._hand_over(asking, sock))
         except (OSError, asyncio.TimeoutError):
             asking.hang_up()
             sock.close()
