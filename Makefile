@@ -168,7 +168,7 @@ soak: $(READY)  ## clients come, talk, die for SOAK_SECONDS; nothing is lost, no
 	$(PY) -m soak --seconds $(SOAK_SECONDS) $(ARGS)
 	$(PY) -m soak.slow
 
-model: $(READY)  ## the model of the server against the real one, for MODEL_MINUTES
+model: $(READY)  ## two models of the server against the real one, for MODEL_MINUTES
 	$(PY) -m soak.model --minutes $(MODEL_MINUTES) $(ARGS)
 
 model-slow: $(READY)  ## the models of slow clients and of decisions, with examples never tried

@@ -1,8 +1,9 @@
 """``python -m soak.faults``: faults planted in the server, each of which a model must find.
 
-Each is planted by itself in a copy of the sources; the model of slow clients or that of decisions
-(``tests/reliability/test_model_slow.py``, ``test_model_decisions.py``) runs over the copy and has
-to fail. It takes minutes, as the examples are the same for each.
+Each is planted by itself in a copy of the sources; the model of slow clients, or one of the two of
+decisions (``test_model_slow.py``, ``test_model_decisions.py`` and ``test_model_gate.py`` in
+``tests/reliability``), runs over the copy and has to fail. It takes minutes, as the examples are
+the same for each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 SLOW = "tests/reliability/test_model_slow.py"
 DECISIONS = "tests/reliability/test_model_decisions.py"
+GATE = "tests/reliability/test_model_gate.py"
 WRITER, POLICY = "hisock/_server/writer.py", "hisock/_server/backpressure.py"
 
 
@@ -168,6 +170,55 @@ FAULTS = [
         "        pass\n\n    def _check",
         DECISIONS,
     ),
+    Fault(
+        "False lets a client in",
+        "hisock/_server/authentication.py",
+        "if answer is False or answer is Reject:",
+        "if answer is Reject:",
+        GATE,
+    ),
+    Fault(
+        "a refused change is not confirmed",
+        "hisock/_server/renaming.py",
+        "        self._confirm(change)\n\n    def _confirm",
+        "\n    def _confirm",
+        GATE,
+    ),
+    Fault(
+        "the secret of a client that has gone is kept",
+        "hisock/_server/hub.py",
+        "        self._resumable.forget(connection)\n",
+        "",
+        GATE,
+    ),
+    Fault(
+        "the name of a client that has gone stays taken",
+        "hisock/_server/registry.py",
+        "P) -> None:\n        self._remove_name(peer, peer.info.name)\n",
+        "P) -> None:\n",
+        GATE,
+    ),
+    Fault(
+        "a client that has gone stays in its rooms",
+        "hisock/_server/registry.py",
+        "for room in peer.rooms or ():",
+        "for room in ():",
+        GATE,
+    ),
+    Fault(
+        "send_many leaves out the last client",
+        "hisock/_server/audience.py",
+        "for ref in refs:",
+        "for ref in list(refs)[:-1]:",
+        GATE,
+    ),
+    Fault(
+        "volatile messages are counted and not sent",
+        "hisock/_server/audience.py",
+        "            members = ready\n",
+        "            return len(ready)\n",
+        GATE,
+    ),
 ]
 
 
@@ -207,7 +258,7 @@ def main() -> int:
         for name in ("hisock", "tests"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        for model in (SLOW, DECISIONS):
+        for model in (SLOW, DECISIONS, GATE):
             if _model_fails(copy, model):
                 raise SystemExit(f"{model} fails without any fault")
         for fault in FAULTS:
