@@ -67,12 +67,12 @@ class Decisions:
         exc: Exception | None = None
         try:
             answer = await within(hub.options.auth_timeout, _settle(answer))
-        except ENDS_PROGRAM:
-            raise
         except BaseException as failure:
             exc = _failure(failure)
         try:
-            if exc is None and not connection.ended:
+            if isinstance(answer, _EndsProgram):
+                hub.interrupt(answer.exc)
+            elif exc is None and not connection.ended:
                 decided(answer)
             elif exc is not None and not connection.ended and not hub.shutdown.begun:
                 failed(exc)
@@ -91,10 +91,24 @@ def _takes_time(answer: Any) -> bool:
     return inspect.isawaitable(answer) or isinstance(answer, Future)
 
 
+class _EndsProgram:
+    """What a decision raised to end the program.
+
+    Raised in a task, it would leave the loop at once, and again where the task is awaited while
+    clients are told goodbye.
+    """
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+
+
 async def _settle(answer: Any) -> Any:
     """The final result of an answer, which may be a coroutine that returns a task, and so on."""
-    while _takes_time(answer):
-        answer = await (asyncio.wrap_future(answer) if isinstance(answer, Future) else answer)
+    try:
+        while _takes_time(answer):
+            answer = await (asyncio.wrap_future(answer) if isinstance(answer, Future) else answer)
+    except ENDS_PROGRAM as exc:
+        return _EndsProgram(exc)
     return answer
 
 

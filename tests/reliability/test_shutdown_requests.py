@@ -189,3 +189,35 @@ def test_endless_patience_is_possible(start_server: StartServer, held: Held) -> 
         with closing_in_a_thread(server, float("inf")):
             peer.send("go on")
             assert farewell(peer) == ["held", "DISCONN"]
+
+
+def test_a_decision_that_ends_the_program_says_goodbye_first(loop: str) -> None:
+    """Where it was raised after an await, it left the loop twice, and the goodbyes unsaid."""
+    server = hisock.HiSockServer(("127.0.0.1", 0), loop=loop)  # type: ignore[arg-type] # a name
+    ends: list[BaseException] = []
+
+    @server.authenticate
+    async def authenticate(name: str) -> None:
+        await asyncio.sleep(0)
+        if name == "last":
+            raise SystemExit(3)
+
+    @server.on("hi")
+    def hi(client: hisock.ClientInfo) -> None:
+        server.send_client(client, "hi")
+
+    def run() -> None:
+        try:
+            server.start()
+        except SystemExit as exc:
+            ends.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with Peer(server.addr) as first, Peer(server.addr) as last:
+        first.hello("first")
+        first.ask("hi")
+        last.hello("last")
+        assert first.read().reserved == "DISCONN"
+    thread.join(PATIENCE)
+    assert [getattr(end, "code", None) for end in ends] == [3]
