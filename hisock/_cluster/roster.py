@@ -21,6 +21,8 @@ from hisock._core.client_info import ClientInfo
 _NO_ROOMS: frozenset[str] = frozenset()
 _MOST_PORT = 65535
 _RESUME_BYTES = 16
+#: Rooms of a client up to which it is tried whether others are in the same ones.
+_MOST_SHARED = 8
 
 
 #: An address: a number for IPv4, which takes half as much memory as the text of all others.
@@ -162,15 +164,17 @@ class Reached:
     :ivar target: the name as entries for many have it.
     :ivar counts: how many clients each node has, not to be changed.
     :ivar names: the nodes; another tuple when they change.
+    :ivar rooms: all rooms of a client that was here lately, if the name is a room's.
     :ivar total: how many clients they have together.
     """
 
-    __slots__ = ("counts", "names", "target", "total")
+    __slots__ = ("counts", "names", "rooms", "target", "total")
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.counts: dict[str, int] = {}
         self.names: tuple[str, ...] = ()
+        self.rooms = _NO_ROOMS
         self.total = 0
 
 
@@ -257,6 +261,7 @@ class ClusterRoster:
         for room in client.rooms:
             self.rooms.add(room, client)
             self.room_reach.add(room, node)
+        self._share_rooms(client)
         return client
 
     def remove(self, client: Remote) -> None:
@@ -295,9 +300,11 @@ class ClusterRoster:
             client.rooms |= {intern(moved.room)}
             self.rooms.add(moved.room, client)
             self.room_reach.add(moved.room, client.node)
+            self._share_rooms(client)
         elif not moved.inside and moved.room in client.rooms:
-            client.rooms -= {moved.room}
+            client.rooms = client.rooms - {moved.room} or _NO_ROOMS
             self._leave_room(client, moved.room)
+            self._share_rooms(client)
 
     def forget(self, node: str) -> None:
         """A node without clients is gone."""
@@ -317,6 +324,18 @@ class ClusterRoster:
         if client.group is not None:
             self.groups.discard(client.group, client)
             self.group_reach.discard(client.group, client.node)
+
+    def _share_rooms(self, client: Remote) -> None:
+        """Give a client the same set as others in the same rooms, since a set takes 216 bytes."""
+        if len(client.rooms) > _MOST_SHARED:
+            return
+        there = [nodes for nodes in map(self.room_reach.of, client.rooms) if nodes is not None]
+        for nodes in there:
+            if nodes.rooms == client.rooms:
+                client.rooms = nodes.rooms
+                break
+        for nodes in there:
+            nodes.rooms = client.rooms
 
     def _leave_room(self, client: Remote, room: str) -> None:
         self.rooms.discard(room, client)

@@ -12,7 +12,7 @@ from support.memory import MemoryPeer, on_virtual_loop
 
 import hisock
 from cluster.servers import Game, game, join, me
-from hisock._cluster.records import Row
+from hisock._cluster.records import Moved, Row
 from hisock._cluster.roster import ClusterRoster
 from hisock._core.addresses import format_addr
 
@@ -120,6 +120,27 @@ def test_a_client_is_found_by_its_address_whatever_its_form(ip: str, port: int) 
     assert msgspec.structs.replace(client.row(), rooms=row.rooms) == row
     roster.remove(client)
     assert roster.at((ip, port)) is roster.resuming(row.resume) is None
+
+
+def test_clients_in_the_same_rooms_share_one_set_of_them() -> None:
+    roster = ClusterRoster()
+    one, two = (roster.add("0" * 16, Row(n, "::1", n, rooms=["all", "7"])) for n in (1, 2))
+    other = roster.add("1" * 16, Row(3, "::1", 3, rooms=["all"]))
+    assert two.rooms is one.rooms
+    assert other.rooms == {"all"}
+    roster.move(other, Moved(3, "7", True))
+    assert other.rooms is one.rooms
+    roster.move(other, Moved(3, "all", False))
+    assert one.rooms == {"all", "7"}
+    assert other.rooms == {"7"}
+    roster.move(two, Moved(2, "all", False))
+    assert two.rooms is other.rooms
+    assert roster.rooms.of("all") == [one]
+    assert roster.room_reach.of("7").counts == {"0" * 16: 2, "1" * 16: 1}  # type: ignore[union-attr] # it is there
+    for room in ("7", "8"):
+        roster.move(two, Moved(2, room, room == "8"))
+    assert two.rooms == {"8"}
+    assert other.rooms == {"7"}
 
 
 def test_what_is_local_by_nature_says_so_and_what_to_do_instead() -> None:
