@@ -19,7 +19,7 @@ from hisock._core.reporting import one_line
 from hisock._core.signature import require_arguments
 from hisock._runtime import heap
 from hisock._runtime.sockets import address_text
-from hisock.exceptions import ServerException
+from hisock.exceptions import NotSupported, ServerException
 from hisock.server import HiSockServer
 
 EXAMPLE = "hisock serve game:server"
@@ -159,7 +159,7 @@ def _prepare(
 def _join(server: HiSockServer, cluster: str) -> None:
     try:
         server._join_cluster(cluster)
-    except (ValueError, ImportError) as exc:
+    except (ValueError, ImportError, NotSupported) as exc:
         raise Unusable(one_line(exc)) from None
 
 

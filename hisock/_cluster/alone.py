@@ -9,6 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from hisock._cluster.assignment import assignment
+from hisock._cluster.crew import require_workers
 from hisock._cluster.link import NodeHello
 from hisock._cluster.node import NodeState
 from hisock._cluster.peers import OtherNode
@@ -31,7 +32,11 @@ def new_hello(app: str, header_len: int, codec: Codec, **more: Any) -> NodeHello
 
 
 def cluster_of_workers() -> str:
-    """The cluster that the workers of one parent are, where the program names no other."""
+    """The cluster that the workers of one parent are, where the program names no other.
+
+    :raises NotImplementedError: this system has no workers.
+    """
+    require_workers()
     part = assignment()
     # The parent serves no clients, so that it connects to nothing.
     return f"local:{'/hisock' if part is None else part.folder}"

@@ -21,13 +21,24 @@ STOP_SECONDS = 10.0
 _SIGNALLED = 143
 
 
+def require_workers() -> None:
+    """Check that workers can be run on this system.
+
+    :raises NotImplementedError: it cannot hand sockets to other processes.
+    """
+    if sys.platform == "win32":
+        raise NotImplementedError(
+            "workers need Unix sockets, which Python does not have on Windows; start several "
+            "servers with ports of their own, and join them by a broker: cluster='nats://...'"
+        )
+
+
 def make_crew(addr: Address | list[Address], workers: int) -> Crew:
     """Take this process's part.
 
     :raises NotImplementedError: this system cannot hand sockets to other processes.
     """
-    if sys.platform == "win32":
-        raise NotImplementedError("workers need Unix sockets, which Python has not on Windows")
+    require_workers()
     from hisock._cluster.assignment import assignment
 
     part = assignment()

@@ -53,11 +53,14 @@ def make_link(url: str) -> LocalLink:
     :raises ValueError: that is no path, or too long a one, or others may enter it.
     :raises NotSupported: there are no Unix sockets here.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise NotSupported(
+            "local: needs Unix sockets, which Python does not have here; "
+            "take a broker: nats:// or redis://"
+        )
     folder = url.partition(":")[2]
     if not folder.startswith("/"):
         raise ValueError(f"local: is followed by the full path of a directory, not {folder!r}")
-    if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - measured on Linux
-        raise NotSupported("local: needs Unix sockets, which this system does not have")
     if len(os.fsencode(folder)) + len("/0123456789abcdef.sock") >= _LONGEST_PATH:
         raise ValueError(f"{folder} is too long a path for Unix sockets; take a shorter one")
     return LocalLink(Path(folder))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import socket
+import sys
+import types
 from typing import Any
 
 import pytest
 
 import hisock
+from hisock._cli.serve import serve
+from hisock._cli.usage import UNUSABLE
 from hisock._cluster.config import as_cluster, shown_url
 
 
@@ -27,6 +32,24 @@ from hisock._cluster.config import as_cluster, shown_url
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         hisock.Cluster(**{"url": "nats://10.0.0.5", **options})
+
+
+def test_windows_is_told_what_to_do_instead(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(socket, "AF_UNIX", raising=False)
+    with pytest.raises(NotImplementedError, match="join them by a broker"):
+        hisock.HiSockServer(("127.0.0.1", 0), workers=2)
+    local = r"local:C:\game"
+    with pytest.raises(hisock.NotSupported, match="take a broker"):
+        hisock.HiSockServer(None, cluster=local)
+    module = types.ModuleType("game_here")
+    monkeypatch.setitem(sys.modules, "game_here", module)
+    for options, said in (({"workers": 2}, "join them by"), ({"cluster": local}, "take a broker")):
+        monkeypatch.setattr(module, "server", hisock.HiSockServer(None), raising=False)
+        assert serve("game_here:server", "127.0.0.1:0", **options) == UNUSABLE
+        assert said in capsys.readouterr().err
 
 
 def test_something_else_is_no_cluster() -> None:
