@@ -42,6 +42,9 @@ _COPIED = 8192
 _HEADER = bytearray(14)
 #: Bytes that one read takes at most: the buffer of picows grows while one fills it, for good.
 _READ_SIZE = 32768
+#: Where goes what a client sends after it has broken the protocol: the buffer of picows would grow
+#: by all that a loop reads until the connection is closed.
+_DISCARDED = memoryview(bytearray(_READ_SIZE))
 #: What picows does for every read. Finding it by super() takes as long as that itself.
 _get_buffer = WSProtocol.get_buffer
 _buffer_updated = WSProtocol.buffer_updated
@@ -315,6 +318,8 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self._made = True
 
     def get_buffer(self, size_hint: int) -> memoryview:
+        if self._log.spoken:
+            return _DISCARDED
         buffer: memoryview = _get_buffer(self, size_hint)
         if len(buffer) > _READ_SIZE:
             buffer = buffer[:_READ_SIZE]
@@ -322,6 +327,8 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._log.spoken:
+            return
         self.below += nbytes
         _buffer_updated(self, nbytes)
         if self._log.spoken:

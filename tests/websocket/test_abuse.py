@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from reliability.watching import MIB, on_linux, resident
 from support.wire import command_frame
 
 import hisock
@@ -131,3 +132,19 @@ def test_a_bad_peer_makes_a_bounded_number_of_lines(
     lines = [record for record in caplog.records if "asyncio" not in record.name]
     assert len(lines) <= 30
     assert {record.name for record in lines} <= {"hisock.server"}
+
+
+@on_linux
+def test_what_follows_an_abuse_is_not_kept(server: hisock.ThreadedHiSockServer, join: Join) -> None:
+    """Also not until Python collects garbage, which may be long after the connection."""
+    data = message(bytes(4 * MIB))  # 64 KiB are allowed
+    before = resident()
+    for _ in range(60):
+        peer = join()
+        with contextlib.suppress(OSError):  # the server has closed it
+            peer.say(data)
+        peer.close()
+    with WebPeer.in_web(server.addr, "last") as last:
+        last.send("echo", "served")
+        last.wait_for("echo")
+        assert resident() - before < 12 * MIB
