@@ -16,6 +16,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
 from hisock._runtime.draining import close_when_written
+from hisock._runtime.ended import ENDED
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
 from hisock._server.on_demand import OnDemand
@@ -333,6 +334,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         """Its transport has closed: let go of what holds it, so that it is freed without the
         garbage collector, whose full collections nobody is served in.
         """
+        self._transport = ENDED
         self.writer.release()
         if self._pauses is not None:
             self._pauses.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hisock._runtime import sockets
 from hisock._runtime.draining import in_transport
+from hisock._runtime.ended import ENDED
 from hisock._runtime.loops import write_chunks
 from hisock.framing import Flusher, Outbox
 
@@ -307,8 +308,9 @@ class Writer(Flusher):
             self._transport.close()
 
     def release(self) -> None:
-        """Let go of the connection, which holds this."""
+        """Let go of the connection, which holds this, and of the transport, which may hold it."""
         self._connection = None
+        self._transport = ENDED
 
     def drop(self) -> None:
         """Drop all queued frames, and accept no more."""

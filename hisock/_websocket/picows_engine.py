@@ -42,8 +42,8 @@ _COPIED = 8192
 _HEADER = bytearray(14)
 #: Bytes that one read takes at most: the buffer of picows grows while one fills it, for good.
 _READ_SIZE = 32768
-#: Where goes what a client sends after it has broken the protocol: the buffer of picows would grow
-#: by all that a loop reads until the connection is closed.
+#: Takes what a client sends after it has broken the protocol: the buffer of picows would grow by
+#: all that a loop reads until the connection is closed.
 _DISCARDED = memoryview(bytearray(_READ_SIZE))
 #: What picows does for every read. Finding it by super() takes as long as that itself.
 _get_buffer = WSProtocol.get_buffer

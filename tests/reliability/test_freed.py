@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ssl
 import sys
 import weakref
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from support.wire import command_frame, frame
 
 import hisock
 from hisock._runtime.loops import LoopName, new_loop
+from reliability.certificates import Authority
+from reliability.watching import LOOPS
 
 ADDR = ("127.0.0.1", 0)
 HELLO = frame(b'$CLTHELLO${"name": null, "group": null}')
@@ -82,10 +85,11 @@ def _run(
     deed: bytes,
     end: str,
     loop: LoopName = "asyncio",
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     async def main() -> None:
         async with server:
-            reader, writer = await asyncio.open_connection(*server.addr)
+            reader, writer = await asyncio.open_connection(*server.addr, ssl=tls)
             writer.write(deed)
             await until(lambda: refs)
             if deed:
@@ -126,3 +130,11 @@ def test_one_that_ends_in_another_way(end: str) -> None:
 @pytest.mark.parametrize("end", ["leaves", "is kicked"])
 def test_one_on_uvloop(end: str) -> None:
     _run(*_server(), DEEDS["tasks"], end, "uvloop")
+
+
+@pytest.mark.parametrize("end", ["leaves", "is kicked", "is reset"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_one_over_tls(authority: Authority, loop: LoopName, end: str) -> None:
+    """Its buffers are hundreds of KiB on asyncio."""
+    server = _server(ssl=(authority.server, authority.server))
+    _run(*server, DEEDS["tasks"], end, loop, authority.context())
