@@ -173,23 +173,23 @@ class Streams:
 
     def _take_gathered(self) -> None:
         """Put what was gathered, before anything else is. With the lock held."""
+        # One after the other, as the loop's thread may add more meanwhile.
         gathered, lanes = self._gathered, self.lanes
-        if len(lanes) > 1 or not self.up:
+        if len(lanes) != 1 or not self.up:
             while gathered:
                 self._add(*gathered.popleft(), False)
             return
-        for node, lane in lanes.items():  # the common case of _add(), inlined to save calls
-            self._split = True
-            add, size = lane.entries.append, lane.size
-            while gathered:
-                nodes, entry = gathered.popleft()
-                if node in nodes:
-                    add(entry)
-                    size += len(entry)
-            lane.size = size
-            if size > self._max_waiting:
-                self._bound(lane, 1)
-        gathered.clear()
+        ((node, lane),) = lanes.items()  # the common case of _add(), inlined to save calls
+        self._split = True
+        add, size = lane.entries.append, lane.size
+        while gathered:
+            nodes, entry = gathered.popleft()
+            if node in nodes:
+                add(entry)
+                size += len(entry)
+        lane.size = size
+        if size > self._max_waiting:
+            self._bound(lane, 1)
 
     def _pieces(self, entry: bytes) -> list[bytes]:
         size = self.room - _PIECE_OVERHEAD
