@@ -7,8 +7,7 @@ picows takes over a transport that has been accepted by what it makes for its ow
 from __future__ import annotations
 
 import asyncio
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from picows import (
     WSAutoPingStrategy,
@@ -24,6 +23,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from hisock._core.http import HttpRequest
 from hisock._websocket.handshake import Ruling
+from hisock._websocket.picows_log import Silence
 from hisock._websocket.pipe import MOST_UNREAD, MUCH, Endpoint, Pipe
 
 if TYPE_CHECKING:
@@ -78,54 +78,6 @@ class PicowsPipe(Pipe):
         """Answer a ping, unless the client has not read the answers to those before it."""
         if self._raw.get_write_buffer_size() <= MOST_UNREAD:
             self.ws.send_pong(payload)
-
-
-class Silence:
-    """Stands in for the logger of picows, which reports errors in no other way.
-
-    The server logs what is kept here, limited in number as everything that clients cause.
-
-    :ivar violation: close code and reason of what the client did wrong.
-    :ivar failure: what a callback has raised; picows goes on after it.
-    :ivar spoken: whether there is a violation or a failure.
-    """
-
-    __slots__ = ("failure", "spoken", "violation")
-
-    def __init__(self) -> None:
-        self.violation: tuple[int, str] | None = None
-        self.failure: Exception | None = None
-        self.spoken = False
-
-    def isEnabledFor(self, level: int) -> bool:
-        return False
-
-    def log(self, level: int, msg: object, *args: Any) -> None:
-        """Discard the line: picows reports errors by :meth:`error` only."""
-
-    def info(self, msg: object, *args: Any) -> None:
-        """Discard the line: picows reports errors by :meth:`error` only."""
-
-    debug = warning = info
-
-    def error(self, msg: object, *args: Any) -> None:
-        wrong = args[0] if args else ()
-        if isinstance(wrong, tuple) and len(wrong) == 2:
-            self.violate(int(wrong[0]), str(wrong[1]))
-        elif isinstance(raised := sys.exc_info()[1], Exception):
-            self.fail(raised)
-
-    exception = error
-
-    def fail(self, raised: Exception) -> None:
-        """Keep the first exception that nobody expected."""
-        self.failure = self.failure or raised
-        self.spoken = True
-
-    def violate(self, code: int, reason: str) -> None:
-        """Keep the first thing that is wrong."""
-        self.violation = self.violation or (code, reason)
-        self.spoken = True
 
 
 class Ears(WSListener):
@@ -222,13 +174,27 @@ class Ears(WSListener):
             self._endpoint.feed(b"".join(gathered))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """The protocol tells the connection, of every end."""
+        """The protocol tells the connection, of every end; this lets go of both."""
+        del self._protocol, self._pipe, self._endpoint
 
     def pause_writing(self) -> None:
         self._endpoint.pause_writing()
 
     def resume_writing(self) -> None:
         self._endpoint.resume_writing()
+
+
+class _Answering:
+    """What picows keeps to have a request answered: until the end, or the two are a cycle."""
+
+    __slots__ = ("protocol",)
+
+    def __init__(self, protocol: PicowsProtocol) -> None:
+        self.protocol: PicowsProtocol | None = protocol
+
+    def __call__(self, asked: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        assert self.protocol is not None, "nothing is read after the end"
+        return self.protocol._answer(asked)
 
 
 class PicowsProtocol(WSProtocol):  # type: ignore[misc]
@@ -240,6 +206,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
     """
 
     __slots__ = (
+        "_answering",
         "_front",
         "_log",
         "_made",
@@ -254,11 +221,12 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
 
     def __init__(self, front: Front, raw: asyncio.Transport, endpoint: Endpoint) -> None:
         self._log = Silence()
+        self._answering = answering = _Answering(self)
         super().__init__(
             None,
             None,
             False,
-            self._answer,
+            answering,
             self._log,
             True,
             None,  # the server has a time limit for all that comes before the hello
@@ -354,6 +322,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         if self._made:  # picows crashes the process otherwise
             super().connection_lost(exc)
         self.endpoint.connection_lost(exc)
+        self._answering.protocol = self.pipe = None
 
 
 def _simplify(asked: WSUpgradeRequest) -> None:

@@ -171,6 +171,7 @@ class WebsocketsProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.endpoint.connection_lost(exc)
+        self._pipe = None  # each refers to the other
 
     def pause_writing(self) -> None:
         self.endpoint.pause_writing()
