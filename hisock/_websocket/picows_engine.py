@@ -323,6 +323,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             super().connection_lost(exc)
         self.endpoint.connection_lost(exc)
         self._answering.protocol = self.pipe = None
+        del self.endpoint  # on Python 3.10, an error of picows keeps this for longer
 
 
 def _simplify(asked: WSUpgradeRequest) -> None:
