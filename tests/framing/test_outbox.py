@@ -180,6 +180,14 @@ def test_what_cannot_be_sent_queues_nothing(
         assert (outbox.size, outbox.take(), queue, calls.count) == (0, [], [], 0)
 
 
+def test_what_is_no_message_is_not_sent_by_a_command_that_was_sent_before(core: Core) -> None:
+    outbox = make_outbox(core)
+    outbox.send("move", b"x")
+    with pytest.raises(TypeError, match="a message must be bytes or None, not bytearray"):
+        outbox.send("move", bytearray(b"x"))  # type: ignore[arg-type] # that is the point
+    assert outbox.take() == [core.build_command("move", b"x")]
+
+
 @pytest.mark.parametrize("thing", ["text", bytearray(b"x"), None])
 def test_a_frame_must_be_bytes(core: Core, thing: Any) -> None:
     outbox = make_outbox(core)

@@ -215,6 +215,9 @@ def test_nothing_is_handled_after_the_end(world: World, before: Any) -> None:
     assert seen == [("dispatched", *frame) for frame in before]
     assert world.ada._batch is None
     assert world.read(world.ada, world.frames(("echo", b"3"))) == []
+    world.trace.clear()
+    world.ada.feed(world.frames(("echo", b"4")))
+    assert world.trace == []
 
 
 @pytest.mark.parametrize("before", [(), (("unknown", b"1"),)])
