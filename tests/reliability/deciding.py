@@ -55,7 +55,7 @@ def check_call(may_wait: bool, calling: asyncio.Future[int]) -> None:
     if error is None:
         assert calling.result() == 1
     else:
-        known = (asyncio.TimeoutError, hisock.ConnectionLost, hisock.ClientNotFound)
+        known = (TimeoutError, hisock.ConnectionLost, hisock.ClientNotFound)
         assert isinstance(error, known), error
 
 
