@@ -172,6 +172,7 @@ class WebsocketsProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.endpoint.connection_lost(exc)
         self._pipe = None  # each refers to the other
+        del self.endpoint  # on Python 3.12, an error of websockets keeps this for longer
 
     def pause_writing(self) -> None:
         self.endpoint.pause_writing()
