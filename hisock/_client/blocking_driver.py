@@ -39,8 +39,6 @@ class BlockingDriver(BlockingSender):
 
     def __init__(self, connector: Connector, options: ClientOptions) -> None:
         super().__init__(connector, options)
-        #: The connection that is being established while reconnecting.
-        self._attempting: BlockingSession | None = None
         #: Held while the offline buffer is sent, so that connections do so one after the other.
         self._sending_kept = threading.Lock()
         if options.wants_answer:
@@ -168,8 +166,6 @@ class BlockingDriver(BlockingSender):
                 failed = fields("reconnect_failed", reason=exc)
                 logger.debug("could not reconnect: %s", exc, extra=failed)
                 return False
-            with self._changing:
-                self._attempting = session
             try:
                 self._take_first_frames(session)
                 if not session.ended:

@@ -53,17 +53,24 @@ class BlockingReader(ClientBase):
         self._back_or_closed = threading.Event()
         #: Events that the reading thread has yet to fire.
         self._news: deque[Callable[[], None]] = deque()
+        #: The connection that is being established while reconnecting.
         self._attempting: BlockingSession | None = None
         self._was_told = False
         self._closed_here = False
         self.session = self._reading = self._connect(self.identity)
+        self._attempting = None
 
     def _connect(self, identity: tuple[str | None, str | None]) -> BlockingSession:
         link = Link(self.connector.open(self.options.timeout), self.options)
         session = BlockingSession(self, link, identity)
         try:
+            with self._changing:
+                if self.closed:  # while it connected: nothing is said any more
+                    raise self.error()
+                self._attempting = session  # from here on, close() breaks it off
             link.send(self.hello(session))
         except BaseException:
+            self._attempting = None
             link.close()
             raise
         session.state = State.GREETING

@@ -92,6 +92,29 @@ def test_close_ends_a_connection_that_is_sent_the_offline_buffer(
     assert not watched.any.client.connected
 
 
+def test_a_client_that_is_closed_while_it_reconnects_says_nothing_more(
+    by_hand: HandServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had connected and said hello after that: the server let somebody in who had left."""
+    watched = Watched("threaded", by_hand.addr, "Ada")
+    connector = watched.any.client._driver.connector
+    connect, connected, go_on = connector.open, threading.Event(), threading.Event()
+
+    def connect_slowly(timeout: float | None) -> Any:
+        connection = connect(timeout)
+        connected.set()
+        assert go_on.wait(PATIENCE)
+        return connection
+
+    monkeypatch.setattr(connector, "open", connect_slowly)
+    by_hand.accept().close()
+    assert connected.wait(PATIENCE)
+    with by_hand.take() as peer:
+        watched.any.close()
+        go_on.set()
+        assert peer.rest() == []
+
+
 def test_start_of_a_client_that_is_closed_returns(by_hand: HandServer) -> None:
     client = hisock.connect(by_hand.addr)
     client.close()
