@@ -94,7 +94,11 @@ class AsyncHiSockClient(ClientFace):
     async def drain(self) -> None:
         """Wait until most of what was sent has been written to the connection.
 
-        :raises ConnectionLost: the connection has ended.
+        Without a connection, while the client reconnects, it returns at once: what is kept
+        meanwhile is bounded by ``offline_buffer``.
+
+        :raises ConnectionLost: the connection has ended meanwhile, so that some may be lost.
+        :raises ClientDisconnected: the client is closed.
         """
         await self._driver.drain()
 

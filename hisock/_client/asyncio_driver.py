@@ -268,11 +268,9 @@ class AsyncioDriver(AsyncioReader):
         session.write(frame)
 
     async def drain(self) -> None:
-        """Wait until the server has taken most of what was sent."""
+        """Wait until most of what was sent has been written to the connection."""
         self.on_own_loop("drain()")
-        session = self.session
-        session.flush()
-        await session.writable.wait()
+        await self.session.drain()
         if self.closed:
             raise self.error()
 

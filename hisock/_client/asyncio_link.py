@@ -257,6 +257,17 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         if self._dirty:
             self.flush()
 
+    async def drain(self) -> None:
+        """Write what is queued, and wait until the system has taken most of it.
+
+        :raises ConnectionLost: the connection ended meanwhile.
+        """
+        if not self.ended:
+            self.flush()
+            await self.writable.wait()
+            if self.ended:
+                raise self.error()
+
     async def hand_over(self, frame: bytes) -> None:
         """Write a frame past the queue, and wait until the system has taken it whole.
 

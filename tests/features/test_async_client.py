@@ -12,6 +12,7 @@ from support.logs import logged
 
 import hisock
 
+from .clients import LATER
 from .echoing import echoing
 from .loops import LOOPBACK, Seen, on_loops, turns, within
 from .wire import HandServer
@@ -145,18 +146,24 @@ def _read_numbers(peer: Peer, count: int) -> None:
 
 
 @on_loops
-async def test_drain_raises_when_the_connection_is_lost() -> None:
+@pytest.mark.parametrize("reconnect", [None, LATER])
+async def test_drain_raises_when_the_connection_is_lost(
+    reconnect: hisock.Reconnect | None,
+) -> None:
     with HandServer() as server:
-        client, peer = await within(
-            asyncio.gather(hisock.async_connect(server.addr), in_thread(server.accept))
-        )
+        connecting = hisock.async_connect(server.addr, reconnect=reconnect)
+        client, peer = await within(asyncio.gather(connecting, in_thread(server.accept)))
         client.send("data", bytes(20_000_000))
         draining = asyncio.ensure_future(client.drain())
         await turns(10)
         peer.reset()
         with pytest.raises(hisock.ConnectionLost):
             await within(draining)
+        if reconnect is not None:
+            await within(client.drain())  # nothing is to be written
         await within(client.close())
+        with pytest.raises(AWAY):
+            await within(client.drain())
 
 
 @on_loops

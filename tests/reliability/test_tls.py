@@ -18,13 +18,15 @@ from support import Events, Peer, command_frame
 from support.events import PATIENCE
 from support.fixtures import StartServer
 from support.logs import logged
-from support.polling import eventually
+from support.polling import eventually, until
 from support.wire import Closed, listening
 
 import hisock
+from hisock._runtime.draining import in_transport
+from hisock._runtime.loops import new_loop
 from hisock.utils import ServerNotRunning
 from reliability.certificates import Authority
-from reliability.watching import MIB, nothing_left_behind
+from reliability.watching import LOOPBACK, MIB, nothing_left_behind
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -338,3 +340,52 @@ def test_many_messages_go_with_one_call(
         client.send_many([*[("size", "x" * 5000)] * 10, ("size", "y" * MIB)])
         sizes = [client.recv("size", int, timeout=PATIENCE) for _ in range(11)]
     assert sizes == [5000] * 10 + [MIB]
+
+
+def test_drain_over_tls_waits_for_a_server_that_reads_nothing(
+    authority: Authority, loop: Any
+) -> None:
+    count = 32
+    taken: list[int] = []
+    left: list[int] = []
+
+    async def main() -> None:
+        server = hisock.HiSockServer(LOOPBACK, ssl=(authority.server, authority.server))
+        go_on = asyncio.Event()
+
+        @server.on("data")
+        async def take(client: hisock.ClientInfo, data: bytes) -> None:
+            await go_on.wait()  # once some MiB wait for it, nothing is read any more
+            taken.append(len(data))
+
+        @server.on("all of it")
+        def all_of_it(client: hisock.ClientInfo) -> int:
+            return len(taken)
+
+        async with (
+            server,
+            hisock.async_connect(("localhost", server.addr[1]), ssl=str(authority.ca)) as client,
+        ):
+            session = client._driver.session
+
+            async def send() -> None:
+                for _ in range(count):
+                    client.send("data", bytes(MIB))
+                    await client.drain()
+                    left.append(in_transport(session.transport))
+
+            sending = asyncio.ensure_future(send())
+            await until(lambda: len(left) and not session.writable._set)
+            assert in_transport(session.transport) < 2 * MIB
+            assert not sending.done()
+            go_on.set()
+            await asyncio.wait_for(sending, PATIENCE)
+            assert await client.call("all of it", type=int, timeout=PATIENCE) == count
+
+    made = new_loop(loop)
+    try:
+        made.run_until_complete(main())
+    finally:
+        made.close()
+    assert taken == [MIB] * count
+    assert max(left) <= MIB // 2
