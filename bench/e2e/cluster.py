@@ -31,15 +31,17 @@ from .cluster_servers import (
     PEERS,
     WITH_REDIS,
     Kind,
-    seconds_of,
+    Meter,
     served,
-    writes_of,
 )
 
 
 @dataclass
 class Run:
-    """What one run took: microseconds a delivery of all servers and of the broker."""
+    """What one run took: microseconds a delivery of all servers and of the broker.
+
+    :ivar late: whether more than one delivery in fifty took over 50 ms, so that it was ended early.
+    """
 
     server: float
     broker: float
@@ -49,6 +51,7 @@ class Run:
     frames: float = 0.0
     lost: float = 0.0
     a_write: float = 0.0
+    late: float = 0.0
 
 
 @dataclass
@@ -84,9 +87,7 @@ def generate(
 
 
 def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
-    with served(kind) as (servers, brokers):
-        before, broker_before = seconds_of(servers.pids), seconds_of(brokers)
-        writes = writes_of(servers.pids)
+    with served(kind) as (servers, brokers), Meter(servers.pids, brokers) as meter:
         players = round(players * kind.share)
         if workload != "broadcast":
             options: dict[str, object] = {"size": 32, "rate": 20, "room-size": 20, "inflight": 50}
@@ -100,17 +101,21 @@ def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
             )
         time.sleep(0.3)  # what is being written is written
         entries, batches, *lost = servers.crossed()
-        used = seconds_of(servers.pids) - before
-        count = sum(one.get("total", one["deliveries"]) for one in results)
+        # Clients that join and leave are left out: how much they weigh depends on how long it took.
+        began = min(one["began"] for one in results)
+        ended = max(one["began"] + one["seconds"] for one in results)
+        used, of_brokers, writes = meter.between(began, ended)
+        count = sum(one["deliveries"] for one in results)
         return Run(
             server=used / count * 1e6,
-            broker=(seconds_of(brokers) - broker_before) / count * 1e6,
+            broker=of_brokers / count * 1e6,
             missing=sum(one.get("missing", 0) for one in results),
             median_ms=max(one.get("median_ms", 0) for one in results),
             p99_ms=max(one.get("p99_ms", 0) for one in results),
             frames=entries / batches if batches else 0.0,
             lost=sum(lost),
-            a_write=count / (writes_of(servers.pids) - writes),
+            a_write=count / writes,
+            late=sum(one.get("gave_up", 0) for one in results),
         )
 
 
@@ -143,6 +148,7 @@ COLUMNS = {
     "counted lost": "lost",
     "p50 ms": "median_ms",
     "p99 ms": "p99_ms",
+    "too late": "late",
 }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,8 @@ from support.process import free_port
 from . import environments
 
 SERVERS = Path(__file__).parent / "servers"
-TICKS = os.sysconf("SC_CLK_TCK")
+#: Seconds between two readings of what was used.
+METER_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,54 @@ def seconds_of(pids: list[int]) -> float:
     """Processor time of some processes so far."""
     total = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # the thread has ended
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 def writes_of(pids: list[int]) -> int:
     """How often some processes have called the kernel to write."""
     texts = (Path(f"/proc/{pid}/io").read_text() for pid in pids)
     return sum(int(text.partition("syscw: ")[2].split()[0]) for text in texts)
+
+
+class Meter:
+    """Reads now and then what servers and brokers have used, so that joins can be left out."""
+
+    def __init__(self, servers: list[int], brokers: list[int]) -> None:
+        self._pids = servers, brokers
+        #: Moments, each with the seconds of the servers, those of the brokers, and writes.
+        self._samples: list[tuple[float, float, float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Meter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        servers, brokers = self._pids
+        while True:
+            used = seconds_of(servers), seconds_of(brokers), float(writes_of(servers))
+            self._samples.append((time.monotonic(), *used))
+            if self._ended.wait(METER_SECONDS):
+                return
+
+    def between(self, began: float, ended: float) -> list[float]:
+        """What was used between two moments: of servers, of brokers, and writes."""
+        return [late - early for early, late in zip(self._at(began), self._at(ended), strict=True)]
+
+    def _at(self, moment: float) -> list[float]:
+        later = bisect.bisect_left(self._samples, moment, key=lambda sample: sample[0])
+        later = min(max(later, 1), len(self._samples) - 1)
+        (began, *before), (ended, *after) = self._samples[later - 1 : later + 1]
+        share = min(max((moment - began) / (ended - began), 0), 1)
+        return [early + share * (late - early) for early, late in zip(before, after, strict=True)]
 
 
 def children(pid: int) -> list[int]:

@@ -160,6 +160,7 @@ void json_number(const char *name, double value) {
 
 void json_window(const struct window *window) {
     double elapsed = (double)(now_ns() - window->start_ns);
+    json_number("began", (double)window->start_ns / 1e9);
     json_number("seconds", elapsed / 1e9);
     json_number("generator_cpu", (double)(own_cpu_ns() - window->own_ns) / elapsed);
     if (window->pid) json_number("server_cpu", (double)(process_cpu_ns(window->pid) - window->server_ns) / elapsed);

@@ -58,7 +58,7 @@ struct window window_open(int server_pid);
 /* Prints one JSON object a line: json_open, json_number..., json_close. */
 void json_open(void);
 void json_number(const char *name, double value);
-void json_window(const struct window *window); /* seconds, server_cpu, generator_cpu (cores busy) */
+void json_window(const struct window *window); /* began (CLOCK_MONOTONIC), seconds, server_cpu, generator_cpu (cores busy) */
 void json_close(void);
 
 struct samples {
