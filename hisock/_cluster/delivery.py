@@ -92,11 +92,8 @@ class Delivery:
 
     # -- out
 
-    def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
+    def pass_on(self, nodes: Reached, kind: Kind, name: str, frame: bytes) -> int:
         """Send a ready frame to a group, a room or everybody; see :class:`Backplane`."""
-        nodes = self.reach[kind](name)
-        if nodes is None:
-            return 0
         try:
             entry = build_command(nodes.target, frame, ENTRY_DIGITS)
         except ValueError:  # the name cannot be a part of a command

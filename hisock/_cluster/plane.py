@@ -87,7 +87,7 @@ class Plane:
         self.replica = Replica(self.roster, streams, self, lambda: self.node.now)
         self.own = OwnRoster(streams, hub.thread, lambda: hub.registry)
         self.delivery = Delivery(hub, self.roster, streams)
-        self.pass_on = self.delivery.pass_on
+        self.pass_on, self.reach = self.delivery.pass_on, self.delivery.reach
         self.asking = Questions(streams, hub.events.codec)
         self.orders = Orders(self)
         self.own_directory = own
@@ -206,10 +206,7 @@ class Plane:
         latest: str | None,
     ) -> int:
         kind, name, refs, exclude = audience
-        roster = self.roster
-        if not roster.count:
-            return 0
-        nodes = self.delivery.reach[kind](name)
+        nodes = self.reach[kind](name)
         if nodes is None:
             return 0
         without = None if exclude is None else self.elsewhere(exclude)

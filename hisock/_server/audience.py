@@ -75,15 +75,18 @@ class Broadcast:
 
         :returns: how many clients it was written to, or passed on for to other servers.
         """
-        if self.backplane is not None:
-            kind, name, _, exclude = audience
-            plain = not volatile and latest is None and type(message) is not Falsy
-            if plain and kind != "clients" and exclude is None:
-                frame = build_command(command, message, self._header_len)
-                elsewhere = self.backplane.pass_on(kind, name, frame)
-                return elsewhere + fan_out(self.members(audience), frame)
-            elsewhere = self.backplane.publish(audience, command, message, volatile, latest)
-            return elsewhere + self.deliver(audience, command, message, volatile, latest)
+        backplane = self.backplane
+        if backplane is not None:
+            elsewhere = backplane.reach[audience[0]](audience[1])
+            if elsewhere is not None:
+                kind, name, _, exclude = audience
+                plain = not volatile and latest is None and type(message) is not Falsy
+                if plain and kind != "clients" and exclude is None:
+                    frame = build_command(command, message, self._header_len)
+                    passed = backplane.pass_on(elsewhere, kind, name, frame)
+                    return passed + fan_out(self.members(audience), frame)
+                passed = backplane.publish(audience, command, message, volatile, latest)
+                return passed + self.deliver(audience, command, message, volatile, latest)
         if volatile or latest is not None or type(message) is Falsy:
             return self.write(self.members(audience), command, message, volatile, latest)
         # The common case of write(), inlined to save a call.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hisock._core.client_info import ClientInfo
 from hisock._server.audience import Audience, Kind
@@ -18,8 +18,13 @@ class Backplane(Protocol):
 
     It delivers what other servers publish with :meth:`Broadcast.deliver`. Everything runs on the
     loop's thread, except what says otherwise. Without one, nothing of this is on the way of a
-    message.
+    message; with one, a message for clients of this server alone takes one look at :attr:`reach`.
+
+    :ivar reach: for each kind of audience, what other servers have some of it, by its name, for
+        :meth:`pass_on`; ``None`` if none has. From any thread.
     """
+
+    reach: dict[Kind, Callable[[str], Any]]
 
     async def start(self) -> None:
         """The server begins to run; clients are accepted when this returns."""
@@ -71,8 +76,11 @@ class Backplane(Protocol):
         :returns: how many clients of other servers it is for.
         """
 
-    def pass_on(self, kind: Kind, name: str, frame: bytes) -> int:
-        """Pass a ready frame on to everybody, a group or a room, as :meth:`publish` does."""
+    def pass_on(self, elsewhere: Any, kind: Kind, name: str, frame: bytes) -> int:
+        """Pass a ready frame on to everybody, a group or a room, as :meth:`publish` does.
+
+        :param elsewhere: what :attr:`reach` has of that audience.
+        """
 
     def leads(self) -> bool:
         """Whether this server does what only one of all does. From any thread."""

@@ -14,10 +14,18 @@ from hisock.framing import build_command
 
 
 class Recorder:
-    """A backplane that writes down what it is told."""
+    """A backplane that writes down what it is told.
+
+    :ivar nobody: names of audiences that no other server has anybody of.
+    """
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.nobody: set[str] = set()
+        self.reach = dict.fromkeys(("everybody", "group", "room", "clients"), self._look)
+
+    def _look(self, name: str) -> str | None:
+        return None if name in self.nobody else name
 
     def admitted(self, client: hisock.ClientInfo) -> None:
         self.told.append(("admitted", client.name))
@@ -38,7 +46,8 @@ class Recorder:
         self.told.append((whom, *message))
         return 0
 
-    def pass_on(self, kind: str, name: str, frame: bytes) -> int:
+    def pass_on(self, elsewhere: str, kind: str, name: str, frame: bytes) -> int:
+        assert elsewhere == name
         self.told.append((kind, name, frame))
         return 0
 
@@ -111,6 +120,23 @@ def test_a_backplane_sees_what_goes_to_audiences_and_clients_get_it_too() -> Non
             ]
             heard = [hearing(peers, each) for each in ("one", "two", "three", "four", "five")]
             assert heard == ["abc", "ab", "c", "a", "a"]
+
+    on_virtual_loop(main())
+
+
+def test_a_backplane_sees_nothing_of_what_is_for_clients_of_this_server_alone() -> None:
+    async def main() -> None:
+        async with make() as server:
+            peers = await crowd(server)
+            seen: Any = Recorder()
+            seen.nobody = {"red", "lobby"}
+            server._hub.broadcast.backplane = seen
+            assert server.send_group("red", "one") == 2
+            assert server.send_room("lobby", "two", exclude="b", volatile=True) == 1
+            assert server.send_group("blue", "three") == 1
+            await settle()
+            assert seen.told == [("group", "blue", build_command("three"))]
+            assert [hearing(peers, each) for each in ("one", "two", "three")] == ["ab", "c", "c"]
 
     on_virtual_loop(main())
 
