@@ -263,11 +263,12 @@ class Decoder:
         count = (len(data) - at) // size if size <= _SHORT else 0
         while count >= _RUN and not data.startswith(head, at + (count - 1) * size):
             count //= 2
-        if count < _RUN:
+        count -= count % _RUN
+        if not count:
             return at
         stop = at + count * size
         run = data[at:stop]
-        cut = iter_unpack(f"{len(head)}x{size - len(head)}s", run)
+        cut = iter_unpack(f"{len(head)}x{size - len(head)}s" * _RUN, run)
         messages = list(chain.from_iterable(cut))
         if head + head.join(messages) != run:
             return at
