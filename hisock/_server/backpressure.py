@@ -29,6 +29,10 @@ class Backpressure:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._log_limit = LogLimit()
+        #: The connections that hold something, the largest last. They are looked for once in an
+        #: iteration of the loop, or when all have been ended, since each of a thousand that read
+        #: may find that memory is short.
+        self._largest: list[Connection] | None = None
 
     def outbox_full(self, connection: Connection) -> None:
         """An outbox has passed its high-water mark: flush it now. From any thread."""
@@ -83,21 +87,34 @@ class Backpressure:
     def free_memory(self) -> None:
         """Free memory if received data occupies more than ``max_buffered``.
 
-        First drop the threaded work that disconnected clients have queued; then end the connection
-        whose end frees most.
+        First drop the threaded work that disconnected clients have queued; then end the connections
+        whose ends free most.
         """
         hub = self._hub
         if hub.memory.over:
             self._note_dropped(hub.workers.drop_left(), "clients that have gone")
-        if not hub.memory.over or not hub.connections:
-            return
-        worst = max(hub.connections, key=lambda connection: connection.droppable)
-        if worst.droppable:
+        while hub.memory.over and (worst := self._next_largest()) is not None:
             reason = (
                 f"{hub.memory.size} bytes that have come are held for all clients, the limit is "
                 f"{hub.memory.limit}; {worst.droppable} are of this one"
             )
             hub.leave(worst, "memory", reason, at_once=True)
+
+    def _next_largest(self) -> Connection | None:
+        """The connection whose end would free most; ``None`` if none would free anything."""
+        largest = self._largest
+        while largest:
+            worst = largest.pop()
+            if worst.droppable:
+                return worst
+        if largest is None:
+            self._hub.loop.call_soon(self._forget_largest)
+        holding = [each for each in self._hub.connections if each.droppable]
+        self._largest = sorted(holding, key=_droppable)
+        return self._largest.pop() if holding else None
+
+    def _forget_largest(self) -> None:
+        self._largest = None
 
     def connection_ended(self, connection: Connection, kind: str) -> None:
         """A connection has ended: what it still occupies is counted until it is free.
@@ -112,3 +129,7 @@ class Backpressure:
             name = who if isinstance(who, str) else who.shown()
             said = fields("commands_dropped", client=who, withheld=count)
             logger.warning("%d commands of %s were dropped, unhandled", count, name, extra=said)
+
+
+def _droppable(connection: Connection) -> int:
+    return connection.droppable

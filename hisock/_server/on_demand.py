@@ -107,11 +107,11 @@ class OnDemand(Reader):
 
     def drop_what_waits(self) -> None:
         """Drop frames and calls, when the connection has ended."""
-        if self._account is not None:
-            self._account.clear((Use.PARTIAL, Use.WEBSOCKET))
         if self._inbox is not None:
             self._inbox.take_all()
         self.aside = ()
+        if self._account is not None:
+            self._account.clear((Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION))
         if self.running is not None:
             self.running.cancel_streams()
         with self.hub.lock:
