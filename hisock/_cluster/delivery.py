@@ -195,7 +195,7 @@ class Delivery:
         if letter == "g":
             fan_out(self._registry.group(name), frame)
         elif letter == "r":
-            fan_out(self._registry.room(name), frame)
+            fan_out(self._registry.rooms.members(name), frame)
         elif letter in _KINDS:
             kind = _KINDS[letter] or letter
             number = _NUMBER(name) if kind == "c" else None
@@ -209,7 +209,7 @@ class Delivery:
         if kind == "g":
             return registry.group(name)
         if kind == "r":
-            return registry.room(name)
+            return registry.rooms.members(name)
         found = (registry.numbered(number) for number in numbers)
         return {peer.outbox: peer for peer in found if peer is not None}
 

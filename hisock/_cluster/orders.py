@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -61,7 +62,10 @@ class Orders:
         elif order.what == "replace":
             self._plane.hub.leave(peer, "replaced", "its client came back", at_once=True)
         elif order.what in ("join", "leave"):
-            self._plane.own_directory.move(peer.info, order.room, order.what == "join")
+            # It may be in as many rooms as it may: the other node learns that where it misses the
+            # confirmation.
+            with contextlib.suppress(ValueError):
+                self._plane.own_directory.move(peer.info, order.room, order.what == "join")
         else:
             self._plane.node.counts["unknown"] += 1
 

@@ -33,6 +33,8 @@ class Use(IntEnum):
     WEBSOCKET = 6
     #: Tasks of ``concurrent`` handlers that are not started yet, because too much is running.
     PENDING = 7
+    #: Rooms that a client is in, and the names of those that exist because of it.
+    ROOMS = 8
 
 
 class Bound(NamedTuple):
@@ -48,7 +50,8 @@ class Bound(NamedTuple):
 
 #: The sizes of what is free at once when a connection ends, of the sizes of all kinds.
 _droppable: Final = itemgetter(
-    Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION, Use.QUEUED, Use.PENDING
+    *(Use.PARTIAL, Use.WEBSOCKET, Use.DEFERRED, Use.ADMISSION, Use.QUEUED, Use.PENDING),
+    Use.ROOMS,
 )
 _MIB: Final = 1024 * 1024
 
@@ -62,8 +65,11 @@ TASK_COST: Final = 3072
 #: The bound on frames of one client that wait for its handlers.
 DEFERRED: Final = Bound(1024, 4 * _MIB)
 #: The same of a client that is not admitted yet: it may be one of thousands of strangers, and what
-#: it sends behind its hello is better left in the kernel's buffer, where it costs nothing.
-ADMISSION: Final = Bound(64, 4 * _MIB)
+#: it sends behind its hello is better left in the kernel's buffer, where it costs nothing: neither
+#: memory nor the many short reads that bring it, of several strangers in each iteration.
+ADMISSION: Final = Bound(64, 16 * 1024)
+#: Bytes that the rooms of one client take at most; it enters no more then.
+MOST_OF_ROOMS: Final = 4 * _MIB
 #: The bounds by kind. A partial frame is bounded by ``max_message_size`` instead.
 BOUNDS: Final[dict[Use, Bound]] = {
     Use.DEFERRED: DEFERRED,

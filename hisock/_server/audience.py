@@ -114,7 +114,7 @@ class Broadcast:
         elif kind == "everybody":
             members = self._registry.everyone
         elif kind == "room":
-            members = self._registry.room(name)
+            members = self._registry.rooms.members(name)
         else:
             members = self._named(refs)
         if exclude is not None and members:

@@ -42,7 +42,10 @@ class Directory(Protocol):
         """The rooms of a client."""
 
     def move(self, client: ClientRef, room: str, inside: bool) -> None:
-        """Put a client into a room, or take it out."""
+        """Put a client into a room, or take it out.
+
+        :raises ValueError: it is in as many rooms as one client may be.
+        """
 
     def disconnect(self, client: ClientRef, force: bool, call_func: bool) -> None:
         """Disconnect a client."""
@@ -75,7 +78,7 @@ class OwnDirectory:
         return [peer.info for peer in self._registry.require_group(name)]
 
     def room(self, name: str) -> list[ClientInfo]:
-        return [peer.info for peer in list(self._registry.room(name).values())]
+        return [peer.info for peer in list(self._registry.rooms.members(name).values())]
 
     def rooms(self, client: ClientRef) -> set[str]:
         return set(self.here(client, "rooms()").rooms or ())
@@ -85,9 +88,12 @@ class OwnDirectory:
 
     def _move(self, peer: Connection, room: str, inside: bool) -> None:
         if inside:
-            self._registry.join_room(peer, room)
+            self._registry.rooms.join(peer, room)
+            if self._hub.memory.over:
+                # Not now: a handler of this client may be running.
+                self._hub.loop.call_soon(self._hub.backpressure.free_memory)
         else:
-            self._registry.leave_room(peer, room)
+            self._registry.rooms.leave(peer, room)
         backplane = self._hub.broadcast.backplane
         if backplane is not None:
             backplane.moved(peer.info, room, inside)

@@ -13,7 +13,7 @@ GAUGES: Final[Mapping[str, tuple[str, Callable[[ServerStats], Value]]]] = {
     "clients": ("Clients that have joined and are connected.", lambda s: s.clients),
     "connections": ("Connections, those that have not joined included.", lambda s: s.connections),
     "queued_bytes": ("Bytes that wait for clients to take them.", lambda s: s.queued_bytes),
-    "buffered_bytes": ("Bytes held of what has come and is not done.", lambda s: s.buffered_bytes),
+    "buffered_bytes": ("Bytes of what is not done, and of rooms.", lambda s: s.buffered_bytes),
     "loop_lag_seconds": ("How late the event loop was last.", lambda s: s.loop_lag),
 }
 COUNTERS: Final[Mapping[str, tuple[str, Callable[[ServerStats], Value]]]] = {

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from hisock._core.addresses import HIDDEN, client_addr, format_addr
 from hisock._core.client_info import ClientInfo, ClientRef, NoReference
 from hisock._server.namesakes import Namesakes
+from hisock._server.rooms import RoomMember, Rooms
 from hisock.exceptions import ClientNotFound, GroupNotFound
 from hisock.framing import Outbox
 
@@ -30,13 +31,11 @@ def _levels_to_program() -> int:
     return levels
 
 
-class Member(Protocol):
+class Member(RoomMember, Protocol):
     """What the registry needs to know of a connection."""
 
     info: ClientInfo
-    outbox: Outbox
     joined: int
-    rooms: set[str] | None
 
 
 P = TypeVar("P", bound=Member)
@@ -51,7 +50,7 @@ class Registry(Generic[P]):
         self._by_name: dict[str, Namesakes[P]] = {}
         # Keyed by outbox, since that is what fan_out() walks over.
         self._by_group: dict[str, dict[Outbox, P]] = {}
-        self._by_room: dict[str, dict[Outbox, P]] = {}
+        self.rooms: Rooms[P] = Rooms()
         self.everyone: dict[Outbox, P] = {}
         self._joins = 0
 
@@ -81,9 +80,7 @@ class Registry(Generic[P]):
     def remove(self, peer: P) -> None:
         self._remove_name(peer, peer.info.name)
         self._remove_from_group(peer, peer.info.group)
-        # The set itself stays: handlers of `leave` ask which rooms the client was in.
-        for room in peer.rooms or ():
-            self._take_from_room(peer, room)
+        self.rooms.leave_all(peer)
         del self.everyone[peer.outbox]
         del self._by_number[peer.joined]
         # At two of a server's addresses, two clients may come from one address of theirs.
@@ -199,30 +196,6 @@ class Registry(Generic[P]):
     def has_name(self, name: str | None) -> bool:
         """Whether a client goes by that name."""
         return name is not None and name in self._by_name
-
-    def join_room(self, peer: P, room: str) -> None:
-        """Put a client into a room; it may be in many, besides its group."""
-        if peer.rooms is None:
-            peer.rooms = set()
-        peer.rooms.add(room)
-        self._by_room.setdefault(room, {})[peer.outbox] = peer
-
-    def leave_room(self, peer: P, room: str) -> None:
-        """Take a client out of a room; does nothing if it is not a member."""
-        if peer.rooms is None or room not in peer.rooms:
-            return
-        peer.rooms.remove(room)
-        self._take_from_room(peer, room)
-
-    def _take_from_room(self, peer: P, room: str) -> None:
-        members = self._by_room[room]
-        del members[peer.outbox]
-        if not members:
-            del self._by_room[room]
-
-    def room(self, name: str) -> dict[Outbox, P]:
-        """The members of a room; empty if it has none. The caller must not change the dict."""
-        return self._by_room.get(name, {})
 
     def group(self, name: str) -> dict[Outbox, P]:
         """The members of a group; empty if it has none. The caller must not change the dict."""

@@ -126,12 +126,13 @@ class ServerStats:
     :ivar bytes_in: bytes received; ``bytes_out`` bytes sent.
     :ivar queued_bytes: gauge: bytes that wait to be written to clients.
     :ivar buffered_bytes: gauge: bytes of memory that received data occupies until it is handled,
-        including that of clients that have disconnected; ``max_buffered`` bounds it.
+        including that of clients that have disconnected, and the rooms that clients are in;
+        ``max_buffered`` bounds it.
     :ivar memory: gauge: the same by kind: ``partial`` frames, frames ``deferred`` while async
         handlers run, frames held for ``admission``, threaded work that is ``queued`` or
         ``running``, tasks of ``concurrent`` handlers, those of them that are ``pending`` until
-        others have ended; and bytes that wait to be written, newest states (``latest``) and
-        everything else (``outbox``).
+        others have ended, ``rooms``; and bytes that wait to be written, newest states
+        (``latest``) and everything else (``outbox``).
     :ivar dropped: frames that were not sent because the client was slow.
     :ivar ended: connections that ended, by kind of reason: ``left``, ``eof``, ``reset``, ``cut``,
         ``kicked``, ``closed``, ``replaced``, ``hello``, ``framing``, ``protocol``,

@@ -183,7 +183,7 @@ class GatedServer:
             "connections": len(hub.connections),
             "names": dict(registry._by_name),
             "groups": dict(registry._by_group),
-            "rooms": dict(registry._by_room),
+            "rooms": dict(registry.rooms._rooms),
             "addresses": dict(registry._by_ip),
             "resumable": dict(hub._resumable._connections),
             "decisions": dict(hub.decisions._waiting),

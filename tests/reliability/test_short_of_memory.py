@@ -11,7 +11,7 @@ from support.memory import MemoryPeer, settle
 from support.polling import until
 
 import hisock
-from hisock._framing_common import MANY
+from hisock._framing_common import FIRST_READ, MANY
 from hisock._runtime import turns
 from hisock._server.on_demand import OnDemand
 
@@ -47,6 +47,80 @@ def test_the_largest_clients_are_looked_for_once_in_an_iteration(
             assert asked < 10 * CLIENTS
 
     monkeypatch.setattr(OnDemand, "droppable", property(count))
+    asyncio.run(play())
+
+
+def test_rooms_count_and_the_client_that_has_most_of_them_is_ended() -> None:
+    """No bound counted them: 1,500 clients had 290 MB of names of rooms."""
+
+    async def play() -> None:
+        async with hisock.HiSockServer(ADDR, announce="none", max_buffered=256 * KIB) as server:
+
+            @server.on("enter")
+            def enter(client: hisock.ClientInfo, room: str) -> None:
+                server.join_room(client, room)
+
+            ada, eve = MemoryPeer(server, "Ada"), MemoryPeer(server, "Eve")
+            ada.send("enter", b"lobby")
+            for number in range(200):
+                eve.send("enter", b"lobby" if number == 100 else b"%01000d" % number)
+            await until(lambda: server.stats().ended.get("memory") == 1)
+            await until(lambda: eve.ended)
+            assert server.rooms("Ada") == {"lobby"}
+            assert 0 < server.stats().memory["rooms"] == server.stats().buffered_bytes < KIB
+            assert len(server._registry.rooms) == 1
+            server.leave_room("Ada", "lobby")
+            assert not server.stats().buffered_bytes
+
+    asyncio.run(play())
+
+
+def test_a_client_in_too_many_rooms_enters_no_more_and_stays() -> None:
+    async def play() -> None:
+        async with (
+            hisock.HiSockServer(ADDR) as server,
+            hisock.async_connect(server.addr, "Ada") as ada,
+        ):
+
+            @server.on("enter")
+            def enter(client: hisock.ClientInfo, count: int) -> int:
+                try:
+                    for number in range(count):
+                        server.join_room(client, f"{number} ".ljust(1024, "\N{SNOWMAN}"))
+                except ValueError:
+                    return len(server.rooms(client))
+                raise AssertionError("nothing bounds them")
+
+            assert 1000 < await ada.call("enter", 3000, int, timeout=30) < 2000
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_long_frames_before_a_client_is_admitted_stay_in_the_kernel_too() -> None:
+    """64 of 3 KB were read, by 48 short reads in one iteration of the loop, of each stranger."""
+
+    async def play() -> None:
+        go_on, seen = asyncio.Event(), []
+        async with hisock.HiSockServer(ADDR, announce="none") as server:
+
+            @server.authenticate
+            async def authenticate(name: str | None) -> None:
+                await go_on.wait()
+
+            @server.on("say")
+            def say(client: hisock.ClientInfo, message: bytes) -> None:
+                seen.append(int(message))
+
+            peer = MemoryPeer(server)
+            for number in range(60):
+                peer.send("say", b"%03000d" % number)
+            await settle()
+            assert 0 < server.stats().memory["admission"] < 16 * 1024 + 2 * FIRST_READ
+            go_on.set()
+            await settle()
+            assert seen == list(range(60))
+            assert not server.stats().buffered_bytes
+
     asyncio.run(play())
 
 
