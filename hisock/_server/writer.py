@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _MOST_JOINED = 65536
 #: Bytes that wait in a transport until it says that it is behind, where nothing else is set.
 _USUAL_BUFFER = 65536
+#: The same for a transport of TLS.
+_USUAL_TLS_BUFFER = 8 * _USUAL_BUFFER
 
 
 class Writer(Flusher):
@@ -74,7 +76,9 @@ class Writer(Flusher):
         """Write to a transport from now on."""
         self._transport = transport
         share = self._hub.options.send_buffer // 2
-        if share < _USUAL_BUFFER:
+        if share < _USUAL_TLS_BUFFER and (
+            share < _USUAL_BUFFER or transport.get_extra_info("sslcontext") is not None
+        ):
             # Else the client would be over its limit by the time that it is seen to be behind.
             transport.set_write_buffer_limits(high=share)
 
