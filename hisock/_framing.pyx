@@ -42,6 +42,7 @@ cdef enum:
     LEAST_BLOCK = 64  # as in _framing_common
     MOST_SPARE = 4194304  # as in _framing_common
     FIRST_READ = 4096  # as in _framing_common
+    LEAST_IN_PLACE = 4096  # bytes of a payload that tell whether its message is received in place
 
 
 cdef inline object again(error):
@@ -53,6 +54,7 @@ cdef inline list as_list(frames):
 
 
 include "_scratch.pxi"
+include "_in_place.pxi"
 
 
 cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
@@ -116,8 +118,13 @@ cdef class Decoder:
         return self.held_bytes()
 
     cdef Py_ssize_t held_bytes(self) noexcept:
-        cdef Py_ssize_t block = 0 if self._block is None else PyByteArray_GET_SIZE(self._block)
-        return self._head_have if self._need < 0 else self._header_len + block
+        return self._head_have if self._need < 0 else self._header_len + self.room()
+
+    cdef Py_ssize_t room(self) noexcept:
+        """Bytes of the payload under way for which there is memory."""
+        if self._message is not None:
+            return self._skip + PyBytes_GET_SIZE(self._message)
+        return 0 if self._block is None else PyByteArray_GET_SIZE(self._block)
 
     def feed(self, data, /):
         """Take the next bytes of the stream; return the frames that they complete."""
@@ -126,6 +133,7 @@ cdef class Decoder:
     cdef object take_bytes(self, data):
         cdef Py_buffer view
         self._handed = -1
+        self._direct = False
         if self.error is not None:
             raise again(self.error)
         if PyBytes_CheckExact(data):
@@ -152,15 +160,20 @@ cdef class Decoder:
                 view = view[:FIRST_READ]
             return view
         # Doubling ties memory to the bytes received, not to the length that is claimed.
-        end = max(2 * self._have, PyByteArray_GET_SIZE(self._block), LEAST_BLOCK)
-        spare = scratch.spare(end, self._need)
-        if spare is not None:
-            memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
-            self._block = spare
-            end = PyByteArray_GET_SIZE(spare)
+        end = max(2 * self._have, self.room(), LEAST_BLOCK)
+        if self._message is not None:
+            end = max(end, scratch.spare_length(end, self._need))
+        else:
+            spare = scratch.spare(end, self._need)
+            if spare is not None:
+                memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
+                self._block = spare
+                end = PyByteArray_GET_SIZE(spare)
         end = min(end, self._need)
         self.reserve(end)
         self._handed = end - self._have
+        if self._message is not None:
+            return window(self, end)
         return PyMemoryView_FromObject(self._block)[self._have : end]
 
     def buffer_updated(self, nbytes, /):
@@ -212,9 +225,11 @@ cdef class Decoder:
 
     @cython.final
     cdef int reserve(self, Py_ssize_t size) except -1:
-        """Make the block at least ``size`` long; a view that somebody keeps stays valid."""
+        """Make room for ``size`` bytes of the payload; a view that somebody keeps stays valid."""
         cdef bytearray old = self._block
-        if old is None:
+        if self._message is not None:
+            grow_in_place(self, size)
+        elif old is None:
             self._block = PyByteArray_FromStringAndSize(NULL, size)
         elif PyByteArray_GET_SIZE(old) < size:
             try:
@@ -232,18 +247,25 @@ cdef class Decoder:
     cdef int store(self, const char* p, Py_ssize_t n) except -1:
         """Append to the incomplete payload."""
         cdef Py_ssize_t end = self._have + n
-        cdef Py_ssize_t room = 0 if self._block is None else PyByteArray_GET_SIZE(self._block)
+        cdef Py_ssize_t room = self.room()
         if n == 0:
             return 0
+        if self._have == 0:
+            begin_in_place(self, p, n)
         if end > room:
             self.reserve(min(self._need, max(end, 2 * room, LEAST_BLOCK)))
-        memcpy(PyByteArray_AS_STRING(self._block) + self._have, p, n)
+        if self._message is not None:
+            store_in_place(self, p, n)
+        else:
+            memcpy(PyByteArray_AS_STRING(self._block) + self._have, p, n)
         self._have = end
         return 0
 
     @cython.final
     cdef int forget(self) except -1:
         self._block = None
+        self._message = None
+        self._command = None
         self._head_have = 0
         self._need = -1
         self._have = 0
@@ -270,7 +292,7 @@ cdef class Decoder:
     cdef Py_ssize_t resume(self, const char* data, Py_ssize_t size, list frames) except -2:
         """Go on with the frame under way; return the bytes used, -1 if it is not complete yet."""
         cdef const char* p = data
-        cdef const char* payload
+        cdef const char* payload = NULL  # stays so if the message is in its place already
         cdef Py_ssize_t n
         cdef tuple frame
         if self._need < 0:
@@ -296,10 +318,11 @@ cdef class Decoder:
             self.store(p, n)
             if self._have < self._need:
                 return -1
-            payload = PyByteArray_AS_STRING(self._block)
-            if PyByteArray_GET_SIZE(self._block) < self._need:
-                raise BufferError("somebody shortened the buffer of a decoder")
-        frame = read_payload(self._scratch, payload, self._need)
+            if self._message is None:
+                payload = PyByteArray_AS_STRING(self._block)
+                if PyByteArray_GET_SIZE(self._block) < self._need:
+                    raise BufferError("somebody shortened the buffer of a decoder")
+        frame = read_payload(self._scratch, payload, self._need) if payload else give_away(self)
         if frame is None:
             self.fail_command(payload, self._need, self.position + self._header_len)
             return -1

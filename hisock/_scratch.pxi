@@ -45,15 +45,40 @@ cdef class Scratch:
         """Keep the block of a complete message in place of the one before."""
         if self.size <= PyByteArray_GET_SIZE(block) <= MOST_SPARE:
             self._spare = block
+            self._given = 0
         return 0
 
+    cdef int keep_length(self, Py_ssize_t length) except -1:
+        """Like :meth:`keep`, for a message that went away with its memory."""
+        if self.size <= length <= MOST_SPARE:
+            self._spare = None
+            self._given = length
+        return 0
+
+    cdef Py_ssize_t spare_length(self, Py_ssize_t size, Py_ssize_t need) except -1:
+        """Give up what was kept, if it is longer than ``size`` and a message needs all of it.
+
+        Returns its length, or 0. Only one message at a time gets it, so that no more than this is
+        ever made ready for bytes that have not come.
+        """
+        cdef Py_ssize_t length = self._given
+        if self._spare is not None:
+            length = PyByteArray_GET_SIZE(self._spare)
+        if not size < length <= need:
+            return 0
+        self._spare = None
+        self._given = 0
+        return length
+
     cdef bytearray spare(self, Py_ssize_t size, Py_ssize_t need):
-        """Give away the block kept, if it is longer than ``size`` and a message needs all of it.
+        """Like :meth:`spare_length`, but returns a block as long, or None.
 
         Never one that somebody has a view of.
         """
         cdef bytearray block = self._spare
-        if block is None or not size < PyByteArray_GET_SIZE(block) <= need:
+        cdef Py_ssize_t length = self.spare_length(size, need)
+        if not length:
             return None
-        self._spare = None
+        if block is None:
+            return PyByteArray_FromStringAndSize(NULL, length)
         return None if (<PyByteArrayObject*>block).ob_exports else block

@@ -34,7 +34,10 @@ was split changes only which call returns a frame, never the frames, the error o
 **Memory.** A length that a peer claims allocates nothing. For an incomplete frame a decoder holds
 at most about twice what has come of it, or the block of the last large message, which a longer one
 gets; ``Decoder.held`` tells how much that is. Between frames it holds nothing. What decoders share,
-a :class:`Scratch`, holds one receive buffer and at most one block of 4 MiB for all of them.
+a :class:`Scratch`, holds one receive buffer and at most one block of 4 MiB for all of them. What
+:meth:`Decoder.get_buffer` returns is for one read: the compiled core receives a long message of a
+command where it stays, so whoever writes there after ``buffer_updated`` may change what was
+returned.
 
 **Two implementations** behave alike, byte for byte: a compiled one, and one in Python that is used
 where the extension modules were not built or the environment has ``HISOCK_PURE_PYTHON=1``.
