@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from support.process import free_port
 from . import environments
 
 SERVERS = Path(__file__).parent / "servers"
+TICKS = os.sysconf("SC_CLK_TCK")
 #: Seconds between two readings of what was used.
 METER_SECONDS = 0.05
 
@@ -91,13 +93,19 @@ def writes_of(pids: list[int]) -> int:
     return sum(int(text.partition("syscw: ")[2].split()[0]) for text in texts)
 
 
+def busy_seconds() -> float:
+    """Processor time that everything on this machine has used so far."""
+    user, nice, system, _, _, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) / TICKS
+
+
 class Meter:
     """Reads now and then what servers and brokers have used, so that joins can be left out."""
 
     def __init__(self, servers: list[int], brokers: list[int]) -> None:
         self._pids = servers, brokers
-        #: Moments, each with the seconds of the servers, those of the brokers, and writes.
-        self._samples: list[tuple[float, float, float, float]] = []
+        #: Moments, each with the seconds of the servers, the brokers and all, and writes.
+        self._samples: list[tuple[float, ...]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -112,13 +120,13 @@ class Meter:
     def _run(self) -> None:
         servers, brokers = self._pids
         while True:
-            used = seconds_of(servers), seconds_of(brokers), float(writes_of(servers))
+            used = seconds_of(servers), seconds_of(brokers), busy_seconds(), writes_of(servers)
             self._samples.append((time.monotonic(), *used))
             if self._ended.wait(METER_SECONDS):
                 return
 
     def between(self, began: float, ended: float) -> list[float]:
-        """What was used between two moments: of servers, of brokers, and writes."""
+        """What was used between two moments: of servers, of brokers, of all, and writes."""
         return [late - early for early, late in zip(self._at(began), self._at(ended), strict=True)]
 
     def _at(self, moment: float) -> list[float]:
