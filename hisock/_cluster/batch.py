@@ -18,7 +18,9 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from hmac import compare_digest
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from hisock._cluster.link import MOST_BATCH_BYTES
 from hisock.exceptions import FramingError, HiSockError
@@ -40,7 +42,7 @@ class BadBatch(HiSockError):
     """A batch that does not parse, or whose MAC is wrong; all of it is dropped."""
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, gc=False, frozen=True):
     """What a batch says of itself.
 
     :ivar sender: the id of the node that sent it.

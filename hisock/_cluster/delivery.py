@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LETTERS: Final[dict[Kind, str]] = {"group": "g", "room": "r", "everybody": "*"}
 #: Bytes up to which frames for the same clients are joined: a client takes all of them or none.
 _MOST_JOINED = 65536
+#: Messages of a batch for the same clients, on average, from which on they are joined.
+_LEAST_JOINED = 2
 #: The targets of entries that are commands, for volatile messages.
 _VOLATILE = {"*": "+", "g": "G", "r": "R", "c": "C"}
 _NUMBER: Final = re.compile("[0-9]{1,19}").fullmatch
@@ -154,18 +156,13 @@ class Delivery:
         Those for the same clients are joined, so that each client takes one ``bytes``. Frames for
         several groups may change places, as a client is in one of them only.
         """
-        targets = set(map(_TARGET, messages))
-        if len(targets) == 1:
-            target = targets.pop()
-            self._take_joined({target: [frame or b"" for _, frame in messages]})
-            return
-        if len(targets) == len(messages):
-            registry = self._registry
+        if len(messages) < _LEAST_JOINED * len(set(map(_TARGET, messages))):
+            members_of = self._registry.groups.get
             for target, frame in messages:
-                if target[0] == "g":  # the common case of _take(), inlined to save calls
-                    fan_out(registry.group(target[1:]), frame or b"")
-                else:
+                if target[0] != "g":
                     self._take(target, frame or b"")
+                elif members := members_of(target[1:]):  # _take() inlined to save calls
+                    fan_out(members, frame or b"")
             return
         joined: dict[str, list[bytes]] = {}
         last = ""

@@ -42,8 +42,8 @@ class Incoming:
         #: The number of the last batch of each publisher.
         self._publishers: dict[str, int] = {}
 
-    def open(self, batch: bytes, now: float) -> tuple[Head, list[Any], int] | None:
-        """A batch as its head, its records, and how many entries it has.
+    def open(self, batch: bytes, now: float) -> tuple[Head, list[Any], int, bool] | None:
+        """A batch as its head, its records, how many entries it has, and whether all are messages.
 
         A record that is a message for many is ``(target, frame)``; those of unknown kinds are left
         out.
@@ -55,7 +55,8 @@ class Incoming:
             if head.sender == self._me or head.receiver not in ("", self._me):
                 return None
             entries = open_entries(body, self._decoder)
-            return head, self._records(entries), len(entries)
+            records = self._records(entries)
+            return head, records, len(entries), records is entries
         except (BadBatch, msgspec.DecodeError) as exc:
             self._refuse(len(batch), exc, now)
             return None

@@ -325,7 +325,7 @@ class Node:
         opened = None if self.closing else self._incoming.open(batch, self.now)
         if opened is None:
             return
-        head, records, count = opened
+        head, records, count, plain = opened
         if head.flags & PUBLISHER:
             if self._incoming.is_new(head):
                 for record in records:
@@ -338,17 +338,23 @@ class Node:
             node = self._meet(head, records)
             if node is None:
                 return
-        self._take_batch(node, head, records, count)
+        if self._accept(node, head, count):
+            if plain:
+                self.messages(records)
+            else:
+                self._take(node, records)
 
-    def _take_batch(self, node: OtherNode, head: Head, records: list[Any], count: int) -> None:
+    def _accept(self, node: OtherNode, head: Head, count: int) -> bool:
+        """Whether a batch is to be taken: one that is repeated is not."""
         lost = node.accept(head, count)
         if lost is None:
             self.counts["repeated"] += 1
-            return
-        self.counts["missed"] += lost
+            return False
+        if lost:
+            self.counts["missed"] += lost
         node.heard, node.suspect = self.now, False
         node.delay = max(0, time.time_ns() // 1_000_000 - head.sent)
-        self._take(node, records)
+        return True
 
     def _take(self, node: OtherNode, records: list[Any]) -> None:
         for kind, run in groupby(records, type):
@@ -382,7 +388,7 @@ class Node:
             if self._is_time(name):
                 self.streams.tell(name, entry_of(WhoAreYou()))
             return None
-        if (hello.node, hello.incarnation) != head[:2] or not self._fits(hello):
+        if (hello.node, hello.incarnation) != (name, head.incarnation) or not self._fits(hello):
             return None
         return self._welcome(hello)
 

@@ -62,7 +62,9 @@ class OutQueue:
     def clear(self) -> int:
         """Drop everything; returns how many entries that were."""
         count = len(self.entries)
-        self.entries, self.volatile, self.size = [], set(), 0
+        self.entries, self.size = [], 0
+        if self.volatile:
+            self.volatile = set()
         return count
 
     def sent(self, count: int) -> None:
@@ -175,21 +177,22 @@ class Streams:
         """Put what was gathered, before anything else is. With the lock held."""
         # One after the other, as the loop's thread may add more meanwhile.
         gathered, lanes = self._gathered, self.lanes
-        if len(lanes) != 1 or not self.up:
+        if not self.up or not (self._split or len(lanes) == 1):
             while gathered:
                 self._add(*gathered.popleft(), False)
             return
-        ((node, lane),) = lanes.items()  # the common case of _add(), inlined to save calls
         self._split = True
-        add, size = lane.entries.append, lane.size
-        while gathered:
+        while gathered:  # the common case of _add(), inlined to save calls
             nodes, entry = gathered.popleft()
-            if node in nodes:
-                add(entry)
-                size += len(entry)
-        lane.size = size
-        if size > self._max_waiting:
-            self._bound(lane, 1)
+            size = len(entry)
+            for node in nodes:
+                lane = lanes.get(node)
+                if lane is not None:
+                    lane.entries.append(entry)
+                    lane.size += size
+        for lane in lanes.values():
+            if lane.size > self._max_waiting:
+                self._bound(lane, 1)
 
     def _pieces(self, entry: bytes) -> list[bytes]:
         size = self.room - _PIECE_OVERHEAD

@@ -42,14 +42,17 @@ P = TypeVar("P", bound=Member)
 
 
 class Registry(Generic[P]):
-    """The clients that have joined, by address, by name and by group, in order of joining."""
+    """The clients that have joined, by address, by name and by group, in order of joining.
+
+    :ivar groups: the members of each group that has some, by outbox; not to be changed.
+    """
 
     def __init__(self) -> None:
         self._by_ip: dict[str, P] = {}
         self._by_number: dict[int, P] = {}
         self._by_name: dict[str, Namesakes[P]] = {}
         # Keyed by outbox, since that is what fan_out() walks over.
-        self._by_group: dict[str, dict[Outbox, P]] = {}
+        self.groups: dict[str, dict[Outbox, P]] = {}
         self.rooms: Rooms[P] = Rooms()
         self.everyone: dict[Outbox, P] = {}
         self._joins = 0
@@ -119,14 +122,14 @@ class Registry(Generic[P]):
 
     def _add_to_group(self, peer: P, group: str | None) -> None:
         if group is not None:
-            self._by_group.setdefault(group, {})[peer.outbox] = peer
+            self.groups.setdefault(group, {})[peer.outbox] = peer
 
     def _remove_from_group(self, peer: P, group: str | None) -> None:
         if group is not None:
-            members = self._by_group[group]
+            members = self.groups[group]
             del members[peer.outbox]
             if not members:
-                del self._by_group[group]
+                del self.groups[group]
 
     def find(self, client: ClientRef | Any) -> P:
         """The connection of a client that the program names.
@@ -199,7 +202,7 @@ class Registry(Generic[P]):
 
     def group(self, name: str) -> dict[Outbox, P]:
         """The members of a group; empty if it has none. The caller must not change the dict."""
-        return self._by_group.get(name, {})
+        return self.groups.get(name, {})
 
     def require_group(self, name: str) -> list[P]:
         """The members of a group.

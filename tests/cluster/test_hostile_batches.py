@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -197,7 +198,7 @@ def test_strangers_cost_a_bounded_amount_of_memory() -> None:
             for number in range(3000):
                 head = Head(f"{number + 1:016x}", 1, "", 1, 0, 0)
                 node.received(Sealer("default", None).seal(head, [entry_of(Question(1, 0, "x"))]))
-                head = head._replace(flags=PUBLISHER)
+                head = msgspec.structs.replace(head, flags=PUBLISHER)
                 node.received(Sealer("default", None).seal(head, [entry_of(Piece(0, 9, b"x"))]))
             assert len(node.others) == 0
             assert len(node._strangers) <= 1024

@@ -182,7 +182,7 @@ class GatedServer:
         return {
             "connections": len(hub.connections),
             "names": dict(registry._by_name),
-            "groups": dict(registry._by_group),
+            "groups": dict(registry.groups),
             "rooms": dict(registry.rooms._rooms),
             "addresses": dict(registry._by_ip),
             "resumable": dict(hub._resumable._connections),
