@@ -35,7 +35,6 @@ from .cluster_servers import (
     served,
 )
 
-
 #: Processors that may be busy with something else during a run.
 MOST_OTHERS = 0.35
 

@@ -338,23 +338,15 @@ class Node:
             node = self._meet(head, records)
             if node is None:
                 return
-        if self._accept(node, head, count):
-            if plain:
-                self.messages(records)
-            else:
-                self._take(node, records)
-
-    def _accept(self, node: OtherNode, head: Head, count: int) -> bool:
-        """Whether a batch is to be taken: one that is repeated is not."""
-        lost = node.accept(head, count)
+        lost = node.accept(head, count, self.now)
         if lost is None:
             self.counts["repeated"] += 1
-            return False
-        if lost:
-            self.counts["missed"] += lost
-        node.heard, node.suspect = self.now, False
-        node.delay = max(0, time.time_ns() // 1_000_000 - head.sent)
-        return True
+            return
+        self.counts["missed"] += lost
+        if plain:
+            self.messages(records)
+        else:
+            self._take(node, records)
 
     def _take(self, node: OtherNode, records: list[Any]) -> None:
         for kind, run in groupby(records, type):

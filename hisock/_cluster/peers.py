@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from hisock._cluster.batch import BadBatch, Head
@@ -55,9 +56,10 @@ class OtherNode:
         """How many entries it has sent to all and to this node alone, as far as is known."""
         return self._to_all, self._to_one
 
-    def accept(self, head: Head, count: int) -> int | None:
+    def accept(self, head: Head, count: int, now: float) -> int | None:
         """Take the numbers of a batch with so many entries.
 
+        :param now: when it came, in the loop's time.
         :returns: how many entries were lost before it; ``None`` if it is a repeated one.
         """
         lost = 0
@@ -78,6 +80,8 @@ class OtherNode:
             self._to_all = head.to_all
         if lost:
             self._drop_pieces()
+        self.heard, self.suspect = now, False
+        self.delay = max(0, time.time_ns() // 1_000_000 - head.sent)
         return lost
 
     def piece(self, piece: Piece) -> bytes | None:
