@@ -53,10 +53,6 @@ cdef inline list as_list(frames):
     return [] if frames is None else frames if isinstance(frames, list) else [frames]
 
 
-include "_scratch.pxi"
-include "_in_place.pxi"
-
-
 cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
     """Return the frame with this payload, or None if its command is not allowed."""
     cdef Py_ssize_t length
@@ -76,6 +72,10 @@ cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
             length += MARK
             frame = (command, PyBytes_FromStringAndSize(p + length, n - length))
     return frame
+
+
+include "_scratch.pxi"
+include "_in_place.pxi"
 
 
 cdef class Decoder:

@@ -27,27 +27,29 @@ cdef class Window:
         PyBuffer_FillInfo(view, self, self._start, self._size, 0, flags)
 
 
-cdef inline int begin_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
+cdef int begin_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
     """Find out whether a payload, of which these bytes have come, is a command with a message.
 
     Then its message gets an object of its own at once, and need not be copied out of a block when
     it is complete. All else, commands that are not allowed too, is for the whole payload to tell.
     """
     cdef Py_ssize_t length
+    cdef tuple frame
     if n < LEAST_IN_PLACE or not is_command(p, n):
         return 0
     n = LEAST_IN_PLACE - MARK
     length = command_length(p + MARK, n)
     if length + MARK >= n:
         return 0
-    self._command = read_command(&self.shared()._commands, p + MARK, n, &length)
-    if self._command is not None:
+    frame = read_payload(self.shared(), p, MARK + length + MARK)  # as if the message was empty
+    if frame is not None:
         self._skip = MARK + length + MARK
+        self._command = frame[0]
         self._message = b""
     return 0
 
 
-cdef inline int grow_in_place(Decoder self, Py_ssize_t end) except -1:
+cdef int grow_in_place(Decoder self, Py_ssize_t end) except -1:
     """Make room for the payload up to ``end``; a window that somebody keeps stays valid."""
     cdef Py_ssize_t size = end - self._skip
     cdef Py_ssize_t old = PyBytes_GET_SIZE(self._message)
@@ -72,7 +74,7 @@ cdef inline int grow_in_place(Decoder self, Py_ssize_t end) except -1:
     return 0
 
 
-cdef inline int store_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
+cdef int store_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
     """Append to the message; what comes before it is known already."""
     cdef Py_ssize_t at = self._have - self._skip
     if at < 0:
@@ -83,7 +85,7 @@ cdef inline int store_in_place(Decoder self, const char* p, Py_ssize_t n) except
     return 0
 
 
-cdef inline object window(Decoder self, Py_ssize_t end):
+cdef object window(Decoder self, Py_ssize_t end):
     """Return a writable view of where the payload goes on, up to ``end``."""
     cdef Window part = Window.__new__(Window)
     part._message = self._message
@@ -92,7 +94,7 @@ cdef inline object window(Decoder self, Py_ssize_t end):
     return PyMemoryView_FromObject(part)
 
 
-cdef inline tuple give_away(Decoder self):
+cdef tuple give_away(Decoder self):
     """Return the frame whose message is complete, and give its memory away with it.
 
     The reader that has just filled a window may hold it until its call is over, as uvloop does. If
