@@ -17,6 +17,7 @@ from hisock._core.account import Account, Total
 from hisock._core.inbox import Inbox
 from hisock._core.pausing import Pauses
 from hisock._runtime.draining import close_when_written
+from hisock._runtime.ended import ENDED
 from hisock._runtime.flag import Flag
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
@@ -28,6 +29,10 @@ LINGER_SECONDS = 1.0
 #: Frames that no running handler delays: control frames, and changes of the client's name or group.
 _URGENT = (*protocol.URGENT, *protocol.CHANGES)
 
+
+#: The outbox of connections that have ended: it takes nothing.
+_ENDED_OUTBOX = Outbox([], None, bool, 16)
+_ENDED_OUTBOX.close()
 
 #: What the decoders of all clients on a loop share: a receive buffer of 64 KiB and command names.
 _scratches: WeakKeyDictionary[asyncio.AbstractEventLoop, Scratch] = WeakKeyDictionary()
@@ -63,8 +68,8 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         "_made",
         "_reading",
         "_thread_id",
+        "_timer",
         "_vigil",
-        "_watch",
         "get_buffer",
         "gone",
         "inbox",
@@ -98,7 +103,8 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.pauses = Pauses(self._set_reading)
         self.inbox = Inbox(Account(Total(sys.maxsize)), self.pauses)
         self._vigil: Vigil | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        #: Of the watch over the server's silence; at the end, of how long the last frames may take.
+        self._timer: asyncio.TimerHandle | None = None
 
     # -- what the loop tells
 
@@ -148,12 +154,24 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set()
         self.writable.set()
-        if self._watch is not None:
-            self._watch.cancel()
         reason = "the server closed the connection"
         if exc is not None:
             reason = f"the connection to the server ended: {exc}"
         self.end(End.LOST, ConnectionLost(reason))
+        self._release()
+
+    def _release(self) -> None:
+        """Its transport has closed: let go of what holds it, so that it is freed without the
+        garbage collector; what has come is still handled.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self.transport = ENDED
+        self.pauses.close()
+        self.outbox.close()
+        self.outbox = _ENDED_OUTBOX
+        self._dirty.clear()
+        self._decoder.discard()
 
     # -- reading
 
@@ -214,7 +232,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     def _begin_vigil(self) -> None:
         if self.silence is not None and not self.ended:
             self._vigil = Vigil(self.silence, self._loop.time())
-            self._watch = self._loop.call_at(self._vigil.due, self._look)
+            self._timer = self._loop.call_at(self._vigil.due, self._look)
 
     def _look(self) -> None:
         vigil = self._vigil
@@ -230,7 +248,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             self.end(End.LOST, vigil.lost())
             self.transport.abort()
             return
-        self._watch = self._loop.call_at(vigil.due, self._look)
+        self._timer = self._loop.call_at(vigil.due, self._look)
 
     # -- writing
 
@@ -301,7 +319,9 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.outbox.close()
 
     def _finish(self) -> None:
-        self._loop.call_later(LINGER_SECONDS, self.transport.abort)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_SECONDS, self.transport.abort)
         if not self.transport.can_write_eof():
             close_when_written(self._loop, self.transport)
             return
@@ -325,3 +345,4 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             self.transport.abort()
         else:
             self.gone.set()
+            self._release()

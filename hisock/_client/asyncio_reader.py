@@ -164,6 +164,10 @@ class AsyncioReader(ClientBase):
                     self._settle()
                 return
 
+    @property
+    def settled(self) -> bool:
+        return self.closed and self._settled.is_set
+
     def _settle(self) -> None:
         """All that came has been handled."""
         if self.how is End.KICKED and not self._told:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from hisock._client.connector import Connector
-from hisock._client.endings import PASSING, End, ServerStops, fresh
+from hisock._client.endings import PASSING, End, ServerStops
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
 from hisock._client.session import Session, client_info
@@ -30,6 +30,7 @@ from hisock._core.faults import FaultLog, tell
 from hisock._core.jobs import Job
 from hisock._core.log_fields import fields
 from hisock._core.parts import Parts
+from hisock._core.raising import fresh
 from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
 from hisock._core.waiting import Waiting
@@ -100,6 +101,11 @@ class ClientBase:
         forget_in_children(self)
 
     # -- what each driver implements
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client has ended, and all that came before that has been handled."""
+        raise NotImplementedError
 
     def write(self, frame: bytes) -> None:
         """Send a whole frame now.

@@ -21,6 +21,7 @@ from hisock._client.connector import Socket
 from hisock._client.options import ClientOptions
 from hisock._client.session import Owner, Session, State
 from hisock._client.vigil import Verdict, Vigil
+from hisock._core.raising import fresh
 from hisock._runtime import sockets
 from hisock._runtime.tls import TLSSocket
 from hisock.exceptions import ConnectionLost, FramingError
@@ -66,7 +67,7 @@ class Link:
                 self.socket.sendall(frame)
             except OSError as exc:
                 self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
-                raise self.loss from exc
+                raise fresh(self.loss) from exc
 
     def send_many(self, frames: list[bytes]) -> int:
         """Send frames together; blocks while the server takes nothing. From any thread.
@@ -371,7 +372,7 @@ class BlockingSession(Session):
                 if self.link.received == before:
                     break
         except ConnectionLost as exc:  # found again after these frames, where a thread reads
-            self.loss_ahead = exc
+            self.loss_ahead = fresh(exc)
         if frames:
             self.hold([*self.pending, *frames])
         return operator.length_hint(self.pending) - sum(count for count, _ in self.earlier)

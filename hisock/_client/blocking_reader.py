@@ -121,6 +121,10 @@ class BlockingReader(ClientBase):
         finally:
             self._turn_wanted -= 1
 
+    @property
+    def settled(self) -> bool:
+        return self.closed and self._reader is None
+
     def _end_turn(self) -> None:
         if self.closed and self._closed_here:
             self.session.link.drain()
@@ -317,11 +321,10 @@ class BlockingReader(ClientBase):
         """Handle what comes until the client is closed, and tell why it was."""
         if self._take_turn():
             self._run()
-        reason = self._reason_to_tell()
-        if reason is not None:
+        if self._has_to_tell():
             if self.error_handler is None:
-                raise reason
-            self.error_handler(reason, ErrorContext(None, None))
+                raise self.error()
+            self.error_handler(self.error(), ErrorContext(None, None))
 
     def _run(self) -> None:
         try:
@@ -343,9 +346,8 @@ class BlockingReader(ClientBase):
 
     def update(self, most: int | None) -> int:
         """Handle what has arrived, ``most`` frames at most, without waiting; returns how many."""
-        reason = self._reason_to_tell()
-        if reason is not None:
-            raise reason
+        if self._has_to_tell():
+            raise self.error()
         self._receives = self._receives and self._has_received
         if self.closed or not self._take_turn(timeout=0):
             return 0
@@ -357,16 +359,14 @@ class BlockingReader(ClientBase):
                     break
         finally:
             self._end_turn()
-        reason = self._reason_to_tell()
-        if reason is not None:
-            raise reason
+        if self._has_to_tell():
+            raise self.error()
         return handled
 
-    def _reason_to_tell(self) -> Exception | None:
-        """Why the client is closed, once, if its program has to hear of that."""
+    def _has_to_tell(self) -> bool:
+        """Whether the program has to hear, once, why the client is closed."""
         if not self.closed or self._was_told:
-            return None
+            return False
         self._was_told = True
         self._fire_news()
-        cut_off = isinstance(self.ended_by, (ConnectionLost, ConnectionRejected))
-        return self.ended_by if cut_off else None
+        return isinstance(self.ended_by, (ConnectionLost, ConnectionRejected))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import enum
 from collections.abc import Iterable
 
@@ -81,8 +80,3 @@ def _sent_away(data: bytes) -> Ending:
     reason = ServerStops(f"the server stops, and is to be back in {seconds:g} seconds")
     reason.seconds = seconds
     return End.SENT_AWAY, reason
-
-
-def fresh(reason: Exception) -> Exception:
-    """A copy of an exception: one that is raised again and again keeps every traceback."""
-    return copy.copy(reason).with_traceback(None)

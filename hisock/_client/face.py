@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hisock._client.base import ClientBase
+from hisock._client.dissolving import dissolve
 from hisock._client.options import require_token
 from hisock._core.events import EventTable
 from hisock._core.inspection import Inspection
@@ -22,6 +23,11 @@ class ClientFace(Inspection):
     """The part of a client's API that needs no waiting."""
 
     _driver: ClientBase
+
+    def __del__(self) -> None:
+        driver = self.__dict__.get("_driver")  # there is none where connecting has failed
+        if driver is not None:
+            dissolve(driver)
 
     def on(
         self,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-from hisock._client.endings import End, fresh, read_goodbye
+from hisock._client.endings import End, read_goodbye
 from hisock._client.options import ClientOptions
 from hisock._client.vigil import NOBODY
 from hisock._core import call_frames, client_answers, protocol, tracing
@@ -27,6 +27,7 @@ from hisock._core.calls import CallTable, RunningCalls, build_answer
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
 from hisock._core.log_fields import fields
+from hisock._core.raising import fresh
 from hisock._core.waiting import ReceivedFrame, Waiter
 from hisock.exceptions import (
     ClientDisconnected,
@@ -140,13 +141,13 @@ class Session:
         with self._changing:
             if self.state is State.ENDED:
                 return False
-            self.state, self.how, self.reason, self.ended = State.ENDED, how, reason, True
+            self.state, self.how, self.reason, self.ended = State.ENDED, how, fresh(reason), True
             waiters = [*self._asked_for_clients, *self._awaiting_greeting]
             self._asked_for_clients.clear()
             self._awaiting_greeting.clear()
         self.calls.fail_all(ConnectionLost(f"no reply can come any more: {reason}"))
         for waiter in waiters:
-            waiter.fail(reason)
+            waiter.fail(fresh(reason))
         self.owner.session_ended(self)
         return True
 

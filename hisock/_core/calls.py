@@ -17,6 +17,7 @@ from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.jobs import ENDS_PROGRAM
 from hisock._core.parts import Parts
+from hisock._core.raising import fresh
 from hisock._core.reporting import error_text
 from hisock.exceptions import ProtocolError, RemoteError
 
@@ -105,7 +106,7 @@ class CallTable:
                 _, waiter = self._waiting.popitem()
             except KeyError:  # another thread was faster
                 break
-            waiter.fail(exc)
+            waiter.fail(fresh(exc))
 
     def reopen(self) -> None:
         """There is a connection again."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
+from weakref import ref
 
 from hisock._core.account import arguments_size, frame_size
 from hisock._core.binding import Binding
@@ -51,7 +52,7 @@ class EventTable:
         self.waiting = waiting
         self.runner = runner
         self.codec = codec
-        self.handlers = HandlerTable(binding, runner.has_loop, self.refresh)
+        handlers = self.handlers = HandlerTable(binding, runner.has_loop, _weakly(self))
         #: If set, called after each frame.
         self.callback: Callable[[], Any] | None = None
         #: If set, takes the frames that have neither a handler nor a waiter.
@@ -60,7 +61,7 @@ class EventTable:
         self.stream_first: Callable[[ReceivedFrame], None] | None = None
         self.cache = MessageCache(cache_size, header_len)
         #: The commands that were not handled.
-        self.unhandled = Unhandled(logger, self._known)
+        self.unhandled = Unhandled(logger, lambda: list(handlers.commands))
         #: Whether unhandled commands are errors.
         self.strict = False
         self._ending = False
@@ -209,9 +210,6 @@ class EventTable:
             if self.strict:
                 self.runner.report(LookupError(text), command, None)
 
-    def _known(self) -> list[str]:
-        return list(self.handlers.commands)
-
     def put_back(self, frame: ReceivedFrame) -> None:
         """Deliver a frame again, in its order, that a waiter got just when it stopped waiting."""
         if self.waiting.offer(frame):
@@ -315,3 +313,15 @@ class EventTable:
             else:
                 self._run_elsewhere(call, job, handler.mode, arguments_size(args))
             handler = handler.also
+
+
+def _weakly(table: EventTable) -> Callable[[], None]:
+    """What refreshes a table. Its handlers have that, so that it may not keep the table."""
+    weak = ref(table)
+
+    def refresh() -> None:
+        found = weak()
+        if found is not None:
+            found.refresh()
+
+    return refresh

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from hisock._core.account import frame_size
+from hisock._core.raising import fresh
 
 #: Unclaimed frames are kept for a ``recv`` that is about to be called: an answer may arrive before
 #: the thread that sent the question gets from ``send`` to ``recv``.
@@ -127,7 +128,7 @@ class Waiting:
             if kept is not None and waiter.deliver(kept):
                 return
             if self._closed is not None:
-                waiter.fail(self._closed)
+                waiter.fail(fresh(self._closed))
             else:
                 self._waiters.setdefault(wanted, deque()).append((waiter, sent_at))
 
@@ -281,7 +282,7 @@ class Waiting:
             waiting = [w for waiters in self._waiters.values() for w, _ in waiters]
             self._waiters.clear()
         for waiter in waiting:
-            waiter.fail(exc)
+            waiter.fail(fresh(exc))
 
     def reopen(self) -> None:
         """Accept waiters again."""

@@ -14,6 +14,11 @@ class Flag:
         self._set = is_set
         self._event: asyncio.Event | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether :meth:`wait` returns at once."""
+        return self._set
+
     def set(self) -> None:
         """Wake all that wait."""
         self._set = True

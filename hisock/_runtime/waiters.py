@@ -64,8 +64,14 @@ class ThreadWaiter(Generic[T]):
         if not self.served and not self._wake(timeout):
             raise TimeoutError
         if self._error is not None:
-            raise self._error
+            raise self._take_error()
         return cast(T, self._value)
+
+    def _take_error(self) -> BaseException:
+        """The exception, which is kept no longer: raised, it keeps the frames, and they this."""
+        error, self._error = self._error, None
+        assert error is not None, "only where there is one"
+        return error
 
     def _wake(self, timeout: float | None) -> bool:
         if timeout is None:
@@ -155,6 +161,13 @@ class LoopWaiter(Generic[T]):
             timer = self._loop.call_later(max(timeout, 0), self._fail, TimeoutError())
         try:
             return await self._future
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # The exception keeps this frame, so it may not be kept: that is a reference cycle.
+            self._future = self._loop.create_future()
+            self._future.cancel()
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
