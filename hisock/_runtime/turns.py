@@ -68,6 +68,16 @@ class Turns:
         if not self._scheduled:
             self._schedule()
 
+    def leave(self, starter: Starter) -> None:
+        """A client has ended: it does not wait for its turn any more, if it did.
+
+        Those that are thrown out may be many more than those that have their turn.
+        """
+        if starter in self._held_up:
+            del self._held_up[starter]
+            # Not now: the client's next connection may wait for it.
+            self._call_soon(starter.idle)
+
     def spend(self, seconds: float) -> None:
         """A part of a read of many frames has taken that long."""
         self._seconds += seconds
@@ -94,6 +104,8 @@ class Turns:
         self._seconds = 0.0
         ends = self._ends = perf_counter() + MOST_SECONDS
         for starter in list(islice(self._held_up, _MOST_CLIENTS)):
+            if starter not in self._held_up:
+                continue  # it has ended because of the one before
             del self._held_up[starter]
             starter.idle()
             if perf_counter() > ends:

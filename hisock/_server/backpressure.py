@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from hisock._core.client_info import ClientInfo
@@ -109,8 +110,9 @@ class Backpressure:
                 return worst
         if largest is None:
             self._hub.loop.call_soon(self._forget_largest)
-        holding = [each for each in self._hub.connections if each.droppable]
-        self._largest = sorted(holding, key=_droppable)
+        holding = [(size, each) for each in self._hub.connections if (size := each.droppable)]
+        holding.sort(key=itemgetter(0))
+        self._largest = [each for _, each in holding]
         return self._largest.pop() if holding else None
 
     def _forget_largest(self) -> None:
@@ -129,7 +131,3 @@ class Backpressure:
             name = who if isinstance(who, str) else who.shown()
             said = fields("commands_dropped", client=who, withheld=count)
             logger.warning("%d commands of %s were dropped, unhandled", count, name, extra=said)
-
-
-def _droppable(connection: Connection) -> int:
-    return connection.droppable

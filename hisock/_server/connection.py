@@ -20,7 +20,7 @@ from hisock._runtime.ended import ENDED
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
 from hisock._server.on_demand import OnDemand
-from hisock._server.parts import take_again, take_in_parts
+from hisock._server.parts import lose_turns, take_again, take_in_parts
 from hisock._server.reserved import take_hello, take_raw
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
@@ -103,6 +103,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
         So a client that sends much waits for the flush queue.
         """
         flushing = self._flushing
+        if self._ended:
+            return
         if nbytes == RECEIVE_SIZE or flushing.queue or flushing.reads_less:
             flushing.read_in_turn(self)
 
@@ -347,6 +349,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         # Not when the connection is collected: asyncio and it keep each other until then.
         self._decoder.discard()
         self.held = 0
+        lose_turns(self)
         self.drop_what_waits()
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,8 @@ class Flushing(FlushQueue):
         self.is_current = thread.is_current
         self.reads_less = False
         self._thread = thread
-        # Paused connections, each with the value of `written` at which reading resumes.
-        self._resuming: deque[tuple[int, Connection]] = deque()
+        # Paused connections in order, each with the value of `written` at which reading resumes.
+        self._resuming: OrderedDict[Connection, int] = OrderedDict()
         #: Whether :meth:`_resume` is scheduled.
         self._resumes = False
         #: When the last turn has ended, if it left something in the queue.
@@ -73,9 +73,14 @@ class Flushing(FlushQueue):
         Those that are paused are read again in turn, a few in each iteration of the loop.
         """
         connection.pauses.set(TURN, True)
-        self._resuming.append((self.written + len(self.queue), connection))
+        self._resuming.setdefault(connection, self.written + len(self.queue))
         if not self.queue:
             self._resume_soon()
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended: it does not wait for its turn to be read any more, if it did."""
+        if self._resuming.pop(connection, None) is not None:
+            connection.pauses.set(TURN, False)
 
     def _resume_soon(self) -> None:
         if not self._resumes:
@@ -86,11 +91,16 @@ class Flushing(FlushQueue):
         self._resumes = False
         resuming = self._resuming
         for _ in range(_MOST_LONG_READS):
-            if not resuming or resuming[0][0] > self.written:
+            if not self._may_resume:
                 return
-            resuming.popleft()[1].pauses.set(TURN, False)
-        if resuming and resuming[0][0] <= self.written:
+            resuming.popitem(last=False)[0].pauses.set(TURN, False)
+        if self._may_resume:
             self._resume_soon()
+
+    @property
+    def _may_resume(self) -> bool:
+        """Whether it is the turn of the first that is paused."""
+        return bool(self._resuming) and next(iter(self._resuming.values())) <= self.written
 
     def _take_turn(self) -> None:
         queue = self.queue

@@ -24,12 +24,18 @@ _ASIDE: Final = "aside"
 
 
 class _Turn:
-    """The turn of a connection that has put frames aside."""
+    """The turn of a connection that has put frames aside; it has one at a time."""
 
     __slots__ = ("_connection",)
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Turn) and other._connection is self._connection
+
+    def __hash__(self) -> int:
+        return hash((_Turn, self._connection))
 
     def begin(self) -> None:
         """What it reads waits behind what is put aside."""
@@ -91,6 +97,15 @@ def take_again(connection: Connection, frames: Sequence[Frame]) -> None:
         take_in_parts(connection, frames)
     except (SystemExit, KeyboardInterrupt) as exc:
         connection.hub.interrupt(exc)
+
+
+def lose_turns(connection: Connection) -> None:
+    """A connection has ended, so that it does not wait for its turns any more."""
+    connection.hub.flushing.leave(connection)
+    turns = connection.hub.runner.turns
+    turns.leave(connection)
+    if connection.aside:
+        turns.leave(_Turn(connection))
 
 
 def _put_aside(connection: Connection, frames: Sequence[Frame]) -> None:

@@ -149,3 +149,35 @@ def test_frames_put_aside_are_not_counted_any_more_when_the_server_ends_the_conn
             assert not server.stats().buffered_bytes
 
     asyncio.run(asyncio.wait_for(play(), 30))
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_those_that_were_thrown_out_do_not_wait_for_their_turn(
+    monkeypatch: pytest.MonkeyPatch, reading: bool
+) -> None:
+    """Four had one in each iteration: hundreds that a flood was ended for were kept meanwhile."""
+    monkeypatch.setattr(turns, "MOST_SECONDS", 10.0 if reading else 0.0)
+
+    async def play() -> None:
+        async with hisock.HiSockServer(ADDR, announce="none") as server:
+
+            @server.on("say")
+            def say(client: hisock.ClientInfo) -> None: ...
+
+            peers = [MemoryPeer(server) for _ in range(CLIENTS)]
+            await settle()
+            hub = server._hub
+            waiting: Any = hub.flushing._resuming if reading else hub.runner.turns._held_up
+            for peer in peers:
+                peer.transport.write(command_frame("say") * 8000)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(waiting) > CLIENTS // 2
+            server.disconnect_all_clients(force=True)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert not waiting
+            assert not any(peer.connection.busy for peer in peers)
+            assert not server.stats().buffered_bytes
+
+    asyncio.run(asyncio.wait_for(play(), 30))
