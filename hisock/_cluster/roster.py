@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from socket import AF_INET, inet_ntop, inet_pton
 from sys import intern
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ from hisock._core.client_info import ClientInfo
 _NO_ROOMS: frozenset[str] = frozenset()
 _MOST_PORT = 65535
 _RESUME_BYTES = 16
+#: Pairs of a node and what a client knows that are kept once for all clients.
+_MOST_HOMES = 256
 #: Rooms of a client up to which it is tried whether others are in the same ones.
 _MOST_SHARED = 8
 
@@ -37,6 +40,16 @@ def where_is(host: str, port: int) -> Where:
     return format_addr((host, port))
 
 
+class Home(msgspec.Struct, gc=False, frozen=True, weakref=False):
+    """What many clients have in common: their node, and what they know."""
+
+    node: str
+    flags: int
+
+
+_home = lru_cache(_MOST_HOMES)(Home)
+
+
 class Remote(msgspec.Struct, gc=False, eq=False, weakref=False):
     """A client of another node. Its :class:`ClientInfo` is made when it is asked for.
 
@@ -45,32 +58,41 @@ class Remote(msgspec.Struct, gc=False, eq=False, weakref=False):
 
     :ivar where: its address.
     :ivar number: its number on its node.
-    :ivar flags: see :class:`hisock._cluster.records.Row`.
-    :ivar resume: the hash of its secret as a number, 0 if it has none.
+    :cvar resume: the hash of its secret as a number, 0 if it has none.
     """
 
-    node: str
+    home: Home
     number: int
     where: Where
     name: str | None
     group: str | None
-    flags: int
-    resume: int
     rooms: frozenset[str]
+    resume: ClassVar[int] = 0
 
     @classmethod
     def of(cls, node: str, row: Row) -> Remote:
         """The client of a row."""
-        return cls(
-            node,
+        of_all = (
+            _home(node, row.flags),
             row.number,
             where_is(row.ip, row.port),
             row.name,
             None if row.group is None else intern(row.group),
-            row.flags,
-            int.from_bytes(row.resume, "big"),
             frozenset(map(intern, row.rooms)) if row.rooms else _NO_ROOMS,
         )
+        if row.resume:
+            return _RemoteWithSecret(*of_all, int.from_bytes(row.resume, "big"))
+        return cls(*of_all)
+
+    @property
+    def node(self) -> str:
+        """The id of its node."""
+        return self.home.node
+
+    @property
+    def flags(self) -> int:
+        """What it knows; see :class:`hisock._cluster.records.Row`."""
+        return self.home.flags
 
     @property
     def ip(self) -> str:
@@ -99,6 +121,12 @@ class Remote(msgspec.Struct, gc=False, eq=False, weakref=False):
         rooms = sorted(self.rooms)
         resume = self.resume.to_bytes(_RESUME_BYTES, "big") if self.resume else b""
         return Row(self.number, ip, port, self.name, self.group, self.flags, resume, rooms)
+
+
+class _RemoteWithSecret(Remote, gc=False, eq=False, weakref=False):
+    """One that can come back after it has lost its connection."""
+
+    resume: int  # type: ignore[misc] # others have no place for it
 
 
 class RemoteInfo(ClientInfo):

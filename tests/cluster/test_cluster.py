@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import warnings
 from typing import Any
 
@@ -141,6 +142,18 @@ def test_clients_in_the_same_rooms_share_one_set_of_them() -> None:
         roster.move(two, Moved(2, room, room == "8"))
     assert two.rooms == {"8"}
     assert other.rooms == {"7"}
+
+
+def test_clients_of_one_node_share_its_name_and_have_a_place_for_a_secret_if_they_have_one() -> (
+    None
+):
+    roster = ClusterRoster()
+    rows = [Row(n, "::1", n, flags=n // 3, resume=b"\1" * (16 * (n == 3))) for n in (1, 2, 3)]
+    one, two, three = (roster.add("0" * 16, row) for row in rows)
+    assert two.home is one.home
+    assert (three.node, three.flags, one.flags) == ("0" * 16, 1, 0)
+    assert [client.row() for client in roster] == rows
+    assert sys.getsizeof(one) < sys.getsizeof(three)
 
 
 def test_what_is_local_by_nature_says_so_and_what_to_do_instead() -> None:
