@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from hashlib import blake2b
 from itertools import islice
 from typing import Final, Protocol
@@ -21,9 +21,12 @@ class OwnClient(Protocol):
 
     info: ClientInfo
     joined: int
-    rooms: set[str] | None
     features: frozenset[str] | None
     resume: str | None
+
+    @property
+    def rooms(self) -> Set[str] | None:
+        """The rooms that it is in; ``None`` if it was never in one."""
 
     @property
     def ended(self) -> bool:

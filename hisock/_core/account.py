@@ -33,7 +33,7 @@ class Use(IntEnum):
     WEBSOCKET = 6
     #: Tasks of ``concurrent`` handlers that are not started yet, because too much is running.
     PENDING = 7
-    #: Rooms that a client is in, and the names of those that exist because of it.
+    #: Rooms that a client is in, and the names of those that exist because of it, over 2 KiB.
     ROOMS = 8
 
 

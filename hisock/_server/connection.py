@@ -22,6 +22,7 @@ from hisock._server.carried import Carried
 from hisock._server.on_demand import OnDemand
 from hisock._server.parts import lose_turns, take_again, take_in_parts
 from hisock._server.reserved import take_hello, take_raw
+from hisock._server.rooms import OwnRooms
 from hisock._server.stats import Figures
 from hisock._server.writer import Writer
 from hisock.exceptions import FramingError
@@ -78,7 +79,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         self.info = ClientInfo(addr)
         self.features: frozenset[str] | None = None
         self.resume: str | None = None
-        self.rooms: set[str] | None = None
+        self.rooms: OwnRooms | None = None
         self.session: Any = None
         self._eof = False
         self._lost_by: tuple[str, str] | None = None

@@ -12,13 +12,28 @@ from hisock.framing import Outbox
 MEMBER_COST: Final = 128
 #: Bytes that a room takes, besides its name.
 ROOM_COST: Final = 320
+#: Bytes of each client that are not counted, as little as the connection itself: sixteen rooms that
+#: others have made. A server with many clients may put all of them into some.
+UNCOUNTED: Final = 2048
+
+
+class OwnRooms(set[str]):
+    """The rooms of a client.
+
+    :ivar cost: bytes that it is charged for them.
+    """
+
+    __slots__ = ("cost",)
+
+    def __init__(self) -> None:
+        self.cost = 0
 
 
 class RoomMember(Protocol):
     """What rooms need to know of a connection."""
 
     outbox: Outbox
-    rooms: set[str] | None
+    rooms: OwnRooms | None
 
     @property
     def account(self) -> Account:
@@ -65,51 +80,65 @@ class Rooms(Generic[P]):
 
         :raises ValueError: what it is charged for its rooms would be over the bound.
         """
-        if peer.rooms is None:
-            peer.rooms = set()
-        if name in peer.rooms:
+        own = peer.rooms
+        if own is None:
+            own = peer.rooms = OwnRooms()
+        if name in own:
             return
         room = self._rooms.get(name)
         is_new = room is None
         if room is None:
             room = _Room(name, peer)
         cost = MEMBER_COST + room.cost * is_new
-        if peer.account.size(Use.ROOMS) + cost > MOST_OF_ROOMS:
+        if own.cost + cost > MOST_OF_ROOMS:
             raise ValueError(
-                f"the client is in {len(peer.rooms)} rooms, and those of one client take "
+                f"the client is in {len(own)} rooms, and those of one client take "
                 f"{MOST_OF_ROOMS} bytes at most; have it leave some"
             )
-        peer.account.take(Use.ROOMS, MEMBER_COST)
-        peer.rooms.add(room.name)
+        _charge(peer, own, cost)
+        own.add(room.name)
         room.members[peer.outbox] = peer
         if is_new:
-            peer.account.take(Use.ROOMS, room.cost)
             self._rooms[name] = room
 
     def leave(self, peer: P, name: str) -> None:
         """Take a client out of a room; does nothing if it is not a member."""
-        if peer.rooms is not None and name in peer.rooms:
-            peer.rooms.remove(name)
-            self._take_out(peer, name)
+        own = peer.rooms
+        if own is not None and name in own:
+            own.remove(name)
+            self._take_out(peer, own, name)
 
     def leave_all(self, peer: P) -> None:
         """Take a client that has ended out of all rooms.
 
         The set itself stays: handlers of `leave` ask which rooms the client was in.
         """
-        for name in peer.rooms or ():
-            self._take_out(peer, name)
+        own = peer.rooms
+        if own is not None:
+            for name in own:
+                self._take_out(peer, own, name)
 
-    def _take_out(self, peer: P, name: str) -> None:
+    def _take_out(self, peer: P, own: OwnRooms, name: str) -> None:
         room = self._rooms[name]
         del room.members[peer.outbox]
-        peer.account.free(Use.ROOMS, MEMBER_COST)
+        cost = MEMBER_COST
         if room.payer is peer:
-            peer.account.free(Use.ROOMS, room.cost)
+            cost += room.cost
             if room.members:
                 # From the end, since most leave in the order in which they came, and a dict passes
                 # over the places of all that have left.
-                room.payer = next(reversed(room.members.values()))
-                room.payer.account.take(Use.ROOMS, room.cost)
+                heir = room.payer = next(reversed(room.members.values()))
+                assert heir.rooms is not None, "it is in this one"
+                _charge(heir, heir.rooms, room.cost)
             else:
                 del self._rooms[name]
+        _charge(peer, own, -cost)
+
+
+def _charge(peer: RoomMember, own: OwnRooms, cost: int) -> None:
+    """Charge a client for more, or less."""
+    before = max(0, own.cost - UNCOUNTED)
+    own.cost += cost
+    counted = max(0, own.cost - UNCOUNTED)
+    if counted != before:
+        peer.account.set(Use.ROOMS, counted)

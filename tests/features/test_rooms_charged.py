@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hisock._core.account import MOST_OF_ROOMS, Account, Total, Use
-from hisock._server.rooms import MEMBER_COST, ROOM_COST, Rooms
+from hisock._server.rooms import MEMBER_COST, ROOM_COST, UNCOUNTED, OwnRooms, Rooms
 from hisock.framing import Outbox
 
 
@@ -21,11 +21,11 @@ class Client:
     def __init__(self, total: Total) -> None:
         self.account = Account(total)
         self.outbox = Outbox([], self, lambda: None)
-        self.rooms: set[str] | None = None
+        self.rooms: OwnRooms | None = None
 
     @property
     def charged(self) -> int:
-        return self.account.size(Use.ROOMS)
+        return 0 if self.rooms is None else self.rooms.cost
 
 
 NAMES = ["a", "hall", "\N{SNOWMAN}" * 1000]
@@ -56,7 +56,7 @@ class Entering(RuleBasedStateMachine):
     def end(self, number: int) -> None:
         before = set(self.clients[number].rooms or ())
         self.rooms.leave_all(self.clients[number])
-        assert self.clients[number].rooms in (None, before), "handlers of `leave` ask for them"
+        assert set(self.clients[number].rooms or ()) == before, "handlers of `leave` ask for them"
         self.clients[number].rooms = None
         self.inside = {place for place in self.inside if place[0] != number}
 
@@ -64,7 +64,10 @@ class Entering(RuleBasedStateMachine):
     def each_room_is_charged_to_one_of_its_members(self) -> None:
         names = {name for _, name in self.inside}
         rooms = sum(ROOM_COST + sys.getsizeof(name) for name in names)
-        assert self.total.size == rooms + MEMBER_COST * len(self.inside)
+        assert sum(c.charged for c in self.clients) == rooms + MEMBER_COST * len(self.inside)
+        counted = [max(0, client.charged - UNCOUNTED) for client in self.clients]
+        assert [client.account.size(Use.ROOMS) for client in self.clients] == counted
+        assert self.total.size == sum(counted)
         assert len(self.rooms) == len(names)
         for number, client in enumerate(self.clients):
             own = {name for at, name in self.inside if at == number}
