@@ -26,6 +26,9 @@ from hisock.framing import Decoder, Frame, Outbox, Scratch
 
 #: Seconds to flush the last frames when the client closes.
 LINGER_SECONDS = 1.0
+#: Bytes of answers that wait while the server takes nothing; beyond these its questions are not
+#: read any more.
+MOST_ANSWERS = 16 * 1024 * 1024
 #: Frames that no running handler delays: control frames, and changes of the client's name or group.
 _URGENT = (*protocol.URGENT, *protocol.CHANGES)
 
@@ -62,6 +65,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
 
     __slots__ = (
         "__weakref__",
+        "_answered",
         "_decoder",
         "_dirty",
         "_loop",
@@ -96,6 +100,8 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.gone = Flag()
         self.settled = Flag()
         self._made = False
+        #: Bytes of answers since the server takes nothing.
+        self._answered = 0
         #: Set while frames that were read are handled: what that sends is flushed right after.
         self._reading = False
         self._dirty: list[Any] = []
@@ -150,6 +156,9 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.writable.set()
+        if self._answered:
+            self._answered = 0
+            self.pauses.set("answers", False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set()
@@ -259,6 +268,14 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         """
         if not self.outbox.write(frame) or self.ended:
             raise self.error()
+
+    def write_answer(self, frame: bytes) -> None:
+        """The same for what the server has asked for, which it may do without ever reading."""
+        self.write(frame)
+        if not self.writable.is_set and threading.get_ident() == self._thread_id:
+            self._answered += len(frame)
+            if self._answered > MOST_ANSWERS:
+                self.pauses.set("answers", True)
 
     def _schedule_flush(self) -> None:
         if threading.get_ident() == self._thread_id:

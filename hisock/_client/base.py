@@ -19,7 +19,7 @@ from hisock._client.connector import Connector
 from hisock._client.endings import PASSING, End, ServerStops
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
-from hisock._client.session import Session, client_info
+from hisock._client.session import Session
 from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import Unconfirmed
 from hisock._core.client_events import ClientEvents
@@ -317,7 +317,7 @@ class ClientBase:
         answer = client_answers.parse_client_answer(payload)
         assert answer is not None, "only an answer is delivered to these waiters"
         if answer.client is not None:
-            return client_info(answer.client)
+            return client_answers.client_info(answer.client)
         if answer.traceback == client_answers.NO_SUCH_CLIENT:
             raise ClientNotFound(f"no client with the name or address {who!r} is connected")
         raise ServerException(f"the server cannot tell who {who!r} is: {answer.traceback}")

@@ -24,6 +24,7 @@ from hisock._client.vigil import NOBODY
 from hisock._core import call_frames, client_answers, protocol, tracing
 from hisock._core.acks import Unconfirmed, parse_acknowledgement
 from hisock._core.calls import CallTable, RunningCalls, build_answer
+from hisock._core.client_answers import client_info
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
 from hisock._core.log_fields import fields
@@ -120,6 +121,10 @@ class Session:
         :raises ConnectionLost: the connection has ended.
         """
         raise NotImplementedError
+
+    def write_answer(self, frame: bytes) -> None:
+        """Send a whole frame that the server has asked for; see :meth:`write`."""
+        self.write(frame)
 
     def defer(self, frames: Iterator[Frame]) -> None:
         """Keep frames until the handlers that run have ended."""
@@ -340,7 +345,7 @@ class Session:
     def write_quietly(self, name: bytes, data: bytes = b"") -> None:
         """Send a reserved frame of the protocol's own; a connection that ends needs none."""
         try:
-            self.write(protocol.build_reserved(name, data, self._header_len))
+            self.write_answer(protocol.build_reserved(name, data, self._header_len))
         except ConnectionError:
             said = fields("frame_unsent", reason=name.decode())
             logger.debug("the connection ended before %s was sent", name.decode(), extra=said)
@@ -357,7 +362,7 @@ class Session:
             knows_errors = "errors" in (self.features or ())
             frame = build_answer(call, result, exc, events, None, self._header_len, knows_errors)
             try:
-                self.write(frame)
+                self.write_answer(frame)
             except ConnectionError:
                 said = fields("answer_unsent", command=call.command)
                 text = "the connection ended before call %d was answered"
@@ -391,7 +396,3 @@ def _reserved(frame: Frame) -> tuple[bytes, bytes]:
 def _shared(features: tuple[str, ...]) -> frozenset[str]:
     """The same set for all connections to servers of one kind."""
     return frozenset(features)
-
-
-def client_info(client: protocol.WireClient) -> ClientInfo:
-    return ClientInfo(client.ip, client.name, client.group)

@@ -61,3 +61,8 @@ def client_text(client: Any) -> str:
     if isinstance(client, (tuple, list)):
         return format_addr(client)
     raise NoReference(client)
+
+
+def client_info(client: WireClient) -> ClientInfo:
+    """A client that the server has told of."""
+    return ClientInfo(client.ip, client.name, client.group)

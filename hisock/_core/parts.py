@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hisock._core import call_frames
+from hisock.exceptions import ProtocolError
 
 
 class Wakeable(Protocol):
@@ -38,7 +39,12 @@ class Parts:
         self.ended = False
 
     def take(self, message: bytes | None) -> None:
-        """A part has come."""
+        """A part has come.
+
+        :raises ProtocolError: so many wait to be taken that it was not asked for.
+        """
+        if len(self._items) >= call_frames.FIRST_PARTS:
+            raise ProtocolError("a part of a reply came that was not asked for")
         self._put(message)
 
     def deliver(self, value: bytes | None) -> bool:

@@ -1,0 +1,108 @@
+"""Servers that send without end what a client has to keep: its memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from typing import Any
+
+import pytest
+from support import Peer, frame
+from support.events import PATIENCE
+from support.polling import until
+
+import hisock
+from hisock._client import asyncio_link
+
+from .loops import on_loops, within
+from .wire import HandServer
+
+QUESTION = bytes(10_000)
+
+
+def ask_until(full: threading.Event, sock: socket.socket) -> int:
+    """Ask and ask, until the client reads no more and ``full`` is set; how often that was."""
+    count = 0
+    with sock.dup() as asking:
+        asking.settimeout(0.02)
+        while not full.is_set():
+            count += 1
+            left = memoryview(frame(b"$CALL$%d$CMD$again$MSG$" % count + QUESTION))
+            while left and not full.is_set():
+                with contextlib.suppress(TimeoutError):
+                    left = left[asking.send(left) :]
+        threading.Thread(target=_send, args=(sock.dup(), bytes(left))).start()
+    return count
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    """Send what is left, once the client reads again."""
+    with sock:
+        sock.settimeout(PATIENCE)
+        sock.sendall(data)
+
+
+@on_loops
+async def test_questions_of_a_server_that_reads_no_answers_wait_in_its_own_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = 300_000
+    monkeypatch.setattr(asyncio_link, "MOST_ANSWERS", most)
+    full = threading.Event()
+    with HandServer() as server:
+        client, peer = await server.serve(hisock.async_connect(server.addr))
+        session = client._driver.session
+
+        @client.on("again")
+        async def again(message: bytes) -> bytes:
+            await asyncio.sleep(0)
+            return message
+
+        asking = asyncio.get_running_loop().run_in_executor(None, ask_until, full, peer.sock)
+        await until(lambda: "answers" in session.pauses._reasons)
+        assert not asking.done()
+        waits = session.transport.get_write_buffer_size() + session.outbox.size
+        assert most < waits < most + (4 << 20), "answers to the questions that had been read"
+        full.set()
+        asked = await within(asking)
+        answers = asyncio.get_running_loop().run_in_executor(None, read_replies, peer, asked)
+        assert await within(answers) == list(range(1, asked + 1))
+        await until(lambda: not session.pauses)
+        peer.close()
+        await within(client.close())
+
+
+def read_replies(peer: Peer, count: int) -> list[int]:
+    numbers = []
+    for _ in range(count):
+        reply = peer.wait_for(lambda got: got.reserved == "REPLY").payload
+        number, _, message = reply.removeprefix(b"$REPLY$").partition(b"$MSG$")
+        assert message == QUESTION
+        numbers.append(int(number))
+    return numbers
+
+
+def test_parts_that_were_not_asked_for_end_the_connection(by_hand: HandServer) -> None:
+    with hisock.threaded_connect(by_hand.addr, "Ada") as client, by_hand.take() as peer:
+        client.start()
+        peer.read()
+        hello = {"features": ["call", "reject", "stream"], "codec": "json"}
+        peer.reserved("SRVHELLO", json.dumps(hello))
+        stream: Any = client.stream("all", timeout=PATIENCE)
+        taken = []
+
+        def take() -> None:
+            for part in stream:
+                taken.append(part)
+                client.join(PATIENCE)  # until it has ended
+
+        def flood() -> None:
+            peer.wait_for(lambda got: got.reserved == "STREAM")
+            peer.write(b"".join(frame(b"$PART$1$MSG$%d" % number) for number in range(1000)))
+
+        with by_hand.playing(flood), pytest.raises(hisock.ConnectionLost, match="asked for"):
+            take()
+        assert 1 <= len(taken) <= 17
