@@ -62,6 +62,10 @@ class Job(NamedTuple):
     size: int = 0
     is_event: bool = False
 
+    def running(self) -> Job:
+        """What its end needs: a handler that runs on does not keep a connection that has ended."""
+        return Job(self.runner, self.command, None, self.client, self.done, is_event=self.is_event)
+
     def finish(self, result: Any, exc: BaseException | None) -> None:
         """Report the error, if there is one, and answer the caller, if there is one."""
         if type(result) is CoroutineType:

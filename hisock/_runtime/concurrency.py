@@ -163,12 +163,12 @@ class Concurrency:
             owner.begin()
         return line
 
-    def end(self, owner: TaskOwner, line: work.Line, size: int) -> None:
+    def end(self, line: work.Line, size: int) -> None:
         """A task has ended."""
         line.running -= 1
         self._running -= 1
         line.account.free(Use.CONCURRENT, size)
-        gone = line.gone
+        gone, owner = line.gone, line.owner
         if line.left and gone.account.count(Use.CONCURRENT) == FEW - 1:
             self._has_left_few(gone.address)
         elif owner in self._crowding and self._has_few(owner):
@@ -178,7 +178,7 @@ class Concurrency:
             relieved += gone.held_up
             gone.held_up.clear()
         if not line.running:
-            self._forget(owner, line)
+            self._forget(line)
         for each in relieved:
             _relieve(each)
         self._start_pending()
@@ -190,14 +190,21 @@ class Concurrency:
             self._pending[owner] = self._crowding.pop(owner)
 
     def leave(self, owner: TaskOwner) -> int:
-        """A client has disconnected; its tasks continue.
+        """A client has disconnected; its tasks continue, and keep nothing of it.
 
         :returns: how many tasks were dropped, which had not been started.
         """
         line = self._lines.pop(owner, None)
         if line is not None:
             line.leave()
-        return self._drop(owner)
+            line.owner = None
+            if line.full:
+                line.full = False
+                owner.idle()
+        dropped = self._drop(owner)
+        if dropped:
+            owner.idle()
+        return dropped
 
     def _new_line(self, owner: TaskOwner) -> work.Line:
         gone = self._gone.get(owner.address)
@@ -207,9 +214,9 @@ class Concurrency:
         gone.lines += 1
         return work.Line(owner, owner.account, gone)
 
-    def _forget(self, owner: TaskOwner, line: work.Line) -> None:
-        if self._lines.get(owner) is line:
-            del self._lines[owner]
+    def _forget(self, line: work.Line) -> None:
+        if not line.left:
+            del self._lines[line.owner]
         line.gone.lines -= 1
         if not line.gone.lines:
             del self._gone[line.gone.address]
@@ -218,31 +225,37 @@ class Concurrency:
 class TaskPlace:
     """The place of one task among those of its client, from when it runs.
 
+    It knows the client until then only: one that has left is freed although its tasks continue.
+
     :param size: bytes to account for.
     """
 
-    __slots__ = ("_concurrency", "_line", "_owner", "size")
-
-    _line: work.Line
+    __slots__ = ("_concurrency", "_of", "size")
 
     def __init__(self, concurrency: Concurrency, owner: TaskOwner, size: int) -> None:
         self._concurrency = concurrency
-        self._owner = owner
+        self._of: Any = owner
         self.size = size
 
     def begin(self) -> None:
         """The task is running."""
-        self._line = self._concurrency.begin(self._owner, self.size)
+        self._of = self._concurrency.begin(self._of, self.size)
 
     def __call__(self) -> None:
         """The task has ended."""
-        self._concurrency.end(self._owner, self._line, self.size)
+        self._concurrency.end(self._of, self.size)
 
 
 class OrderedPlace(TaskPlace):
-    """The same of a task that the next frames of its client wait for."""
+    """The same of a task that the next frames of its client wait for, those that it sends when it
+    has come back as well.
+    """
 
-    __slots__ = ()
+    __slots__ = ("_owner",)
+
+    def __init__(self, concurrency: Concurrency, owner: TaskOwner, size: int) -> None:
+        super().__init__(concurrency, owner, size)
+        self._owner = owner
 
     def begin(self) -> None:
         super().begin()

@@ -44,7 +44,7 @@ class Tasks:
         begun()
         if job.runs is not None:
             job.runs(task.cancel)
-        task.add_done_callback(_Running(self, job, ended))
+        task.add_done_callback(_Running(self, job.running(), ended))
 
     def add(self, task: asyncio.Task[Any]) -> None:
         """Add a task that is to be cancelled together with the handlers."""

@@ -108,6 +108,10 @@ class Threads:
                 return 0
             line.leave()
             self._left.add(line)
+            if line.full:
+                # What comes by the client's next connection may wait for this one.
+                line.full = False
+                self._go_on(owner)
             gone = line.account
             dropped = self._drop(line, lambda: drop or gone.full(Use.QUEUED))
             self._staff()

@@ -64,7 +64,7 @@ class Gone:
 class Line:
     """The work of one client.
 
-    :ivar owner: the client; ``None`` for work of no client.
+    :ivar owner: the client; ``None`` for work of no client, and for tasks of one that has left.
     :ivar account: counts the work; after the client has disconnected, the account of its address.
     :ivar gone: what disconnected clients of its address occupy.
     :ivar running: how many threads, or tasks, run its work.

@@ -331,6 +331,7 @@ class Hub:
         for connection in self._expel_all(None if force else lambda _: self.frames.goodbye):
             connection.explain("kicked", "the server disconnected it")
             connection.finish()
+            self.backpressure.connection_ended(connection, "kicked")
             gone = ConnectionLost(f"{title_of(connection.info)} is no longer connected")
             self.events.waiting.close_source(connection.info.ip, gone)
             object.__setattr__(connection.info, "_outbox", None)  # as leave() does

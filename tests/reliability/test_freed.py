@@ -139,3 +139,38 @@ def test_one_over_tls(authority: Authority, loop: LoopName, end: str) -> None:
     """Its buffers are hundreds of KiB on asyncio."""
     server = _server(ssl=(authority.server, authority.server))
     _run(*server, DEEDS["tasks"], end, loop, authority.context())
+
+
+@pytest.mark.parametrize("end", ["closes", "is kicked by force"])
+def test_one_of_which_tasks_still_run(end: str) -> None:
+    """There may be thousands of tasks, and each kept the connection that its message came by."""
+    server, refs = _server(announce="none")
+
+    async def main() -> None:
+        go_on = asyncio.Event()
+        ended = 0
+
+        @server.on("stay", concurrent=True)
+        async def stay(client: hisock.ClientInfo) -> None:
+            nonlocal ended
+            await go_on.wait()
+            assert client.name == "Ann"
+            ended += 1
+
+        async with server:
+            _, writer = await asyncio.open_connection(*server.addr)
+            writer.write(frame(b'$CLTHELLO${"name": "Ann"}') + command_frame("stay") * 20)
+            await until(lambda: server.stats().messages_in == 21)
+            if end == "closes":
+                writer.close()
+            else:
+                server.disconnect_all_clients(force=True)
+            await until(lambda: not server._hub.connections)
+            await until(lambda: refs[0]() is None)
+            assert server.stats().memory["concurrent"] > 20 * 3072
+            go_on.set()
+            await until(lambda: ended == 20)
+            await until(lambda: not server.stats().buffered_bytes)
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 2 * PATIENCE))

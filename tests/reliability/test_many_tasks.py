@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import Counter
 
 import pytest
@@ -11,7 +12,9 @@ from support.memory import MemoryPeer, settle
 from support.polling import until
 
 import hisock
-from hisock._runtime import concurrency
+from hisock._core import account
+from hisock._core.account import Bound, Use
+from hisock._runtime import concurrency, work
 
 ADDR = ("127.0.0.1", 0)
 EACH = 12
@@ -137,3 +140,49 @@ def test_tasks_that_wait_begin_although_their_client_left_and_not_if_it_was_thro
     asyncio.run(asyncio.wait_for(play(), 60))
     assert begun == ([0] if ending == "is kicked" else [0, 1, 2])
     assert ("were dropped, unhandled" in caplog.text) == (ending == "is kicked")
+
+
+@pytest.mark.parametrize("command", ["task", "held", "thread"])
+def test_a_client_that_comes_back_waits_for_no_bound_of_its_old_connection(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It waited for ever: the old connection heard no more of room for its tasks, or threads."""
+    monkeypatch.setitem(account.BOUNDS, Use.CONCURRENT, Bound(2, 2**20))
+    monkeypatch.setitem(account.BOUNDS, Use.QUEUED, Bound(2, 2**20))
+    monkeypatch.setattr(work, "FAIR_SHARE", 1)
+    if command == "held":
+        monkeypatch.setattr(concurrency, "MANY", 1)
+        monkeypatch.setattr(concurrency, "FEW", 1)
+
+    async def play() -> None:
+        go_on, go_on_too, seen = asyncio.Event(), threading.Event(), asyncio.Event()
+        async with hisock.HiSockServer(ADDR, announce="none") as server:
+
+            @server.on("task", concurrent=True)
+            async def task(client: hisock.ClientInfo) -> None:
+                await go_on.wait()
+
+            @server.on("thread", threaded=True)
+            def thread(client: hisock.ClientInfo) -> None:
+                go_on_too.wait(60)
+
+            @server.on("see")
+            def see(client: hisock.ClientInfo) -> None:
+                seen.set()
+
+            hello = {"features": ["ack"], "resume": "secret"}
+            peer = MemoryPeer(server, "Ann", **hello)
+            kind = "thread" if command == "thread" else "task"
+            for number in range(1, 7):
+                peer.raw(b"$SEND$%d$CMD$%s" % (number, kind.encode()))
+            await until(lambda: peer.connection.busy)
+            again = MemoryPeer(server, "Ann", **hello)
+            again.raw(b"$CMD$see")
+            try:
+                await asyncio.wait_for(seen.wait(), 30)
+            finally:
+                go_on.set()
+                go_on_too.set()
+            assert server.stats().ended == {"replaced": 1}
+
+    asyncio.run(asyncio.wait_for(play(), 60))

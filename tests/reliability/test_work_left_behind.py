@@ -71,7 +71,7 @@ class Tasks:
 
         def end() -> None:
             self._ends.remove(end)
-            self.concurrency.end(guest, line, size)
+            self.concurrency.end(line, size)
 
         self._ends.append(end)
         return end
@@ -237,10 +237,10 @@ def test_tasks_of_a_client_are_bounded_and_resume_at_half() -> None:
     assert guest.held_up == 1
     while len(lines) > most // 2:
         assert guest.held_up == 1
-        concurrency.end(guest, lines.pop(), 1)
+        concurrency.end(lines.pop(), 1)
     assert guest.held_up == 0
     for line in lines:
-        concurrency.end(guest, line, 1)
+        concurrency.end(line, 1)
     assert total.size == 0
 
 
@@ -254,9 +254,9 @@ def test_tasks_of_those_who_have_gone_hold_up_those_who_come() -> None:
     line = concurrency.begin(second, 1)
     assert second.held_up == 1
     for each in lines[: most // 2]:
-        concurrency.end(first, each, 1)
+        concurrency.end(each, 1)
     assert second.held_up == 0
     for each in lines[most // 2 :]:
-        concurrency.end(first, each, 1)
-    concurrency.end(second, line, 1)
+        concurrency.end(each, 1)
+    concurrency.end(line, 1)
     assert total.size == 0
