@@ -21,6 +21,8 @@ _PACK: Final = 64
 #: The queues of all inboxes that hold no frame: a deque takes 760 bytes. They stay empty.
 _NO_PACKS: Final[deque[tuple[Frame, ...]]] = deque(maxlen=0)
 _NONE: Final[list[Frame]] = []
+#: What a client sends last.
+_GOODBYE: Final = (None, protocol.LEAVE)
 
 
 class Inbox:
@@ -59,6 +61,10 @@ class Inbox:
 
     def __len__(self) -> int:
         return self._count
+
+    def only_goodbyes(self) -> bool:
+        """Whether no frame waits but such that say goodbye."""
+        return all(frame == _GOODBYE for frame in self._frames())
 
     def put(self, frame: Frame) -> None:
         """Queue a frame."""

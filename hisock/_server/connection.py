@@ -153,6 +153,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Have the loop close the transport by returning false, unless handlers still run."""
         self._eof = True
+        if self.busy and not self.joined:
+            self.hub.decisions.left(self)
         if self._ended:
             return False
         self.writer.flush()
@@ -160,6 +162,8 @@ class Connection(Carried, asyncio.BufferedProtocol):
         return bool(self.busy) and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.busy and not self.joined:
+            self.hub.decisions.left(self)
         if self.busy and not self._ended:
             # Deferred frames are handled before the end, once the running handlers have ended.
             self._lost_by = self._why_lost(exc)

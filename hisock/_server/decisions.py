@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hisock._core.jobs import ENDS_PROGRAM, as_error
@@ -22,7 +23,7 @@ class Decisions:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         #: The connections that the program is deciding about.
-        self._waiting: dict[asyncio.Task[None], Connection] = {}
+        self._waiting: dict[Connection, asyncio.Task[None]] = {}
 
     def ask(
         self,
@@ -53,8 +54,13 @@ class Decisions:
         connection.begin()
         task = self._hub.loop.create_task(self._wait(connection, answer, decided, failed))
         self._hub.tasks.add(task)
-        self._waiting[task] = connection
-        task.add_done_callback(self._waiting.pop)
+        self._waiting[connection] = task
+        task.add_done_callback(partial(self._ended, connection))
+
+    def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        # Another decision may have begun at the end of this one.
+        if self._waiting.get(connection) is task:
+            del self._waiting[connection]
 
     async def _wait(
         self,
@@ -79,9 +85,22 @@ class Decisions:
         finally:
             connection.idle()
 
+    def left(self, connection: Connection) -> None:
+        """A client has hung up while the program decides about it.
+
+        If it has asked for nothing that waits for the decision, that is cancelled, since the client
+        would keep a place of a server that is full, for up to ``auth_timeout`` seconds.
+        """
+        if connection.joined or connection.ended or not connection.inbox.only_goodbyes():
+            return
+        task = self._waiting.get(connection)
+        if task is not None:
+            self._hub.leave(connection, "left", "it left while the program decided about it")
+            task.cancel()
+
     def close(self) -> None:
         """Cancel all pending decisions; clients that have not joined are disconnected."""
-        for task, connection in list(self._waiting.items()):
+        for connection, task in list(self._waiting.items()):
             if not connection.joined:
                 self._hub.leave(connection, "closed", "the server is closing", goodbye=True)
             task.cancel()
