@@ -111,7 +111,7 @@ def test_the_end_tells_all_that_wait_and_those_to_come() -> None:
     calls.add(after)
     calls.reopen()
     calls.add(again)
-    assert (before.seen, after.seen, again.seen) == ([end], [end], [])
+    assert (repr(before.seen), repr(after.seen), again.seen) == (repr([end]), repr([end]), [])
 
 
 def test_the_end_bears_another_thread_that_takes_the_last_waiter() -> None:

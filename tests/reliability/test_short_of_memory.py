@@ -61,15 +61,17 @@ def test_rooms_count_and_the_client_that_has_most_of_them_is_ended() -> None:
                 server.join_room(client, room)
 
             ada, eve = MemoryPeer(server, "Ada"), MemoryPeer(server, "Eve")
-            ada.send("enter", b"lobby")
+            for number in range(20):
+                ada.send("enter", b"lobby %d" % number)
             for number in range(200):
-                eve.send("enter", b"lobby" if number == 100 else b"%01000d" % number)
+                eve.send("enter", b"lobby 7" if number == 100 else b"%01000d" % number)
             await until(lambda: server.stats().ended.get("memory") == 1)
             await until(lambda: eve.ended)
-            assert server.rooms("Ada") == {"lobby"}
-            assert 0 < server.stats().memory["rooms"] == server.stats().buffered_bytes < KIB
-            assert len(server._registry.rooms) == 1
-            server.leave_room("Ada", "lobby")
+            assert server.rooms("Ada") == {f"lobby {number}" for number in range(20)}
+            assert 0 < server.stats().memory["rooms"] == server.stats().buffered_bytes < 16 * KIB
+            assert len(server._registry.rooms) == 20
+            for number in range(17):
+                server.leave_room("Ada", f"lobby {number}")
             assert not server.stats().buffered_bytes
 
     asyncio.run(play())

@@ -176,7 +176,8 @@ def test_a_function_that_fails_to_decide_keeps_memory_bounded(
     with deaf(server):
         send_until(server, "deaf", lambda: not len(server))
     assert server.stats().ended == {"slow": 1}
-    assert server.stats().handler_errors == 1
+    # It is asked again if the client takes some just before its connection is ended.
+    assert server.stats().handler_errors in (1, 2)
 
 
 def test_one_large_message_may_pass_the_bound(start_server: StartServer) -> None:
