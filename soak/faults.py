@@ -200,9 +200,9 @@ FAULTS = [
     ),
     Fault(
         "a client that has gone stays in its rooms",
-        "hisock/_server/registry.py",
-        "for room in peer.rooms or ():",
-        "for room in ():",
+        "hisock/_server/rooms.py",
+        "for name in own:",
+        "for name in ():",
         GATE,
     ),
     Fault(
