@@ -11,7 +11,8 @@ from hisock._runtime import work
 
 _KINDS = (Use.CONCURRENT,)
 #: Tasks of all clients together, from which on clients that have :data:`FEW` start no more.
-#: Python's full garbage collections take 4 µs for each, and nobody is served meanwhile.
+#: Each is fifteen objects for Python's full garbage collections, which take 2 to 5 µs for them, and
+#: nobody is served meanwhile.
 MANY: Final = 4096
 #: Tasks that each client may have whatever others have, as long as there is memory; those that
 #: disconnected clients of its address have left behind are among them.

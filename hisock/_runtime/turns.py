@@ -92,6 +92,11 @@ class Turns:
             return True
         return self._scheduled and bool(self._counts) and perf_counter() > self._ends
 
+    @property
+    def behind(self) -> bool:
+        """Whether clients wait for their turn."""
+        return bool(self._held_up)
+
     def _schedule(self) -> None:
         self._scheduled = True
         self._ends = perf_counter() + MOST_SECONDS

@@ -117,7 +117,9 @@ class Acceptor:
             self._hub.loop.remove_reader(self._listener.fileno())
 
     def _take_some(self) -> None:
-        for _ in range(_MOST_AT_ONCE):
+        # A flood by ever new connections would hold up the others for as long as all of them take.
+        most = 1 if self._hub.runner.turns.behind else _MOST_AT_ONCE
+        for _ in range(most):
             try:
                 sock, addr = self._listener.accept()
             except (BlockingIOError, InterruptedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -13,10 +14,11 @@ import pytest
 from support import Peer, Program
 from support.events import PATIENCE
 from support.fixtures import Run, StartServer
-from support.polling import eventually
+from support.polling import eventually, until
 from support.wire import Closed
 
 import hisock
+from hisock._server.acceptor import Acceptor
 from reliability.certificates import Authority
 from reliability.watching import PROGRAMS, on_linux
 
@@ -176,3 +178,51 @@ def test_a_client_that_is_reset_before_it_is_accepted_keeps_its_address(chosen: 
         eventually(lambda: last.addr in asked, "the last one is asked about")
         last.close()
     assert set(asked) <= {*expected, last.addr}
+
+
+class HeldUp:
+    """A client that floods: it waits for its turn, again and again."""
+
+    def __init__(self, server: hisock.HiSockServer) -> None:
+        self._turns = server._hub.runner.turns
+        self.over = False
+
+    def begin(self) -> None: ...
+
+    def idle(self) -> None:
+        if not self.over:
+            self._turns.hold_up(self)
+
+
+@pytest.mark.parametrize("flooded", [True, False])
+def test_newcomers_come_in_one_by_one_while_others_wait_for_their_turn(
+    monkeypatch: pytest.MonkeyPatch, flooded: bool
+) -> None:
+    """Sixteen came with each iteration of the loop, which took 25 ms where they flooded too."""
+    taken: list[int] = []
+    take, take_some = Acceptor._take, Acceptor._take_some
+
+    def note(self: Acceptor, sock: socket.socket, peername: Any) -> None:
+        taken[-1] += 1
+        take(self, sock, peername)
+
+    def begin(self: Acceptor) -> None:
+        taken.append(0)
+        take_some(self)
+
+    monkeypatch.setattr(Acceptor, "_take", note)
+    monkeypatch.setattr(Acceptor, "_take_some", begin)
+
+    async def play() -> None:
+        async with hisock.HiSockServer(("127.0.0.1", 0)) as server:
+            held = HeldUp(server)
+            if flooded:
+                held.idle()
+            with contextlib.ExitStack() as closing:
+                for _ in range(8):
+                    closing.enter_context(socket.create_connection(server.addr))
+                await until(lambda: server.stats().connections == 8)
+            held.over = True
+            assert max(taken) == (1 if flooded else 8)
+
+    asyncio.run(asyncio.wait_for(play(), 2 * PATIENCE))
