@@ -104,7 +104,7 @@ def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
             results = generate(
                 "broadcast", servers.ports, 100, servers.wire, seconds=seconds, **options
             )
-        time.sleep(0.3)  # what is being written is written
+        time.sleep(1.3 if kind.cluster and kind.servers > 1 else 0.3)  # figures are written
         entries, batches, *lost = servers.crossed()
         # Clients that join and leave are left out: how much they weigh depends on how long it took.
         began = min(one["began"] for one in results)

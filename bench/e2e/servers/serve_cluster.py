@@ -61,7 +61,7 @@ async def times(client: ClientInfo, count: int) -> list[list[float]]:
     return list(found.values())
 
 
-@server.every(0.25)
+@server.every(1)  # oftener it would be a part of what is measured where little happens
 def write_figures() -> None:
     cluster = server.stats().cluster
     if cluster is not None:
