@@ -15,6 +15,7 @@ from hisock._client.concurrent import ConcurrentTasks
 from hisock._client.connector import Connector
 from hisock._client.endings import End
 from hisock._client.options import ClientOptions
+from hisock._client.threaded import LOOK_SECONDS
 from hisock._client.unread import Unread
 from hisock._core import tracing
 from hisock._core.binding import cast_message
@@ -53,6 +54,8 @@ class AsyncioReader(ClientBase):
         self._thread_id = threading.get_ident()
         self._tasks = Tasks()
         self._concurrent: ConcurrentTasks | None = None  # made for the first of them
+        #: Whether it is being watched if threads catch up.
+        self._looking = False
         self.session = AsyncioSession(self, self.identity)
         # The connections with frames in handlers, oldest first; all but the last one have ended.
         self._line = [self.session]
@@ -79,6 +82,24 @@ class AsyncioReader(ClientBase):
                 self._concurrent_tasks().start(self._tasks, coroutine, job)
         finally:
             _HANDLING.reset(token)
+
+    def threads_fall_behind(self) -> None:
+        self.work.change(1)
+        if not self._looking:
+            self._look_at_threads()
+
+    def threads_keep_up(self) -> None:
+        self.work.change(-1)
+
+    def _look_at_threads(self) -> None:
+        """Read no more while threads are behind, and look again in a moment."""
+        awaited = self.session.awaits_something or not self.waiting.idle
+        stop = not self.closed and self.holds_up_reading(awaited)
+        for session in self._line:
+            session.pauses.set("threads", stop)
+        self._looking = not self.closed and self.work.behind
+        if self._looking:
+            self._loop.call_later(LOOK_SECONDS, self._look_at_threads)
 
     def _concurrent_tasks(self) -> ConcurrentTasks:
         if self._concurrent is None:

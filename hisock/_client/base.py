@@ -6,13 +6,12 @@ driver adds how bytes come and go, and how one waits.
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from hisock._client.connector import Connector
@@ -20,6 +19,7 @@ from hisock._client.endings import PASSING, End, ServerStops
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import OfflineBuffer
 from hisock._client.session import Session
+from hisock._client.threaded import ThreadedHandlers
 from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import Unconfirmed
 from hisock._core.client_events import ClientEvents
@@ -35,7 +35,6 @@ from hisock._core.reporting import one_line
 from hisock._core.tracing import outgoing
 from hisock._core.waiting import Waiting
 from hisock._runtime.forks import forget_in_children
-from hisock._runtime.threads import Threads
 from hisock.exceptions import (
     ClientDisconnected,
     ClientNotFound,
@@ -50,7 +49,7 @@ logger = logging.getLogger("hisock.client")
 _faults = FaultLog(logger)
 
 
-class ClientBase:
+class ClientBase(ThreadedHandlers):
     """One client, whatever its connections.
 
     :param waiting: the waiters of ``recv``.
@@ -146,19 +145,6 @@ class ClientBase:
         """Whether a handler only waited for something when the client ended."""
         ended_by = self.ended_by
         return self.closed and type(exc) is type(ended_by) and exc.args == ended_by.args
-
-    @property
-    def workers(self) -> Threads:
-        """The threads of its ``threaded`` handlers; made for the first of them."""
-        made: Threads | None = self.__dict__.get("workers_made")
-        if made is None:  # one thread may close them while another has work for them
-            made = self.__dict__.setdefault("workers_made", Threads("hisock-client"))
-        return made
-
-    def in_thread(self, func: Callable[[], Any], job: Job, size: int) -> None:
-        """Run a handler in a thread of its own."""
-        # The context marks what a handler of "reconnect" sends.
-        self.workers.submit(contextvars.copy_context().run, job.run, func)
 
     def in_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, ordered: bool) -> None:
         """Run a coroutine on the loop; a driver without one registers no such handler."""
@@ -364,7 +350,7 @@ class ClientBase:
         """Be closed in a forked child, where any lock may be held by a thread that is not there."""
         reason = ClientDisconnected("the process was forked; this client is its parent's")
         self.closed, self.how, self.ended_by = True, End.CLOSED, reason
-        self.__dict__.pop("workers_made", None)
+        self.forget_workers()
         self.waiting = self.events.waiting = Waiting(threading.Lock(), time.monotonic)
         self.waiting.close(reason)
         self._posting = threading.Lock()

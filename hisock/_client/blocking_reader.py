@@ -20,6 +20,7 @@ from hisock._client.connector import Connector
 from hisock._client.endings import PASSING, End, goodbye_in
 from hisock._client.options import ClientOptions
 from hisock._client.session import State
+from hisock._client.threaded import LOOK_SECONDS
 from hisock._core.error_handlers import ErrorContext, ErrorHandler, bind_error_handler
 from hisock._core.parts import Ended, Parts
 from hisock._core.waiting import Waiting
@@ -144,6 +145,8 @@ class BlockingReader(ClientBase):
             self._back_or_closed.wait(timeout)
             self._fire_news()
             return False
+        if self.work.behind and not self._threads_catch_up(session, timeout):
+            return False
         self._reading = session
         try:
             frames = session.receive(timeout)
@@ -154,6 +157,24 @@ class BlockingReader(ClientBase):
             return False
         session.hold(frames)
         return bool(frames)
+
+    def threads_fall_behind(self) -> None:
+        self.work.change(1)
+
+    def threads_keep_up(self) -> None:
+        self.work.change(-1)
+
+    def _threads_catch_up(self, session: BlockingSession, timeout: float | None) -> bool:
+        """Wait, within ``timeout`` seconds, until something may be read for the threads again."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.closed and not session.ended:
+            if not self.holds_up_reading(session.awaits_something or not self.waiting.idle):
+                return True
+            left = LOOK_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, LOOK_SECONDS))
+        return True
 
     def _dispatch(self, most: int | None) -> int:
         """Handle frames that have arrived, ``most`` of them; returns how many."""

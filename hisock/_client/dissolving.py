@@ -28,3 +28,4 @@ def dissolve(driver: ClientBase) -> None:
     """Take the parts of a driver apart, once nothing of it is handled any more."""
     if driver.settled:
         driver.session.owner = driver.events.runner = _NO_OWNER
+        driver.forget_workers()

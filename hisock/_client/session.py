@@ -132,10 +132,6 @@ class Session:
 
     # -- transitions
 
-    @property
-    def online(self) -> bool:
-        return self.state is State.ONLINE
-
     def end(self, how: End, reason: Exception) -> bool:
         """The connection is over: fail the waiters for answers, and notify the owner.
 
@@ -206,6 +202,11 @@ class Session:
 
     def _break(self, exc: ProtocolError) -> None:
         self.end(End.LOST, ConnectionLost(f"the server broke the protocol: {exc}"))
+
+    @property
+    def awaits_something(self) -> bool:
+        """Whether a reply or another answer of the server is waited for."""
+        return len(self.calls) > 0 or bool(self._asked_for_clients or self._awaiting_greeting)
 
     @property
     def silence(self) -> float | None:

@@ -99,7 +99,7 @@ class Line:
     @property
     def may_have_one_more(self) -> bool:
         """Whether it may have another thread; a first one it may always have."""
-        if self.owner is None:
+        if self.gone.address is None:  # there are no other clients
             return self.running < MOST_THREADS
         left_behind = self.gone.account.count(Use.RUNNING)
         taken = left_behind if self.left else left_behind + self.running

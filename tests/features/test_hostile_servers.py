@@ -10,13 +10,16 @@ import threading
 from typing import Any
 
 import pytest
-from support import Peer, frame
+from support import Events, Peer, frame
 from support.events import PATIENCE
-from support.polling import until
+from support.fixtures import MakeServer
+from support.polling import eventually, until
 
 import hisock
 from hisock._client import asyncio_link
+from hisock._core.account import BOUNDS, Bound, Use
 
+from .clients import AnyClient, Kind
 from .loops import on_loops, within
 from .wire import HandServer
 
@@ -106,3 +109,62 @@ def test_parts_that_were_not_asked_for_end_the_connection(by_hand: HandServer) -
         with by_hand.playing(flood), pytest.raises(hisock.ConnectionLost, match="asked for"):
             take()
         assert 1 <= len(taken) <= 17
+
+
+@pytest.mark.parametrize("kind", ["threaded", "async"])
+def test_what_waits_for_threads_is_bounded_and_nothing_of_it_is_lost(
+    by_hand: HandServer, events: Events, kind: Kind
+) -> None:
+    count, size = 1000, 50_000
+    go_on = threading.Event()
+    sent: list[int] = []
+
+    def handle(message: bytes) -> None:
+        go_on.wait(PATIENCE)
+        events.add("handled", int(message[:5]))
+
+    def flood() -> None:
+        with by_hand.accept() as peer:
+            for number in range(count):
+                peer.send("take", b"%05d" % number + bytes(size - 5))
+                sent.append(number)
+            peer.rest()
+
+    with by_hand.playing(flood), AnyClient(kind, by_hand.addr) as client:
+        client.on("take", handle, threaded=True)
+        client.start()
+        work = client.client._driver.work
+        eventually(lambda: work.behind, "the threads are behind")
+        before, now = -1, 0
+        while before != now:  # until nothing more is taken
+            before = now
+            go_on.wait(0.2)
+            now = len(sent)
+        # In threads, in their queue, and in what the system keeps for both sides.
+        assert now * size < 30 << 20
+        assert work.account.size() < 20 << 20
+        go_on.set()
+        events.wait_until(lambda seen: len(seen) == count)
+    assert sorted(events.named("handled")) == [(number,) for number in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["threaded", "async"])
+def test_threads_that_ask_the_server_are_answered_while_others_wait(
+    make_server: MakeServer, events: Events, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    monkeypatch.setitem(BOUNDS, Use.QUEUED, Bound(32, 1 << 20))
+    count = 400  # more than there are threads and than may wait for them
+    server = make_server()
+    server.on("double")(lambda client, number: 2 * int(number))
+    server.start()
+    with AnyClient(kind, server.addr, "Ada") as client:
+
+        def handle(number: int) -> None:
+            events.add("answer", client.call("double", number, int))
+
+        client.on("ask", handle, threaded=True)
+        client.start()
+        for number in range(count):
+            server.send_client("Ada", "ask", number)
+        events.wait_until(lambda seen: len(seen) == count)
+    assert sorted(events.named("answer")) == [(2 * number,) for number in range(count)]
