@@ -30,7 +30,7 @@ def encoder(write, set direct not None, otherwise, settle, bint nulls):
     :param settle: called with the value and its bytes if these are few, or perhaps not all.
     :param nulls: whether bytes that hold ``null`` may not be all.
     """
-    def encode(content):
+    def encode(content, /):
         if PyBytes_CheckExact(content):
             return content
         try:
@@ -74,7 +74,7 @@ def handler_of_two(func, decode, recover):
     :param decode: from the bytes of a message to its value.
     :param recover: gets the bytes and the exception if that raises; returns the value or raises.
     """
-    def call(client, message):
+    def call(client, message, /):
         try:
             value = decode(message)
         except Exception as exc:
@@ -86,7 +86,7 @@ def handler_of_two(func, decode, recover):
 
 def handler_of_one(func, decode, recover):
     """Return ``call(message)``, otherwise the same."""
-    def call(message):
+    def call(message, /):
         try:
             value = decode(message)
         except Exception as exc:

@@ -30,7 +30,7 @@ def encoder(
     :param nulls: whether bytes that hold ``null`` may not be all.
     """
 
-    def encode(content: Any) -> bytes | None:
+    def encode(content: Any, /) -> bytes | None:
         kind = type(content)
         if kind is bytes:
             return content  # type: ignore[no-any-return]  # it is bytes
@@ -63,7 +63,7 @@ def handler_of_two(
     :param recover: gets the bytes and the exception if that raises; returns the value or raises.
     """
 
-    def call(client: Any, message: bytes) -> Any:
+    def call(client: Any, message: bytes, /) -> Any:
         try:
             value = decode(message)
         except Exception as exc:
@@ -80,7 +80,7 @@ def handler_of_one(
 ) -> Callable[[bytes], Any]:
     """Return ``call(message)``, otherwise the same."""
 
-    def call(message: bytes) -> Any:
+    def call(message: bytes, /) -> Any:
         try:
             value = decode(message)
         except Exception as exc:

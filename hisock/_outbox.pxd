@@ -17,6 +17,7 @@ cdef class Outbox:
     cdef list _queue
     cdef readonly object owner
     cdef public object sender
+    cdef object _encode  # what encodes the messages of the sender, once it has sent one
     cdef object _schedule
     cdef object _full
     # The chunks before the tail. Allocated with the outbox, because allocating a list later may
@@ -35,8 +36,8 @@ cdef class Outbox:
     cdef public Py_ssize_t limit
     cdef Gathered _held
     cdef Py_ssize_t _since  # number of the frames of _held that are queued already
-    cdef int _state
-    cdef bint _dirty
+    cdef unsigned char _state
+    cdef unsigned char _dirty  # whether the owner is in the queue
     cdef unsigned char _header_len
 
     cdef bytes take_single(self)

@@ -130,16 +130,22 @@ def send_client(
     """
     # A method of servers, but no server inherits from a class in C: the attributes of those are
     # slower. ("volatile" without a type would be the keyword of C.)
-    cdef Outbox outbox
+    cdef Outbox outbox = None
     cdef bint known, plain = True
-    if not PyBytes_CheckExact(content):
-        content = self._codec.encode(content)
-        # Anything but bytes depends on what the peer is.
-        plain = content is None or PyBytes_CheckExact(content)
-    if plain and isinstance(client, Recipient) and volatile is False and latest is None:
+    if isinstance(client, Recipient):
         with cython.critical_section(client):
             outbox = (<Recipient>client)._box
-        known = outbox is not None and outbox.sender is self
-        if known and (outbox.put_command(command, content) or not outbox.closed):
+    known = outbox is not None and outbox.sender is self
+    if not PyBytes_CheckExact(content):
+        if not known:
+            content = self._codec.encode(content)
+        else:
+            if outbox._encode is None:
+                outbox._encode = self._codec.encode
+            content = outbox._encode(content)
+        # Anything but bytes depends on what the peer is.
+        plain = content is None or PyBytes_CheckExact(content)
+    if known and plain and volatile is False and latest is None:
+        if outbox.put_command(command, content) or not outbox.closed:
             return
     self._send_otherwise(client, command, content, volatile, latest)
