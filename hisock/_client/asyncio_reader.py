@@ -94,10 +94,11 @@ class AsyncioReader(ClientBase):
     def _look_at_threads(self) -> None:
         """Read no more while threads are behind, and look again in a moment."""
         awaited = self.session.awaits_something or not self.waiting.idle
-        stop = not self.closed and self.holds_up_reading(awaited)
+        # Asked for once: they may catch up in between, and a pause has to be looked at again.
+        self._looking = not self.closed and self.work.behind
+        stop = self._looking and self.holds_up_reading(awaited)
         for session in self._line:
             session.pauses.set("threads", stop)
-        self._looking = not self.closed and self.work.behind
         if self._looking:
             self._loop.call_later(LOOK_SECONDS, self._look_at_threads)
 

@@ -145,7 +145,8 @@ class BlockingReader(ClientBase):
             self._back_or_closed.wait(timeout)
             self._fire_news()
             return False
-        if self.work.behind and not self._threads_catch_up(session, timeout):
+        work = self.work_made
+        if work is not None and work.behind and not self._threads_catch_up(session, timeout):
             return False
         self._reading = session
         try:

@@ -55,6 +55,9 @@ class ThreadedWork:
 class ThreadedHandlers:
     """The part of a client that runs handlers in threads."""
 
+    #: What waits for them; ``None`` before the first of them.
+    work_made: ThreadedWork | None = None
+
     @property
     def workers(self) -> Threads:
         """The threads of its ``threaded`` handlers; made for the first of them."""
@@ -66,8 +69,8 @@ class ThreadedHandlers:
 
     @property
     def work(self) -> ThreadedWork:
-        """What waits for them."""
-        made: ThreadedWork | None = self.__dict__.get("work_made")
+        """What waits for them; made for the first of them."""
+        made = self.work_made
         if made is None:
             made = self.__dict__.setdefault("work_made", ThreadedWork())
         return made

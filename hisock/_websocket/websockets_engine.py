@@ -190,5 +190,11 @@ def open_websocket(
     """
     protocol = WebsocketsProtocol(front, raw, endpoint)
     raw.set_protocol(protocol)
-    protocol.take(data)
-    return protocol.ruling
+    # websockets parses what follows a request before that is answered: an error in it would be
+    # written ahead of the answer.
+    head, end, rest = data.partition(b"\r\n\r\n")
+    protocol.take(head + end)
+    ruling = protocol.ruling
+    if rest and ruling is not None and ruling.accepted:
+        protocol.take(rest)
+    return ruling

@@ -117,9 +117,14 @@ export function connect<P = AnyProtocol>(
     SRVHELLO: (data) => welcome(info(data).codec),
     REJECT: (data) => (goodbye = new Rejected(toText(data), 4003)),
     DISCONN: leave,
-    GOAWAY: (data) => drop(1001, "", +toText(data) * 1000 * (1 + Math.random())),
+    // A pause is a day at most: a longer one than a timer can have would be none.
+    GOAWAY: (data) => drop(1001, "", Math.min(1000 * info(data), 9e7) * (1 + Math.random())),
     CMD: (data) => handle(...splitCommand(data)),
-    CALL: answer,
+    // What is no call throws here, not in a promise that nobody awaits.
+    CALL(data, text) {
+      const [digits] = /\d+/.exec(text)!;
+      answer(digits, ...splitCommand(data.subarray(digits.length + 5)));
+    },
     REPLY: reply,
     KEEPALIVE: () => write(frame("$KEEPACK$")),
     CLTCONN: (data) => fire("client_connect", info(data)),
@@ -140,9 +145,7 @@ export function connect<P = AnyProtocol>(
     return fire("*", body, name);
   }
 
-  async function answer(data: Bytes, text: string): Promise<void> {
-    const digits = /\d+/.exec(text)![0];
-    const [name, body] = splitCommand(data.subarray(digits.length + 5));
+  async function answer(digits: string, name: string, body?: Bytes): Promise<void> {
     const asked = socket;
     let reply: Bytes;
     try {

@@ -425,11 +425,24 @@ test("a goodbye with a pause: it comes back after it", async () => {
   assert.ok(performance.now() - began >= 40);
 });
 
+test("a pause that no timer can have is not none", async () => {
+  const { client, peer } = await connected();
+  const lost = listen(client, "disconnect");
+  peer.send("$GOAWAY$1e99");
+  await lost();
+  await new Promise((done) => setTimeout(done, 50)); // it would have come back by then
+  assert.equal(client.state, "waiting");
+  assert.equal(server.listening.clients.size, 0);
+});
+
 test("a server that breaks the protocol is left for good", async () => {
-  for (const bytes of ["x".repeat(16), "99999999999     ", "5               $CMD$"]) {
+  const wrong = ["x".repeat(16), "99999999999     ", "5               $CMD$"];
+  const payloads = ["$CALL$x", "$CALL$1$CMD$", "$CALL$1", "$REPLY$x", "$GOAWAY$soon", "$GOAWAY$"];
+  const frames = payloads.map((each) => `${each.length}`.padEnd(16) + each);
+  for (const bytes of [...wrong, ...frames]) {
     const { client, peer } = await connected();
     peer.socket.send(Buffer.from(bytes));
-    assert.equal((await client.closed).code, 1002);
+    assert.equal((await client.closed).code, 1002, bytes);
     assert.notEqual(await peer.closed, undefined);
   }
 });

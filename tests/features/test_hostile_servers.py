@@ -164,6 +164,7 @@ def test_threads_that_ask_the_server_are_answered_while_others_wait(
 
         client.on("ask", handle, threaded=True)
         client.start()
+        eventually(lambda: len(server) == 1, "it joins")
         for number in range(count):
             server.send_client("Ada", "ask", number)
         events.wait_until(lambda seen: len(seen) == count)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import urllib.error
 import urllib.request
 from typing import Any
 
 import pytest
 from support import Events
+from support.logs import logged
+from support.polling import eventually
 from support.wire import Closed
 
 import hisock
@@ -173,6 +176,27 @@ def test_other_beginnings_are_not_answered(make_web_server: MakeWebServer, data:
     server.start()
     assert ask(server, data) is None
     assert ask(server, request()) == 101
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "kind"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200, "health"),
+        (request(Origin="https://evil.example"), 403, "http"),
+        (request(), 101, "protocol"),
+    ],
+    ids=["health", "refused", "WebSocket"],
+)
+def test_what_follows_a_request_in_one_packet_is_no_failure_of_the_server(
+    server: hisock.ThreadedHiSockServer, asked: bytes, status: int, kind: str
+) -> None:
+    """As of one that sends several requests at once."""
+    with WebPeer(server.addr) as peer, logged("hisock.server", logging.ERROR) as errors:
+        peer.say(asked + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        assert peer.answer().status == status
+        peer.rest()
+        eventually(lambda: server.stats().ended == {kind: 1})
+    assert errors.messages == []
 
 
 @pytest.mark.parametrize(
