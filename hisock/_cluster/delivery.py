@@ -156,13 +156,17 @@ class Delivery:
         Those for the same clients are joined, so that each client takes one ``bytes``. Frames for
         several groups may change places, as a client is in one of them only.
         """
-        if len(messages) < _LEAST_JOINED * len(set(map(_TARGET, messages))):
+        targets = set(map(_TARGET, messages))
+        if len(messages) < _LEAST_JOINED * len(targets):
             members_of = self._registry.groups.get
             for target, frame in messages:
                 if target[0] != "g":
                     self._take(target, frame or b"")
                 elif members := members_of(target[1:]):  # _take() inlined to save calls
                     fan_out(members, frame or b"")
+            return
+        if len(targets) == 1:
+            self._take_joined({targets.pop(): [frame or b"" for _, frame in messages]})
             return
         joined: dict[str, list[bytes]] = {}
         last = ""
