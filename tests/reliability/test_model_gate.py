@@ -234,8 +234,12 @@ class Gated(RuleBasedStateMachine):
         # What one did may have been sent to those before it, or have replaced one of them.
         for client in self._active():
             self._read_on(client)
-        for client in self._active():
+        active = self._active()
+        for client in active:
             client.whole = True
+        # One that was reset may still be let in, for the frames that came before.
+        let_go = "those that have gone are let go of"
+        eventually(lambda: self.server.stats().connections <= len(active), let_go)
         for client in self.clients:
             joined = (client.peer.ip, "join") in [event[:2] for event in self.log.seen]
             if client.gone and joined:
