@@ -65,7 +65,8 @@ class AsyncHiSockClient(ClientFace):
         :raises ConnectionLost: the connection has ended; with ``reconnect``, there is none now
             and the offline buffer is full.
         :raises NotSupported: ``acknowledged``, and the server is older than that.
-        :raises BufferError: ``acknowledged``, and the ``offline_buffer`` is full.
+        :raises BufferError: ``acknowledged``, and the ``offline_buffer`` is full, or 65,536 such
+            messages are not confirmed yet.
         """
         driver = self._driver
         message = driver.message_of(content)

@@ -19,6 +19,9 @@ _CMD: Final = b"$CMD$"
 _MSG: Final = b"$MSG$"
 #: Digits of a number at most.
 _DIGITS: Final = 20
+#: Messages of a client that may be on their way, or handled behind one that is not, so that what a
+#: server remembers of it is bounded.
+MOST_AHEAD: Final = 65536
 
 
 class Sent(NamedTuple):
@@ -94,7 +97,7 @@ class Unconfirmed:
         """Number a message, and keep it until it is confirmed.
 
         :raises ValueError: the command is empty or holds a ``$...$`` pair.
-        :raises BufferError: too much is kept already.
+        :raises BufferError: too much is kept already, or too many.
         """
         with self.lock:
             number = self._last + 1
@@ -103,6 +106,8 @@ class Unconfirmed:
                 raise BufferError(
                     f"{self._size} bytes are not confirmed yet, and offline_buffer is {self._limit}"
                 )
+            if len(self._frames) >= MOST_AHEAD:
+                raise BufferError(f"{MOST_AHEAD} messages are not confirmed yet")
             self._frames[number] = frame
             self._size += len(frame)
             self._last = number
@@ -134,40 +139,57 @@ class Progress:
     :ivar used: when it was used last.
     """
 
-    __slots__ = ("_begun", "_early", "done", "used")
+    __slots__ = ("_begun", "_dropped", "_early", "done", "used")
 
     def __init__(self) -> None:
         self.done = 0
         self.used = 0.0
         self._begun = -1
-        self._early: set[int] = set()
+        # Of those after `done`, one bit each: which have been handled, and which were dropped.
+        self._early = 0
+        self._dropped = 0
 
     def begin(self, number: int) -> bool:
         """A message has come; whether it is to be handled, as it has not been begun before.
 
-        :raises ProtocolError: there is one between it and those that have come.
+        :raises ProtocolError: there is one between it and those that have come, or the first one
+            that is not handled is too far behind.
         """
         if self._begun < 0:
             # Those before it were confirmed, by this server before it forgot them or by another.
             self._begun = self.done = max(number - 1, 0)
         if number <= self._begun:
-            return False
+            return self._begin_again(number)
         if number != self._begun + 1:
             raise ProtocolError(f"message {number} came where {self._begun + 1} should have")
+        if number > self.done + MOST_AHEAD:
+            raise ProtocolError(f"message {number} came while {self.done + 1} is not handled yet")
         self._begun = number
         return True
 
+    def _begin_again(self, number: int) -> bool:
+        bit = 1 << number - self.done - 1 if number > self.done else 0
+        was_dropped = bool(self._dropped & bit)
+        self._dropped &= ~bit
+        return was_dropped
+
+    def drop(self, number: int) -> None:
+        """A message was dropped before its handler began: it is handled when it comes again."""
+        self._dropped |= 1 << number - self.done - 1
+
     @property
     def idle(self) -> bool:
-        """Whether all that has come has been handled."""
-        return self.done >= self._begun
+        """Whether none is being handled of what has come."""
+        after = self._begun - self.done
+        return after <= 0 or self._early | self._dropped == (1 << after) - 1
 
     def end(self, number: int) -> None:
         """A message has been handled."""
-        self._early.add(number)
-        while self.done + 1 in self._early:
-            self.done += 1
-            self._early.discard(self.done)
+        self._early |= 1 << number - self.done - 1
+        count = (~self._early & (self._early + 1)).bit_length() - 1  # without a gap
+        self.done += count
+        self._early >>= count
+        self._dropped >>= count
 
 
 class Remembered:

@@ -17,6 +17,10 @@ Done = Callable[[Any, "BaseException | None"], None]
 ENDS_PROGRAM = (SystemExit, KeyboardInterrupt)
 
 
+class Dropped(Exception):
+    """What :class:`Job` tells of a handler that was never begun, as its connection has ended."""
+
+
 class Runner(Protocol):
     """A driver's part: running handlers in threads and tasks, and reporting errors.
 
@@ -65,6 +69,11 @@ class Job(NamedTuple):
     def running(self) -> Job:
         """What its end needs: a handler that runs on does not keep a connection that has ended."""
         return Job(self.runner, self.command, None, self.client, self.done, is_event=self.is_event)
+
+    def drop(self) -> None:
+        """Tell that the handler will not begin."""
+        if self.done is not None:
+            self.done(None, Dropped())
 
     def finish(self, result: Any, exc: BaseException | None) -> None:
         """Report the error, if there is one, and answer the caller, if there is one."""

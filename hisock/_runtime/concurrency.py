@@ -24,17 +24,23 @@ class Pending:
 
     :param start: starts it.
     :param size: bytes to account for.
+    :ivar dropped: to be called if it is dropped because its client's connection has ended.
     """
 
-    __slots__ = ("_coroutine", "_dropped", "_start", "size")
+    __slots__ = ("_coroutine", "_dropped", "_start", "dropped", "size")
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], start: Callable[[], None], size: int
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        start: Callable[[], None],
+        size: int,
+        dropped: Callable[[], None] = lambda: None,
     ) -> None:
         self._coroutine = coroutine
         self._start = start
         self._dropped = False
         self.size = size
+        self.dropped = dropped
 
     def start(self) -> None:
         """Start it, unless it was dropped."""
@@ -115,13 +121,13 @@ class Concurrency:
         for owner in [*self._pending, *self._crowding]:
             self._drop(owner)
 
-    def _drop(self, owner: TaskOwner) -> int:
-        """Drop what is held of a client; returns how many tasks that were."""
-        held = self._pending.pop(owner, ()) or self._crowding.pop(owner, ())
+    def _drop(self, owner: TaskOwner) -> list[Pending]:
+        """Drop what is held of a client; returns it."""
+        held = list(self._pending.pop(owner, ()) or self._crowding.pop(owner, ()))
         for pending in held:
             owner.account.free(Use.PENDING, pending.size)
             pending.drop()
-        return len(held)
+        return held
 
     def _start_pending(self) -> None:
         """Start what is held, as far as there is room."""
@@ -205,7 +211,9 @@ class Concurrency:
         dropped = self._drop(owner)
         if dropped:
             owner.idle()
-        return dropped
+        for pending in dropped:
+            pending.dropped()
+        return len(dropped)
 
     def _new_line(self, owner: TaskOwner) -> work.Line:
         gone = self._gone.get(owner.address)

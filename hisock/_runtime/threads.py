@@ -66,12 +66,18 @@ class Threads:
         self.submit_for(None, 0, func, *args)
 
     def submit_for(
-        self, owner: WorkOwner | None, size: int, func: Callable[..., Any], *args: Any
+        self,
+        owner: WorkOwner | None,
+        size: int,
+        func: Callable[..., Any],
+        *args: Any,
+        dropped: Callable[[], None] | None = None,
     ) -> bool:
         """Run ``func(*args)`` in a thread on behalf of a client, which shares the threads.
 
         :param owner: the client; ``None`` for work of no client, which may have all threads.
         :param size: bytes to account for until it is done.
+        :param dropped: called instead, by :meth:`leave` or :meth:`drop_left`, if these drop it.
         :returns: whether the owner's queue is full now; ``go_on(owner)`` is called once it has
             drained.
         """
@@ -81,7 +87,7 @@ class Threads:
             line = self._lines.get(owner)
             if line is None:
                 line = self._lines[owner] = self._new_line(owner)
-            line.waiting.append(Work(func, args, size))
+            line.waiting.append(Work(func, args, size, dropped or _nothing))
             line.account.take(Use.QUEUED, size)
             self._unfinished += 1
             self._queue_up(line)
@@ -116,17 +122,15 @@ class Threads:
             dropped = self._drop(line, lambda: drop or gone.full(Use.QUEUED))
             self._staff()
             told = self._when_done()
-        told()
-        return dropped
+        return _tell(dropped, told)
 
     def drop_left(self) -> int:
         """Drop the queued work of disconnected clients; returns how many pieces that were."""
         with self._lock:
-            dropped = sum(self._drop(line, lambda: True) for line in list(self._left))
+            dropped = [work for line in list(self._left) for work in self._drop(line, lambda: True)]
             self._staff()
             told = self._when_done()
-        told()
-        return dropped
+        return _tell(dropped, told)
 
     def when_finished(self, func: Callable[[], None]) -> None:
         """Call a function, in any thread, once all work that was submitted is done."""
@@ -167,13 +171,13 @@ class Threads:
             told, self._on_finish = self._on_finish, None
         return told or _nothing
 
-    def _drop(self, line: Line, more: Callable[[], bool]) -> int:
-        """Drop a line's queued work, newest first, while ``more()`` is true."""
-        dropped = 0
+    def _drop(self, line: Line, more: Callable[[], bool]) -> list[Work]:
+        """Drop a line's queued work, newest first, while ``more()`` is true; returns it."""
+        dropped = []
         while line.waiting and more():
-            line.account.free(Use.QUEUED, line.waiting.pop().size)
-            dropped += 1
-        self._unfinished -= dropped
+            dropped.append(line.waiting.pop())
+            line.account.free(Use.QUEUED, dropped[-1].size)
+        self._unfinished -= len(dropped)
         if not line.waiting:
             if line.in_turn:
                 self._turns.remove(line)
@@ -338,4 +342,12 @@ class Threads:
 
 
 def _nothing() -> None:
-    """Do nothing: no callback waits for the end of all work."""
+    """Do nothing: nobody is to be told."""
+
+
+def _tell(dropped: list[Work], told: Callable[[], None]) -> int:
+    """Tell of work that was dropped, and whoever waits for all of it to be done."""
+    for work in dropped:
+        work.dropped()
+    told()
+    return len(dropped)

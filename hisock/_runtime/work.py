@@ -29,11 +29,15 @@ class WorkOwner(Protocol):
 
 
 class Work(NamedTuple):
-    """A function to be called, and the bytes to account for until that is done."""
+    """A function to be called, and the bytes to account for until that is done.
+
+    :ivar dropped: to be called instead if it is dropped because its client's connection has ended.
+    """
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
     size: int
+    dropped: Callable[[], None]
 
 
 class Gone:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from hisock._core.acks import Progress, Remembered, Sent, build_acknowledgement
+from hisock._core.jobs import Dropped
 from hisock.exceptions import ProtocolError
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ class Receipts:
         hub = self._hub
         if isinstance(exc, asyncio.CancelledError) and hub.shutdown.begun:
             return  # it was broken off: the server that follows handles it again
-        if hub.thread.is_current():
+        if isinstance(exc, Dropped):
+            progress.drop(number)
+            if progress.idle:
+                self._ways.pop(progress, None)
+        elif hub.thread.is_current():
             self._end(progress, number)
         else:
             hub.thread.post(self._end, progress, number)

@@ -86,7 +86,8 @@ class HandlerRunner:
         run: Callable[..., None] = job.run
         if tracing.incoming.get() is not None:
             run = partial(contextvars.copy_context().run, run)
-        full = self.workers.submit_for(connection, size + WORK_COST, run, func)
+        size += WORK_COST
+        full = self.workers.submit_for(connection, size, run, func, dropped=job.drop)
         if connection is None:
             return
         if full:
@@ -123,7 +124,7 @@ class HandlerRunner:
             except ENDS_PROGRAM as exc:
                 connection.hub.interrupt(exc)
 
-        pending = Pending(coroutine, start, place.size)
+        pending = Pending(coroutine, start, place.size, job.drop)
         if job.runs is not None:
             job.runs(pending.drop)
         self.concurrency.hold(connection, pending)

@@ -117,3 +117,50 @@ def test_clients_are_forgotten_by_number_and_by_time() -> None:
     remembered.of("e", 12.5)
     assert len(remembered) == 2  # a and e; c and d were silent for too long
     assert remembered.of("a", 12.6) is first
+
+
+def test_what_was_dropped_is_handled_when_it_comes_again() -> None:
+    progress = Progress()
+    for number in range(1, 6):
+        assert progress.begin(number)
+    progress.end(1)
+    progress.drop(4)
+    progress.drop(3)
+    assert not progress.idle  # 2 and 5 are being handled
+    progress.end(5)
+    progress.end(2)
+    assert (progress.done, progress.idle) == (2, True)
+    assert [progress.begin(number) for number in range(1, 7)] == [
+        *(False, False, True, True, False),
+        True,
+    ]
+    assert not progress.begin(3), "it is being handled"
+    progress.end(4)
+    progress.end(6)
+    assert (progress.done, progress.idle) == (2, False)
+    progress.end(3)
+    assert (progress.done, progress.idle) == (6, True)
+
+
+def test_what_is_remembered_behind_one_that_is_not_handled_is_bounded() -> None:
+    progress = Progress()
+    for number in range(1, acks.MOST_AHEAD + 1):
+        progress.begin(number)
+        if number > 1:
+            progress.end(number)
+    with pytest.raises(ProtocolError, match="while 1 is not handled yet"):
+        progress.begin(acks.MOST_AHEAD + 1)
+    progress.end(1)
+    assert progress.done == acks.MOST_AHEAD
+    assert progress.begin(acks.MOST_AHEAD + 1)
+
+
+def test_no_more_is_kept_than_a_server_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acks, "MOST_AHEAD", 2)
+    kept = Unconfirmed(1_000_000, nullcontext())
+    kept.add("say", b"0", 16)
+    kept.add("say", b"1", 16)
+    with pytest.raises(BufferError, match="2 messages are not confirmed"):
+        kept.add("say", b"2", 16)
+    kept.confirm(1)
+    kept.add("say", b"2", 16)
