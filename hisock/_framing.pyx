@@ -266,8 +266,9 @@ cdef class Decoder:
         self._block = None
         self._message = None
         self._command = None
+        self._direct = False
+        self._handed = self._need = -1
         self._head_have = 0
-        self._need = -1
         self._have = 0
         return 0
 

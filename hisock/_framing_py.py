@@ -239,6 +239,7 @@ class Decoder:
 
     def _forget(self) -> None:
         self._head, self._need, self._have, self._block = b"", -1, 0, None
+        self._handed, self._direct = -1, False
 
     def _split(self, data: bytes) -> list[Frame]:
         frames: list[Frame] = []

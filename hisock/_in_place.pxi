@@ -8,6 +8,7 @@ cdef extern from "Python.h":
         Py_buffer* view, object owner, void* start, Py_ssize_t size, int readonly, int flags
     ) except -1
     int _PyBytes_Resize(PyObject** message, Py_ssize_t size) except -1
+    Py_ssize_t Py_REFCNT(PyObject* message)
 
 
 @cython.final
@@ -52,26 +53,30 @@ cdef int begin_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
 cdef int grow_in_place(Decoder self, Py_ssize_t end) except -1:
     """Make room for the payload up to ``end``; a window that somebody keeps stays valid."""
     cdef Py_ssize_t size = end - self._skip
+    if size > PyBytes_GET_SIZE(self._message):
+        try:
+            self._message = larger_in_place(self, size)
+        except MemoryError:
+            self.forget()  # what had come is gone
+            raise
+    return 0
+
+
+cdef bytes larger_in_place(Decoder self, Py_ssize_t size):
     cdef Py_ssize_t old = PyBytes_GET_SIZE(self._message)
     cdef bytes larger
-    cdef PyObject* moved = <PyObject*>self._message
-    if size <= old:
-        return 0
-    if old == 0 or moved.ob_refcnt > 1:
+    cdef PyObject* moved
+    if old == 0 or Py_REFCNT(<PyObject*>self._message) > 1:
         larger = PyBytes_FromStringAndSize(NULL, size)
         memcpy(PyBytes_AS_STRING(larger), PyBytes_AS_STRING(self._message), old)
-        self._message = larger
-        return 0
+        return larger
+    moved = <PyObject*>self._message
     Py_INCREF(<object>moved)
     self._message = None  # or there were two who refer to it
-    try:
-        _PyBytes_Resize(&moved, size)
-    except MemoryError:
-        self.forget()  # what had come is gone
-        raise
-    self._message = <bytes>moved
+    _PyBytes_Resize(&moved, size)
+    larger = <bytes>moved
     Py_DECREF(<object>moved)
-    return 0
+    return larger
 
 
 cdef int store_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
@@ -81,7 +86,8 @@ cdef int store_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
         p -= at
         n += at
         at = 0
-    memcpy(PyBytes_AS_STRING(self._message) + at, p, n)
+    if n > 0:
+        memcpy(PyBytes_AS_STRING(self._message) + at, p, n)
     return 0
 
 
@@ -98,12 +104,12 @@ cdef tuple give_away(Decoder self):
     """Return the frame whose message is complete, and give its memory away with it.
 
     The reader that has just filled a window may hold it until its call is over, as uvloop does. If
-    there are more, somebody keeps them, and could still write there: the frame gets a copy.
+    there is another, somebody keeps it, and could still write there: the frame gets a copy.
     """
     cdef bytes message = self._message
     cdef tuple frame
     self._message = None
-    if (<PyObject*>message).ob_refcnt > 1 + self._direct:
+    if Py_REFCNT(<PyObject*>message) > 1 + self._direct:
         message = PyBytes_AS_STRING(message)[: PyBytes_GET_SIZE(message)]
     frame = (self._command, message)
     self._command = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
@@ -272,8 +273,17 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
     def write_answer(self, frame: bytes) -> None:
         """The same for what the server has asked for, which it may do without ever reading."""
         self.write(frame)
-        if not self.writable.is_set and threading.get_ident() == self._thread_id:
-            self._answered += len(frame)
+        if self.writable.is_set:
+            return
+        if threading.get_ident() == self._thread_id:
+            self._count_answer(len(frame))
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._count_answer, len(frame))
+
+    def _count_answer(self, size: int) -> None:
+        if not self.writable.is_set:
+            self._answered += size
             if self._answered > MOST_ANSWERS:
                 self.pauses.set("answers", True)
 

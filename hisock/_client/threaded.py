@@ -63,7 +63,9 @@ class ThreadedHandlers:
         """The threads of its ``threaded`` handlers; made for the first of them."""
         made: Threads | None = self.__dict__.get("workers_made")
         if made is None:  # one thread may close them while another has work for them
-            made = Threads("hisock-client", lambda work: self.threads_keep_up())
+            # What runs does not count: one long message may run for long, and hold up nothing else.
+            kinds = (Use.QUEUED,)
+            made = Threads("hisock-client", lambda work: self.threads_keep_up(), kinds=kinds)
             made = self.__dict__.setdefault("workers_made", made)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -13,10 +14,21 @@ def fresh(exc: E) -> E:
     One that is raised keeps every traceback, and with these all that the frames hold: where one of
     them holds the exception, that is a reference cycle. So neither of the two has its traceback.
     """
-    # Not by copy.copy(), which calls the class: what it takes need not be what `args` holds.
-    made = type(exc).__new__(type(exc), *exc.args)
-    made.args = exc.args
-    made.__dict__.update(exc.__dict__)
-    if exc.__cause__ is not None and exc.__cause__ is not exc:
-        made.__cause__ = fresh(exc.__cause__)
+    made = _copied(exc)
+    cause = exc.__cause__
+    if cause is not None and made is not exc:
+        made.__cause__ = _copied(cause)
+    return made
+
+
+def _copied(exc: E) -> E:
+    try:
+        return copy.copy(exc).with_traceback(None)
+    except Exception:
+        pass  # its class does not take what its `args` are
+    try:
+        made = type(exc).__new__(type(exc), *exc.args)
+        made.__dict__.update(exc.__dict__)
+    except Exception:
+        return exc
     return made

@@ -18,7 +18,15 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from hisock._core.account import BOUNDS, Account, Total, Use
-from hisock._runtime.work import FAIR_SHARE, MOST_THREADS, Gone, Line, Work, WorkOwner
+from hisock._runtime.work import (
+    FAIR_SHARE,
+    MOST_THREADS,
+    THREADED,
+    Gone,
+    Line,
+    Work,
+    WorkOwner,
+)
 
 __all__ = ["FAIR_SHARE", "IDLE_SECONDS", "MOST_THREADS", "WAITING_WORK", "Threads"]
 
@@ -35,6 +43,7 @@ class Threads:
     :param go_on: called with an owner, in any thread, when its queue has drained below the
         low-water mark after :meth:`submit_for` reported it as full.
     :param total: the total that the owners' accounts are part of.
+    :param kinds: what an owner may have much of, until it is told that its queue is full.
     """
 
     def __init__(
@@ -42,8 +51,10 @@ class Threads:
         name: str,
         go_on: Callable[[Any], None] = lambda owner: None,
         total: Total | None = None,
+        kinds: tuple[Use, ...] = THREADED,
     ) -> None:
         self._name = name
+        self._kinds = kinds
         self._total = Total(0) if total is None else total
         self._go_on = go_on
         self._lock = threading.Lock()
@@ -151,7 +162,7 @@ class Threads:
         address = None if owner is None else owner.address
         gone = self._gone.get(address)
         if gone is None:
-            gone = self._gone[address] = Gone(address, self._total)
+            gone = self._gone[address] = Gone(address, self._total, self._kinds)
         gone.lines += 1
         return Line(owner, Account(self._total) if owner is None else owner.account, gone)
 

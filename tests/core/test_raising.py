@@ -23,6 +23,16 @@ def raised(exc: BaseException, cause: BaseException | None = None) -> BaseExcept
         return caught
 
 
+class Keyed(Exception):
+    """It cannot be made of its arguments."""
+
+    def __new__(cls, *, code: int) -> Keyed:
+        return super().__new__(cls)
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__(code)
+
+
 def test_a_copy_says_what_the_exception_said() -> None:
     for exc in (
         ConnectionLost("gone"),
@@ -31,6 +41,8 @@ def test_a_copy_says_what_the_exception_said() -> None:
         RemoteError("ValueError: no"),
         OSError(errno.EPIPE, "Broken pipe"),
         KeyboardInterrupt(),
+        OSError(errno.ENOENT, "No such file", "sock"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
         Odd("here", line=3),
     ):
         made = fresh(raised(exc))
@@ -45,3 +57,13 @@ def test_a_copy_says_what_it_was_raised_from() -> None:
     assert isinstance(made.__cause__, OSError)
     assert made.__cause__.errno == errno.EPIPE
     assert made.__cause__.__traceback__ is None
+
+
+def test_causes_that_cause_each_other_or_cannot_be_copied_are_no_failure() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert str(fresh(one).__cause__) == "other"
+    keyed = Keyed(code=7)
+    assert fresh(ConnectionLost("gone")).__cause__ is None
+    assert fresh(keyed) is keyed
+    assert fresh(raised(ConnectionLost("gone"), keyed)).__cause__ is keyed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -132,3 +134,35 @@ def test_a_long_message_is_allocated_once(traced: Callable[[], tuple[int, int]])
     after, peak = traced()
     assert peak - before < 1.1 * 2 * MOST_SPARE
     assert after - before < 100_000  # and whoever got it has dropped it
+
+
+OUT_OF_MEMORY = """
+import resource
+from hisock.framing import Decoder, build_command
+
+stream = build_command("move", bytes(200 << 20))[: 150 << 20]
+resource.setrlimit(resource.RLIMIT_AS, (300 << 20, resource.RLIM_INFINITY))
+decoder = Decoder(max_frame_size=1 << 30)
+try:
+    decoder.feed(stream)
+except MemoryError:
+    print("short of memory,", decoder.held)
+for _ in range(100):
+    try:
+        decoder.feed(b"1234567")
+    except Exception as exc:
+        print(type(exc).__name__)
+        break
+"""
+
+
+@compiled
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a bound on memory")
+def test_a_message_that_there_is_no_memory_for_leaves_nothing_behind() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, timeout=60
+    )
+    assert (run.stdout.splitlines(), run.returncode) == (
+        ["short of memory, 0", "FramingError"],
+        0,
+    ), run.stderr

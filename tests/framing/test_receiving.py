@@ -269,3 +269,15 @@ def test_one_byte_at_a_time_copies_each_byte_a_bounded_number_of_times(
     assert frames == [(None, body)]
     _, peak = traced()
     assert peak - before < 4 * len(body) + 8000
+
+
+def test_a_buffer_is_no_longer_to_be_filled_once_its_frame_is_discarded(core: Core) -> None:
+    decoder = core.Decoder(scratch=core.Scratch(SIZE))
+    decoder.feed(frame(bytes(100_000))[: 16 + 4 * SIZE])
+    size = len(decoder.get_buffer())
+    decoder.discard()
+    with pytest.raises(ValueError, match="needs a get_buffer"):
+        decoder.buffer_updated(size)
+    body = bytes(range(100))
+    decoder.feed(frame(body)[:50])
+    assert decoder.feed(frame(body)[50:]) == [(None, body)]
