@@ -50,6 +50,7 @@ class Names:
         self._owners: dict[str, Connection] = {}
         #: Names that could not be released because the link was down.
         self._left_over: set[tuple[str, str]] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
 
     def holds(self, connection: Connection, name: str | None) -> bool:
         """Whether a client holds a name already, or needs none."""
@@ -79,6 +80,12 @@ class Names:
                 return None
         except LinkDown:
             pass
+        except asyncio.CancelledError:
+            # The claim may be there already, or be made by what has been sent.
+            task = asyncio.get_running_loop().create_task(self._release(name, holder))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+            raise
         finally:
             if not self.holds(connection, name) or self._held[connection][name] != holder:
                 del self._owners[holder]

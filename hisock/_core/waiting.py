@@ -273,7 +273,7 @@ class Waiting:
             keys = [wanted for wanted in self._waiters if wanted[1] == source]
             gone = [waiter for wanted in keys for waiter, _ in self._waiters.pop(wanted)]
         for waiter in gone:
-            waiter.fail(exc)
+            waiter.fail(fresh(exc))
 
     def close(self, exc: BaseException) -> None:
         """Fail all waiters, and those that are added later."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hisock._core import call_frames, tracing
 from hisock._core.calls import build_answer
-from hisock._core.jobs import ENDS_PROGRAM, never_awaited, report
+from hisock._core.jobs import ENDS_PROGRAM, Dropped, never_awaited, report
 from hisock._core.parts import is_stream
 from hisock._core.protocol import CALL
 from hisock._server.streaming import answer_streamed, answer_whole
@@ -94,5 +94,5 @@ def _end(
     connection: Connection, call: call_frames.Call, result: Any, exc: BaseException | None
 ) -> None:
     """The handler of a call has ended: answer, if the caller still waits."""
-    if connection.answering.end(call.number):
+    if connection.answering.end(call.number) and not isinstance(exc, Dropped):
         _write(connection, call, result, exc)

@@ -85,8 +85,10 @@ class Backpressure:
     def _end(self, connection: Connection, reason: str) -> None:
         self._hub.leave(connection, "slow", reason, at_once=True)
 
-    def free_memory(self) -> None:
+    def free_memory(self, asking: Connection | None = None) -> None:
         """Free memory if received data occupies more than ``max_buffered``.
+
+        :param asking: the connection that has come to hold more.
 
         First drop the threaded work that disconnected clients have queued; then end the connections
         whose ends free most.
@@ -94,26 +96,41 @@ class Backpressure:
         hub = self._hub
         if hub.memory.over:
             self._note_dropped(hub.workers.drop_left(), "clients that have gone")
-        while hub.memory.over and (worst := self._next_largest()) is not None:
+        while hub.memory.over and (worst := self._next_largest(asking)) is not None:
             reason = (
                 f"{hub.memory.size} bytes that have come are held for all clients, the limit is "
                 f"{hub.memory.limit}; {worst.droppable} are of this one"
             )
             hub.leave(worst, "memory", reason, at_once=True)
 
-    def _next_largest(self) -> Connection | None:
+    def _next_largest(self, asking: Connection | None) -> Connection | None:
         """The connection whose end would free most; ``None`` if none would free anything."""
-        largest = self._largest
-        while largest:
-            worst = largest.pop()
-            if worst.droppable:
+        worst = self._last_of_largest()
+        if worst is None:
+            holding = [
+                (size, each)
+                for each in self._hub.connections
+                if not each.ended and (size := each.droppable)
+            ]
+            if not holding:
+                return None
+            if self._largest is None:
+                self._hub.loop.call_soon(self._forget_largest)
+            holding.sort(key=itemgetter(0))
+            self._largest = [each for _, each in holding]
+            worst = self._largest.pop()
+        if asking is None or asking.ended or asking.droppable <= worst.droppable:
+            return worst
+        # It has grown since they were looked for.
+        self._largest = [*(self._largest or ()), worst]
+        return asking
+
+    def _last_of_largest(self) -> Connection | None:
+        while self._largest:
+            worst = self._largest.pop()
+            if worst.droppable and not worst.ended:
                 return worst
-        if largest is None:
-            self._hub.loop.call_soon(self._forget_largest)
-        holding = [(size, each) for each in self._hub.connections if (size := each.droppable)]
-        holding.sort(key=itemgetter(0))
-        self._largest = [each for _, each in holding]
-        return self._largest.pop() if holding else None
+        return None
 
     def _forget_largest(self) -> None:
         self._largest = None

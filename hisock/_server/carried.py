@@ -86,7 +86,7 @@ class Carried(OnDemand):
     def _hold(self, use: Use, size: int) -> None:
         self.account.set(use, size)
         if self.hub.memory.over:
-            self.hub.backpressure.free_memory()
+            self.hub.backpressure.free_memory(cast("Connection", self))
 
     @property
     def address(self) -> str:

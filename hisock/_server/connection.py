@@ -214,7 +214,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
             self.inbox.put_all(waits)
         if self.hub.memory.over:
             # Not now: it may end this connection while its frames are dispatched.
-            self.hub.loop.call_soon(self.hub.backpressure.free_memory)
+            self.hub.loop.call_soon(self.hub.backpressure.free_memory, self)
 
     def begin(self) -> None:
         """An async handler is running: the frames after it wait for its end."""

@@ -55,9 +55,13 @@ class Decisions:
         task = self._hub.loop.create_task(self._wait(connection, answer, decided, failed))
         self._hub.tasks.add(task)
         self._waiting[connection] = task
-        task.add_done_callback(partial(self._ended, connection))
+        task.add_done_callback(partial(self._ended, connection, answer))
 
-    def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
+    def _ended(self, connection: Connection, answer: Any, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # before it had begun
+            connection.idle()
+            if inspect.iscoroutine(answer):
+                answer.close()
         # Another decision may have begun at the end of this one.
         if self._waiting.get(connection) is task:
             del self._waiting[connection]

@@ -91,7 +91,7 @@ class OwnDirectory:
             self._registry.rooms.join(peer, room)
             if self._hub.memory.over:
                 # Not now: a handler of this client may be running.
-                self._hub.loop.call_soon(self._hub.backpressure.free_memory)
+                self._hub.loop.call_soon(self._hub.backpressure.free_memory, peer)
         else:
             self._registry.rooms.leave(peer, room)
         backplane = self._hub.broadcast.backplane

@@ -113,4 +113,4 @@ def _put_aside(connection: Connection, frames: Sequence[Frame]) -> None:
     connection.aside += tuple(frames)
     connection.account.take_many(Use.DEFERRED, len(frames), frames_size(frames))
     if connection.hub.memory.over:
-        connection.hub.loop.call_soon(connection.hub.backpressure.free_memory)
+        connection.hub.loop.call_soon(connection.hub.backpressure.free_memory, connection)

@@ -67,13 +67,21 @@ class Receipts:
         if isinstance(exc, asyncio.CancelledError) and hub.shutdown.begun:
             return  # it was broken off: the server that follows handles it again
         if isinstance(exc, Dropped):
-            progress.drop(number)
-            if progress.idle:
-                self._ways.pop(progress, None)
+            self._drop(progress, number)
         elif hub.thread.is_current():
             self._end(progress, number)
         else:
             hub.thread.post(self._end, progress, number)
+
+    def _drop(self, progress: Progress, number: int) -> None:
+        progress.drop(number)
+        way = self._ways.get(progress)
+        if way is not None and not way.ended:
+            # It has come again by this connection already, and was taken for one that is handled.
+            reason = "a message of its connection before was dropped, which is to come again"
+            self._hub.loop.call_soon(partial(self._hub.leave, way, "memory", reason, at_once=True))
+        if progress.idle:
+            self._ways.pop(progress, None)
 
     def _end(self, progress: Progress, number: int) -> None:
         progress.end(number)

@@ -48,7 +48,8 @@ class HandlerRunner:
     :ivar turns: spreads what many frames cost over iterations of the loop; ``parts`` those of
         replies.
     :ivar memory: the memory that all connections occupy.
-    :ivar free_memory: called on the loop's thread when ``memory`` is over its limit.
+    :ivar free_memory: called on the loop's thread when ``memory`` is over its limit, with the
+        connection that holds more now.
     :ivar closing: whether the server is closing, which ends handlers that wait for a frame.
     """
 
@@ -61,7 +62,7 @@ class HandlerRunner:
         self.memory = Total(max_buffered)
         self.workers = Threads("hisock-server", self._continue, self.memory)
         self.concurrency = Concurrency(self.memory)
-        self.free_memory: Callable[[], None] = _nothing
+        self.free_memory: Callable[[Connection], None] = _nothing_of
         self.closing = False
         self._thread = thread
         self._faults = FaultLog(logger, LogLimit(burst=_MOST_TRACEBACKS))
@@ -93,7 +94,7 @@ class HandlerRunner:
         if full:
             connection.begin()
         if self.memory.over:
-            self._thread.post(self.free_memory)
+            self._thread.post(self.free_memory, connection)
 
     def _continue(self, connection: Connection) -> None:
         self._thread.post(connection.idle)
@@ -129,7 +130,7 @@ class HandlerRunner:
             job.runs(pending.drop)
         self.concurrency.hold(connection, pending)
         if self.memory.over:
-            self._thread.post(self.free_memory)
+            self._thread.post(self.free_memory, connection)
 
     def _start_task(self, coroutine: Coroutine[Any, Any, Any], job: Job, place: TaskPlace) -> None:
         if job.done is None:  # else the frame was counted as a call
@@ -147,3 +148,7 @@ class HandlerRunner:
 
 def _nothing() -> None:
     """Do nothing: no connection waits for the end of this work."""
+
+
+def _nothing_of(connection: Connection) -> None:
+    """Do nothing: there is no server yet."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.memory import MemoryPeer, on_virtual_loop
+from support.polling import until
 
 import hisock
 from cluster.servers import Game, game, join, link, me, plane
@@ -157,5 +158,34 @@ def test_a_client_is_told_the_name_that_the_program_gave_it() -> None:
             await asyncio.sleep(0.2)
             assert server.get_client("Ann").addr == peer.addr
             assert b"$CHNAME$Ann" in peer.named(None)
+
+    on_virtual_loop(main())
+
+
+def test_a_name_whose_claim_is_answered_after_its_client_has_hung_up_is_free() -> None:
+    def answered_late(claims: Any) -> None:
+        claim = claims.claim
+
+        async def late(name: str, holder: str) -> str:
+            got: str = await claim(name, holder)
+            await asyncio.sleep(0.01)
+            return got
+
+        claims.claim = late
+
+    async def main() -> None:
+        async with game(2, unique_names=True) as made:
+            one, two = made.servers
+            for each in made.network.links.values():
+                answered_late(each.claims)
+            gone = MemoryPeer(one, "Ada")
+            await until(lambda: made.network.names)
+            gone.transport.close()
+            await asyncio.sleep(1)
+            assert not made.network.names
+            other = MemoryPeer(two, "Ada")
+            await asyncio.sleep(1)
+            assert not other.ended
+            assert holders(made, "Ada") == 1
 
     on_virtual_loop(main())

@@ -212,11 +212,14 @@ def test_the_end_of_a_client_tells_who_waits_for_it() -> None:
     waiting = make_waiting()
     gone = ConnectionError("gone")
     waiting.close_source("ada", gone)
-    ada, anybody = KeptWaiter(), KeptWaiter()
+    ada, another, anybody = KeptWaiter(), KeptWaiter(), KeptWaiter()
     waiting.add(("a", "ada"), ada)
+    waiting.add(("a", "ada"), another)
     waiting.add(("a", None), anybody)
     waiting.close_source("ada", gone)
-    assert (ada.failures, anybody.failures) == ([gone], [])
+    assert (repr(ada.failures), anybody.failures) == (repr([gone]), [])
+    assert repr(another.failures) == repr([gone])
+    assert another.failures[0] is not ada.failures[0], "each raises its own"
     assert not waiting.wants("b", "ada")
 
 

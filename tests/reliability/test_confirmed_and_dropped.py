@@ -83,3 +83,33 @@ def test_queued_work_is_begun_when_its_messages_come_again(
 
     asyncio.run(asyncio.wait_for(play(), PATIENCE))
     assert begun == list(NUMBERS)
+
+
+def test_what_came_again_before_it_was_dropped_comes_a_third_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work, "FAIR_SHARE", 1)
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    async def play() -> None:
+        async with hisock.HiSockServer(ADDR, connection_rate=None, max_buffered=20_000) as server:
+
+            @server.on("do", threaded=True)
+            def do(client: hisock.ClientInfo, number: int) -> None:
+                begun.append(number)
+                go_on.wait(PATIENCE)
+
+            join(server).transport.abort()  # what it has queued stays
+            await until(lambda: begun)
+            again = join(server)
+            await settle()
+            hog = MemoryPeer(server, "hog")
+            hog.transport.write(b"%-16d" % 60_000 + bytes(30_000))
+            await until(lambda: again.ended)
+            last = join(server)
+            go_on.set()
+            await until(lambda: is_confirmed(last))
+
+    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+    assert begun == list(NUMBERS)

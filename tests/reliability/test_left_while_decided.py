@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from support import command_frame, frame
 from support.events import PATIENCE
+from support.memory import MemoryPeer
 from support.polling import until
 
 import hisock
@@ -81,3 +83,26 @@ def test_nothing_is_decided_about_a_client_that_has_left(over: str, ending: str)
                 await until(lambda: seen[-1] == "Bob joined")
 
     asyncio.run(asyncio.wait_for(play(), 4 * PATIENCE))
+
+
+def test_a_decision_whose_client_has_left_before_it_begins_leaves_nothing(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    async def play() -> None:
+        async with hisock.HiSockServer(("127.0.0.1", 0)) as server:
+
+            @server.authenticate
+            async def authenticate(name: str | None) -> None:
+                raise AssertionError("it has left")
+
+            peer = MemoryPeer(server, None)
+            connection = peer.connection
+            connection.feed(frame(b'$CLTHELLO${"name": "Ann"}'))
+            assert connection.busy
+            connection.eof_received()
+            await until(lambda: not connection.busy)
+            await until(lambda: not server.stats().connections)
+
+    asyncio.run(play())
+    gc.collect()
+    assert not [str(one.message) for one in recwarn if "never awaited" in str(one.message)]

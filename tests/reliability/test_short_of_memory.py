@@ -183,3 +183,55 @@ def test_those_that_were_thrown_out_do_not_wait_for_their_turn(
             assert not server.stats().buffered_bytes
 
     asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_those_that_have_come_to_hold_much_are_ended_before_small_ones() -> None:
+    async def play() -> None:
+        async with hisock.HiSockServer(
+            ADDR, announce="none", max_buffered=1_000_000, connection_rate=None
+        ) as server:
+            good = [MemoryPeer(server, f"good {number}") for number in range(100)]
+            first, *more = [MemoryPeer(server, f"hog {number}") for number in range(19)]
+            await settle()
+            for peer in good:
+                peer.transport.write(b"%-16d" % 3000 + bytes(1500))
+            first.transport.write(b"%-16d" % 2_000_000 + bytes(400_000))
+            await settle()
+            # All of this is read in one iteration, in which the largest were looked for early.
+            first.transport.write(bytes(60_000))
+            for peer in more:
+                peer.transport.write(b"%-16d" % 2_000_000 + bytes(60_000))
+            await until(lambda: server.stats().ended.get("memory", 0) > 1)
+            await settle()
+            assert not any(peer.ended for peer in good)
+            assert server.stats().buffered_bytes <= 1_000_000
+
+    asyncio.run(play())
+
+
+def test_what_a_handler_of_leave_holds_is_not_looked_for_again() -> None:
+    """The connection has ended already: the server looked for ever."""
+
+    async def play() -> None:
+        go_on = asyncio.Event()
+        async with hisock.HiSockServer(
+            ADDR, announce="none", max_buffered=1_000_000, connection_rate=None
+        ) as server:
+
+            @server.on("big", concurrent=True)
+            async def big(client: hisock.ClientInfo, message: bytes) -> None:
+                await go_on.wait()
+
+            @server.on("leave", concurrent=True)
+            async def leave(client: hisock.ClientInfo) -> None:
+                pass
+
+            large, small = MemoryPeer(server, "large"), MemoryPeer(server, "small")
+            large.send("big", bytes(998_000))  # one may always run, whatever its size
+            await settle()
+            small.transport.write(b"5000            $CMD$x")
+            await until(lambda: small.ended)
+            go_on.set()
+            await until(lambda: not server.stats().buffered_bytes)
+
+    asyncio.run(asyncio.wait_for(play(), 30))
