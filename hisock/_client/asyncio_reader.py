@@ -84,12 +84,9 @@ class AsyncioReader(ClientBase):
             _HANDLING.reset(token)
 
     def threads_fall_behind(self) -> None:
-        self.work.change(1)
+        super().threads_fall_behind()
         if not self._looking:
             self._look_at_threads()
-
-    def threads_keep_up(self) -> None:
-        self.work.change(-1)
 
     def _look_at_threads(self) -> None:
         """Read no more while threads are behind, and look again in a moment."""

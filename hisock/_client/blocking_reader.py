@@ -159,12 +159,6 @@ class BlockingReader(ClientBase):
         session.hold(frames)
         return bool(frames)
 
-    def threads_fall_behind(self) -> None:
-        self.work.change(1)
-
-    def threads_keep_up(self) -> None:
-        self.work.change(-1)
-
     def _threads_catch_up(self, session: BlockingSession, timeout: float | None) -> bool:
         """Wait, within ``timeout`` seconds, until something may be read for the threads again."""
         deadline = None if timeout is None else time.monotonic() + timeout

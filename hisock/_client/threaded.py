@@ -95,11 +95,11 @@ class ThreadedHandlers:
 
     def threads_fall_behind(self) -> None:
         """So much waits for a thread that reading has to pause."""
-        raise NotImplementedError
+        self.work.change(1)
 
     def threads_keep_up(self) -> None:
         """Little waits for a thread again. In any thread."""
-        raise NotImplementedError
+        self.work.change(-1)
 
     def forget_workers(self) -> None:
         """The threads are those of another process."""

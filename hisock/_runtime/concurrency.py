@@ -24,23 +24,23 @@ class Pending:
 
     :param start: starts it.
     :param size: bytes to account for.
-    :ivar dropped: to be called if it is dropped because its client's connection has ended.
+    :ivar on_drop: to be called if it is dropped because its client's connection has ended.
     """
 
-    __slots__ = ("_coroutine", "_dropped", "_start", "dropped", "size")
+    __slots__ = ("_coroutine", "_dropped", "_start", "on_drop", "size")
 
     def __init__(
         self,
         coroutine: Coroutine[Any, Any, Any],
         start: Callable[[], None],
         size: int,
-        dropped: Callable[[], None] = lambda: None,
+        on_drop: Callable[[], None] = lambda: None,
     ) -> None:
         self._coroutine = coroutine
         self._start = start
         self._dropped = False
         self.size = size
-        self.dropped = dropped
+        self.on_drop = on_drop
 
     def start(self) -> None:
         """Start it, unless it was dropped."""
@@ -212,7 +212,7 @@ class Concurrency:
         if dropped:
             owner.idle()
         for pending in dropped:
-            pending.dropped()
+            pending.on_drop()
         return len(dropped)
 
     def _new_line(self, owner: TaskOwner) -> work.Line:

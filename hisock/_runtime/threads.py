@@ -82,13 +82,13 @@ class Threads:
         size: int,
         func: Callable[..., Any],
         *args: Any,
-        dropped: Callable[[], None] | None = None,
+        on_drop: Callable[[], None] | None = None,
     ) -> bool:
         """Run ``func(*args)`` in a thread on behalf of a client, which shares the threads.
 
         :param owner: the client; ``None`` for work of no client, which may have all threads.
         :param size: bytes to account for until it is done.
-        :param dropped: called instead, by :meth:`leave` or :meth:`drop_left`, if these drop it.
+        :param on_drop: called instead, by :meth:`leave` or :meth:`drop_left`, if these drop it.
         :returns: whether the owner's queue is full now; ``go_on(owner)`` is called once it has
             drained.
         """
@@ -98,7 +98,7 @@ class Threads:
             line = self._lines.get(owner)
             if line is None:
                 line = self._lines[owner] = self._new_line(owner)
-            line.waiting.append(Work(func, args, size, dropped or _nothing))
+            line.waiting.append(Work(func, args, size, on_drop or _nothing))
             line.account.take(Use.QUEUED, size)
             self._unfinished += 1
             self._queue_up(line)
@@ -359,6 +359,6 @@ def _nothing() -> None:
 def _tell(dropped: list[Work], told: Callable[[], None]) -> int:
     """Tell of work that was dropped, and whoever waits for all of it to be done."""
     for work in dropped:
-        work.dropped()
+        work.on_drop()
     told()
     return len(dropped)

@@ -31,13 +31,13 @@ class WorkOwner(Protocol):
 class Work(NamedTuple):
     """A function to be called, and the bytes to account for until that is done.
 
-    :ivar dropped: to be called instead if it is dropped because its client's connection has ended.
+    :ivar on_drop: to be called instead if it is dropped because its client's connection has ended.
     """
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
     size: int
-    dropped: Callable[[], None]
+    on_drop: Callable[[], None]
 
 
 class Gone:

@@ -88,7 +88,7 @@ class HandlerRunner:
         if tracing.incoming.get() is not None:
             run = partial(contextvars.copy_context().run, run)
         size += WORK_COST
-        full = self.workers.submit_for(connection, size, run, func, dropped=job.drop)
+        full = self.workers.submit_for(connection, size, run, func, on_drop=job.drop)
         if connection is None:
             return
         if full:

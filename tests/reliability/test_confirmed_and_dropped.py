@@ -25,6 +25,17 @@ def join(server: hisock.HiSockServer) -> MemoryPeer:
     return peer
 
 
+def handle_in_threads(
+    server: hisock.HiSockServer, begun: list[int], go_on: threading.Event
+) -> None:
+    """Write down what has begun, and wait."""
+
+    @server.on("do", threaded=True)
+    def do(client: hisock.ClientInfo, number: int) -> None:
+        begun.append(number)
+        go_on.wait(PATIENCE)
+
+
 def is_confirmed(peer: MemoryPeer) -> bool:
     return b"$ACK$%d" % NUMBERS[-1] in peer.named(None)
 
@@ -67,12 +78,7 @@ def test_queued_work_is_begun_when_its_messages_come_again(
 
     async def play() -> None:
         async with hisock.HiSockServer(ADDR, connection_rate=None) as server:
-
-            @server.on("do", threaded=True)
-            def do(client: hisock.ClientInfo, number: int) -> None:
-                begun.append(number)
-                go_on.wait(PATIENCE)
-
+            handle_in_threads(server, begun, go_on)
             first = join(server)
             await until(lambda: begun)
             server._hub.leave(first.connection, "memory", "memory is short", at_once=True)
@@ -94,12 +100,7 @@ def test_what_came_again_before_it_was_dropped_comes_a_third_time(
 
     async def play() -> None:
         async with hisock.HiSockServer(ADDR, connection_rate=None, max_buffered=20_000) as server:
-
-            @server.on("do", threaded=True)
-            def do(client: hisock.ClientInfo, number: int) -> None:
-                begun.append(number)
-                go_on.wait(PATIENCE)
-
+            handle_in_threads(server, begun, go_on)
             join(server).transport.abort()  # what it has queued stays
             await until(lambda: begun)
             again = join(server)
