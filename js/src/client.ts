@@ -8,6 +8,16 @@ import { decode, encode, json } from "./values.js";
 const PIECE = 65536;
 /** Milliseconds for a server that said goodbye to close the connection. */
 const LINGER = 1000;
+/** Bytes of answers that may wait for a server that takes none. */
+const ANSWERS = 67108864;
+/** What may follow the names of frames that do not take everything. */
+const FORMATS: Record<string, RegExp> = {
+  CALL: /^(\d{1,20})\$CMD\$/,
+  REPLY: /^(\d{1,20})(\$(MSG|ERR)\$|$)/,
+  GOAWAY: /^\d{1,5}(\.\d{1,3})?$/,
+  KEEPALIVE: /^$/,
+  DISCONN: /^$/,
+};
 
 type Call = [take: (message?: Bytes) => void, fail: (error: unknown) => void, built: Bytes];
 
@@ -41,6 +51,8 @@ export function connect<P = AnyProtocol>(
   /** What is to be written, each with whether it may wait for another connection. */
   const queue = new Map<Bytes, unknown>();
   let queued = 0;
+  /** Bytes of answers since the server has taken all. */
+  let answered = 0;
   let number = 0;
   let state: State = "connecting";
   let socket: any;
@@ -66,6 +78,7 @@ export function connect<P = AnyProtocol>(
     if (state != "open" && queued + built.length > buffer) throw new ConnectionLost("buffer full");
     queue.set(built, keep);
     queued += built.length;
+    if (!keep) answered += built.length;
     if (queue.size == 1) queueMicrotask(flush);
   }
 
@@ -76,6 +89,8 @@ export function connect<P = AnyProtocol>(
   /** What was sent in one go goes out as one message. */
   function flush(): void {
     if (state != "open" || socket.readyState > 1) return;
+    if (!socket.bufferedAmount) answered = 0;
+    if (answered > ANSWERS) return drop(1002, "the server reads no answers");
     const bytes = join(queue.keys(), queued);
     queue.clear();
     queued = 0;
@@ -111,19 +126,24 @@ export function connect<P = AnyProtocol>(
   const fire = (name: string, value?: unknown, second?: unknown) =>
     void run(name, () => value, second);
 
-  const info = (data: Bytes): any => JSON.parse(toText(data));
+  function info(data: Bytes): any {
+    const value = JSON.parse(toText(data));
+    if (Object(value) !== value) throw new Error(`not an object: ${value}`);
+    return value;
+  }
   /** What to do with each kind of frame. */
-  const kinds: Record<string, (data: Bytes, text: string) => void> = {
+  const kinds: Record<string, (data: Bytes, ...found: string[]) => void> = {
     SRVHELLO: (data) => welcome(info(data).codec),
     REJECT: (data) => (goodbye = new Rejected(toText(data), 4003)),
     DISCONN: leave,
-    // A pause is a day at most: a longer one than a timer can have would be none.
-    GOAWAY: (data) => drop(1001, "", Math.min(1000 * info(data), 9e7) * (1 + Math.random())),
+    GOAWAY(_, seconds) {
+      if (+seconds! > 86400) throw new Error("a pause of more than a day");
+      drop(1001, "", 1000 * +seconds! * (1 + Math.random()));
+    },
     CMD: (data) => handle(...splitCommand(data)),
     // What is no call throws here, not in a promise that nobody awaits.
-    CALL(data, text) {
-      const [digits] = /\d+/.exec(text)!;
-      answer(digits, ...splitCommand(data.subarray(digits.length + 5)));
+    CALL(data, head, digits) {
+      answer(digits!, ...splitCommand(data.subarray(head!.length)));
     },
     REPLY: reply,
     KEEPALIVE: () => write(frame("$KEEPACK$")),
@@ -135,8 +155,10 @@ export function connect<P = AnyProtocol>(
     const text = toAscii(payload);
     const [start = "", name = ""] = /^\$([A-Z]+)\$/.exec(text) ?? [];
     if (state != "open" && !/^(SRVH|REJ|DIS|GO)/.test(name)) throw new Error("no hello");
+    const found = (FORMATS[name] ?? /^/).exec(text.slice(start.length));
+    if (!found) throw new Error(`bad frame: ${text.slice(0, 40)}`);
     const kind = kinds[name];
-    if (kind) kind(payload.subarray(start.length), text);
+    if (kind) kind(payload.subarray(start.length), ...found);
     else fire("*", payload);
   }
 
@@ -158,10 +180,9 @@ export function connect<P = AnyProtocol>(
     if (socket == asked && state == "open") write(reply);
   }
 
-  function reply(data: Bytes, text: string): void {
-    const [, digits, kind] = /(\d+)(\$...\$)?/.exec(text)!;
+  function reply(data: Bytes, ...[head, digits, kind]: string[]): void {
     const call = calls.get(digits!);
-    const body: any = kind && data.subarray(digits!.length + 5);
+    const body: any = kind && data.subarray(head!.length);
     if (kind == "$ERR$") call?.[1](new RemoteError(toText(body)));
     else call?.[0](body);
   }

@@ -59,23 +59,28 @@ export function splitCommand(data: Bytes): [command: string, message?: Bytes] {
  * @param limit bytes of a payload at most
  */
 export function splitter(limit: number): (chunk: Bytes) => Iterable<Bytes> {
-  let parts: Bytes[] = [];
+  let held: Bytes = new Uint8Array(0);
   let size = 0;
-  let needed = HEADER; // joined only when a frame is complete, so that small pieces cost O(n)
+  let needed = HEADER;
   return function* (chunk) {
-    parts.push(chunk);
+    if (size) {
+      // At most doubled, so that pieces of any size cost O(n) time and memory together.
+      const whole = size + chunk.length;
+      if (whole > held.length)
+        held = join([held.subarray(0, size)], Math.max(whole, Math.min(2 * whole, needed)));
+      held.set(chunk, size);
+    } else held = chunk;
     size += chunk.length;
     if (size >= needed) {
-      const bytes = parts[1] ? join(parts, size) : chunk;
       let at = 0;
       for (needed = HEADER; at + HEADER <= size; needed = HEADER) {
-        const header = toAscii(bytes.subarray(at, at + HEADER));
+        const header = toAscii(held.subarray(at, at + HEADER));
         if (!/^\d+ *$/.test(header) || +header > limit) throw new Error(`bad header: ${header}`);
         needed += +header;
         if (at + needed > size) break;
-        yield bytes.subarray(at + HEADER, (at += needed));
+        yield held.subarray(at + HEADER, (at += needed));
       }
-      parts = [bytes.subarray(at)];
+      held = held.subarray(at);
       size -= at;
     }
   };

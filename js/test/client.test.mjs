@@ -425,26 +425,50 @@ test("a goodbye with a pause: it comes back after it", async () => {
   assert.ok(performance.now() - began >= 40);
 });
 
-test("a pause that no timer can have is not none", async () => {
+test("the longest pause is a day", async () => {
   const { client, peer } = await connected();
   const lost = listen(client, "disconnect");
-  peer.send("$GOAWAY$1e99");
+  peer.send("$GOAWAY$86400");
   await lost();
   await new Promise((done) => setTimeout(done, 50)); // it would have come back by then
   assert.equal(client.state, "waiting");
   assert.equal(server.listening.clients.size, 0);
 });
 
-test("a server that breaks the protocol is left for good", async () => {
-  const wrong = ["x".repeat(16), "99999999999     ", "5               $CMD$"];
-  const payloads = ["$CALL$x", "$CALL$1$CMD$", "$CALL$1", "$REPLY$x", "$GOAWAY$soon", "$GOAWAY$"];
+test("a server that breaks the protocol is left for good, and told why", async () => {
+  const streams = ["x".repeat(16), "99999999999     ", "5               $CMD$"];
+  const payloads = [
+    ...["$CALL$x", "$CALL$1$CMD$", "$CALL$1", "$CALL$a1$CMD$x", "$CALL$ 1$CMD$x", "$CALL$1x$CMD$x"],
+    ...["$CALL$-1$CMD$x", "$CALL$123456789012345678901$CMD$x", "$CALL$$CMD$x1"],
+    ...["$REPLY$x", "$REPLY$a1$MSG$", "$REPLY$1x", "$REPLY$1$EXC${}", "$REPLY$-1", "$REPLY$1\n"],
+    ...["$GOAWAY$soon", "$GOAWAY$", '$GOAWAY$"x"', "$GOAWAY$null", "$GOAWAY$-1", "$GOAWAY$1e99", "$GOAWAY$NaN"],
+    ...["$GOAWAY$86400.1", "$GOAWAY$[1]", "$GOAWAY$1.", "$KEEPALIVE$x", "$DISCONN$x"],
+    ...["$CLTCONN$null", "$CLTDISCONN$1", "$SRVHELLO$null", "$CLTCONN$"],
+  ];
   const frames = payloads.map((each) => `${each.length}`.padEnd(16) + each);
-  for (const bytes of [...wrong, ...frames]) {
+  for (const bytes of [...streams, ...frames]) {
     const { client, peer } = await connected();
+    client.on("*", () => assert.fail(`taken: ${bytes}`));
     peer.socket.send(Buffer.from(bytes));
-    assert.equal((await client.closed).code, 1002, bytes);
+    const why = await client.closed;
+    assert.equal(why.code, 1002, bytes);
+    assert.match(why.message, /bad (frame|header|command)|more than a day|not an object|JSON/, bytes);
     assert.notEqual(await peer.closed, undefined);
   }
+});
+
+test("answers that a server never takes are bounded", async () => {
+  const { client, peer } = await connected();
+  const picture = new Uint8Array(1 << 20);
+  client.on("picture", () => picture);
+  peer.socket.pause();
+  let asked = 0;
+  const ask = () => peer.send(`$CALL$${++asked}$CMD$picture`);
+  const asking = setInterval(ask, 1);
+  const why = await client.closed;
+  clearInterval(asking);
+  assert.equal(why.message, "the server reads no answers");
+  assert.ok(asked >= 64);
 });
 
 test("a server that says no hello is left", async () => {

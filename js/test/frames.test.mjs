@@ -47,3 +47,15 @@ test("16 MiB in small pieces cost no more than their bytes", () => {
   assert.equal(frames, 1);
   assert.ok(performance.now() - began < 5000); // joined for each piece it would be minutes
 });
+
+test("a frame that comes byte by byte is not kept as thousands of pieces", () => {
+  const stream = frame("$CMD$x$MSG$", new Uint8Array([1, 2, 3]));
+  const split = splitter(1 << 24);
+  const frames = [...split(stream.slice(0, 1))];
+  const piece = new Uint8Array(1); // overwritten each time: a piece that is kept would change
+  for (const byte of stream.subarray(1)) {
+    piece[0] = byte;
+    for (const payload of split(piece)) frames.push(hex(payload));
+  }
+  assert.deepEqual(frames, [hex(stream.subarray(16))]);
+});
