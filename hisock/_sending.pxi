@@ -7,8 +7,7 @@ cdef inline bint by_reference(message) noexcept:
 
 def fan_out(outboxes, frame, /):
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
-    cdef list due = []
-    cdef list full = []
+    cdef list calls = []  # not later: a new list may run the garbage collector, and so anything
     cdef Py_ssize_t accepted = 0
     cdef Py_ssize_t at = 0
     cdef PyObject* key
@@ -17,23 +16,19 @@ def fan_out(outboxes, frame, /):
     try:
         if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
             while PyDict_Next(outboxes, &at, &key, NULL):
-                accepted += put_one(<object>key, frame, due, full)
+                accepted += put_one(<object>key, frame, calls)
         else:
             for outbox in list(outboxes):
-                accepted += put_one(outbox, frame, due, full)
+                accepted += put_one(outbox, frame, calls)
     finally:
-        # Not earlier: what is called may change the dict.
-        for box in due:
-            (<Outbox>box)._schedule()
-        for box in full:
-            (<Outbox>box).announce(FULL)
+        if PyList_GET_SIZE(calls):
+            announce_all(calls)
     return accepted
 
 
 def fan_out_joined(outboxes, frames, Py_ssize_t count, /):
     """Write several frames in one ``bytes`` to every outbox, which takes all of them or none."""
-    cdef list due = []
-    cdef list full = []
+    cdef list calls = []
     cdef Py_ssize_t accepted = 0
     cdef int outcome
     if not PyBytes_Check(frames):
@@ -45,28 +40,52 @@ def fan_out_joined(outboxes, frames, Py_ssize_t count, /):
                 raise TypeError(f"fan_out_joined() writes to outboxes, not to {name}")
             outcome = (<Outbox>outbox).put_joined(frames, count)
             accepted += outcome != REFUSED
-            if outcome & DUE:
-                due.append(outbox)
-            if outcome & FULL:
-                full.append(outbox)
+            if outcome > QUEUED:
+                calls += (outbox, outcome)
     finally:
-        for box in due:
-            (<Outbox>box)._schedule()
-        for box in full:
-            (<Outbox>box).announce(FULL)
+        announce_all(calls)
     return accepted
 
 
-cdef inline int put_one(outbox, frame, list due, list full) except -1:
+cdef inline int put_one(outbox, frame, list calls) except -1:
     cdef int outcome
     if not isinstance(outbox, Outbox):
         raise TypeError(f"fan_out() writes to outboxes, not to {type(outbox).__name__}")
+    if put_behind(<Outbox>outbox, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame)):
+        return 1
     outcome = (<Outbox>outbox).put(frame)
-    if outcome & DUE:
-        due.append(outbox)
-    if outcome & FULL:
-        full.append(outbox)
+    if outcome > QUEUED:
+        calls.append(outbox)
+        calls.append(outcome)
     return outcome != REFUSED
+
+
+cdef inline bint put_behind(Outbox box, const char* frame, Py_ssize_t n) noexcept:
+    """Copy a frame behind others if that is all there is to do; return whether it was."""
+    with cython.critical_section(box):
+        if box._state or not box._dirty or n > box._room or box.size + n > box.limit:
+            return False
+        if n >= BY_REFERENCE:
+            return False
+        memcpy(PyBytes_AS_STRING(<object>box._tail) + box._used, frame, n)
+        box._used += n
+        box._room -= n
+        box.size += n
+        box.frames += 1
+        return True
+
+
+cdef int announce_all(list calls) except -1:
+    """Make the calls that are due, once all have the frame: what is called may change the dict.
+
+    :param calls: outboxes, each followed by what became of the frame.
+    """
+    cdef Py_ssize_t at
+    cdef int wanted
+    for wanted in (DUE, FULL):
+        for at in range(0, PyList_GET_SIZE(calls), 2):
+            (<Outbox>calls[at]).announce(wanted & <int>calls[at + 1])
+    return 0
 
 
 def send_reply(Outbox outbox not None, bytes number not None, bytes message not None, /):

@@ -117,3 +117,28 @@ def test_the_collector_may_run_anything_during_a_fan_out(core: Core) -> None:
         gc.callbacks.remove(grow)
     for box in boxes:
         assert all(type(chunk) is bytes for chunk in box.take())
+
+
+def test_a_large_frame_goes_by_reference_even_where_there_is_room_for_a_copy(core: Core) -> None:
+    box = make_outbox(core)
+    for _ in range(80):
+        box.send("fill", bytes(1000))
+    box.take()  # so that room for as much is made for what comes next
+    built = core.build_command("big", bytes(LARGE))
+    box.send("first")
+    assert core.fan_out([box], built) == 1
+    assert box.take()[-1] is built
+
+
+def test_a_frame_that_reaches_the_limit_is_announced_although_others_wait(core: Core) -> None:
+    full: list[object] = []
+    boxes = [core.Outbox([], i, Calls(), full=full.append) for i in range(2)]
+    for box in boxes:
+        box.send("first")
+        box.send("second")
+    boxes[1].limit = boxes[1].size + 1
+    assert core.fan_out(dict.fromkeys(boxes), b"x") == 2
+    assert full == []
+    assert core.fan_out(dict.fromkeys(boxes), b"x") == 2
+    assert full == [1]
+    assert [box.frames for box in boxes] == [4, 4]
