@@ -61,7 +61,7 @@ class EventTable:
         self.stream_first: Callable[[ReceivedFrame], None] | None = None
         self.cache = MessageCache(cache_size, header_len)
         #: The commands that were not handled.
-        self.unhandled = Unhandled(logger, lambda: list(handlers.commands))
+        self.unhandled = Unhandled(logger, handlers.commands)
         #: Whether unhandled commands are errors.
         self.strict = False
         self._ending = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Collection
 
 from hisock._core.log_fields import fields
 from hisock._core.reporting import one_line
@@ -28,7 +28,7 @@ class Unhandled:
     :ivar counts: how often each came; those beyond the first hundred are counted together.
     """
 
-    def __init__(self, log: logging.Logger, known: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, log: logging.Logger, known: Collection[str]) -> None:
         self._log = log
         self._known = known
         self.counts: dict[str, int] = {}
@@ -38,7 +38,7 @@ class Unhandled:
 
     def waited_for(self, command: str | None) -> None:
         """Log, once, that somebody waits for a command that a handler takes, which is in vain."""
-        if command is not None and command in self._known() and command not in self._waited_for:
+        if command is not None and command in self._known and command not in self._waited_for:
             self._waited_for.add(command)
             text = "what waits for %r gets nothing: a handler takes that command"
             self._log.warning(text, command, extra=fields("wait_in_vain", command=command))
@@ -71,7 +71,7 @@ class Unhandled:
         if len(command) > _LONGEST:
             return None
         length = len(command)
-        similar = [name for name in self._known() if length <= 2 * len(name) and name != "*"]
+        similar = [name for name in list(self._known) if length <= 2 * len(name) and name != "*"]
         similar.sort(key=lambda name: abs(len(name) - length))
         found = difflib.get_close_matches(command, similar[:_MOST_SIMILAR], n=1)
         return found[0] if found else None

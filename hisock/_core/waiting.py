@@ -91,7 +91,8 @@ class Waiting:
         self._forgotten: list[str] = []
         self._arrived = 0
         self._sent_at = 0
-        # Kept for each thread or task, so that it is not affected by what another one sends.
+        # Kept for each thread or task, so that it is not affected by what another one sends: for
+        # the last one in `_sent_at`, for those before it here.
         self._sent_by: WeakKeyDictionary[object, int] = WeakKeyDictionary()
         self._last_sender: Callable[[], object] = _nothing
         self._closed: BaseException | None = None
@@ -105,12 +106,17 @@ class Waiting:
         :param before: whether frames have arrived that were not offered yet.
         :returns: the number of those, for when they are; see ``number``.
         """
-        if self._last_sender() is sender and self._sent_at == self._arrived and not before:
+        last = self._last_sender()
+        if last is sender and self._sent_at == self._arrived and not before:
             return self._sent_at  # nothing has arrived since its last send
         with self._lock:
+            last = self._last_sender()
+            if last is not sender:
+                if last is not None:
+                    self._sent_by[last] = self._sent_at
+                self._last_sender = ref(sender)
             self._arrived += before
-            self._sent_at = self._sent_by[sender] = self._arrived
-            self._last_sender = ref(sender)
+            self._sent_at = self._arrived
             return self._arrived
 
     def add(self, wanted: Wanted, waiter: Waiter, sender: object = None) -> None:
@@ -122,8 +128,9 @@ class Waiting:
             latest send counts instead.
         """
         with self._lock:
-            own = None if sender is None else self._sent_by.get(sender)
-            sent_at = self._sent_at if own is None else own
+            sent_at = self._sent_at
+            if sender is not None and self._sent_by and self._last_sender() is not sender:
+                sent_at = self._sent_by.get(sender, sent_at)
             kept = self._take_unclaimed(wanted, sent_at)
             if kept is not None and waiter.deliver(kept):
                 return
@@ -172,12 +179,15 @@ class Waiting:
         if not frame.number:
             number = self.number or self._next_number()
             frame = ReceivedFrame(command, frame.message, source, number, frame.origin)
-        wanted: list[Wanted] = [(command, None)]
-        if command is not None:
-            wanted.append((None, None))
-        if source is not None:
-            wanted = [pair for name, _ in wanted for pair in ((name, source), (name, None))]
-        return any(self._offer_to(pair, frame) for pair in wanted)
+        if source is not None and self._offer_to((command, source), frame):
+            return True
+        if self._offer_to((command, None), frame):
+            return True
+        if command is None:
+            return False
+        return (source is not None and self._offer_to((None, source), frame)) or self._offer_to(
+            (None, None), frame
+        )
 
     def _next_number(self) -> int:
         self._arrived += 1
@@ -185,11 +195,12 @@ class Waiting:
 
     def _offer_to(self, wanted: Wanted, frame: ReceivedFrame) -> bool:
         waiters = self._waiters.get(wanted)
-        for entry in list(waiters or ()):
+        if waiters is None:
+            return False
+        for entry in list(waiters):
             waiter, sent_at = entry
             if frame.number <= sent_at:
                 continue  # it had arrived before what this one waits for an answer to
-            assert waiters is not None
             waiters.remove(entry)
             if not waiters:
                 del self._waiters[wanted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -90,7 +90,7 @@ def test_a_check_says_what_was_expected() -> None:
 
 
 def make_unhandled(*known: str) -> Unhandled:
-    return Unhandled(logging.getLogger("hisock.test"), lambda: known)
+    return Unhandled(logging.getLogger("hisock.test"), known)
 
 
 def test_a_command_in_vain_is_told_of_once() -> None:
@@ -116,11 +116,12 @@ def test_names_that_a_peer_makes_up_are_counted_together() -> None:
 def test_what_a_peer_repeats_or_makes_up_is_not_compared_again() -> None:
     asked = []
 
-    def known() -> list[str]:
-        asked.append("move")
-        return ["move"]
+    class Known(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            asked.append("move")
+            return super().__iter__()
 
-    unhandled = Unhandled(logging.getLogger("hisock.test"), known)
+    unhandled = Unhandled(logging.getLogger("hisock.test"), Known(["move"]))
     with logged("hisock.test"):
         first = unhandled.note("mvoe")
         for number in range(MOST_NAMES + 50):

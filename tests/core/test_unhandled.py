@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import pytest
 
 from hisock._core import unhandled
 
 
-def made(known: Iterable[str] = ("move", "chat", "*")) -> unhandled.Unhandled:
-    return unhandled.Unhandled(logging.getLogger("hisock.test"), lambda: known)
+def made(known: Collection[str] = ("move", "chat", "*")) -> unhandled.Unhandled:
+    return unhandled.Unhandled(logging.getLogger("hisock.test"), known)
 
 
 def test_the_first_of_a_name_is_logged_and_each_is_counted(

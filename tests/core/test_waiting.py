@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hisock._core.waiting import ReceivedFrame
 
@@ -228,3 +230,32 @@ def test_nobody_wants_anything_at_first(command: str | None) -> None:
     waiting = make_waiting()
     assert not waiting.wants(command, None)
     assert not waiting.offer(frame(command))
+
+
+class Sender:
+    """Stands for a task."""
+
+
+@given(st.lists(st.tuples(st.sampled_from(["arrives", "sends", "waits"]), st.integers(0, 2))))
+def test_who_waits_gets_what_came_since_its_own_latest_send(steps: list[tuple[str, int]]) -> None:
+    """Or since the latest send of any, if it has sent nothing itself."""
+    waiting, senders = make_waiting(), [Sender() for _ in range(3)]
+    kept: list[int] = []
+    sent: dict[int, int] = {}
+    arrived = latest = 0
+    for step, who in steps:
+        if step == "arrives":
+            arrived += 1
+            kept.append(arrived)
+            waiting.keep(frame("a", b"%d" % arrived))
+        elif step == "sends":
+            latest = sent[who] = arrived
+            assert waiting.sent(senders[who]) == arrived
+        else:
+            expected = next((n for n in kept if n > sent.get(who, latest)), None)
+            waiter = KeptWaiter()
+            waiting.add(("a", None), waiter, senders[who])
+            waiting.remove(("a", None), waiter)
+            assert waiter.messages == ([] if expected is None else [b"%d" % expected])
+            if expected is not None:
+                kept.remove(expected)
