@@ -14,12 +14,13 @@ from libc.string cimport memchr, memcmp
 
 from hisock._wire cimport MARK, is_message
 
-from hisock._outbox import send_reply
+from hisock._outbox import send_call, send_reply
 
 cdef enum:
     LONGEST_FALSY = 5  # as in _framing_common
     MOST_DIGITS = 18  # as in _framing_common
     CALL = 6  # length of $CALL$
+    REPLY = 7  # length of $REPLY$
 
 
 def encoder(write, set direct not None, otherwise, settle, bint nulls):
@@ -128,3 +129,23 @@ def split_call(bytes payload not None, /):
         PyBytes_FromStringAndSize(command, p - command),
         PyBytes_FromStringAndSize(p + MARK, end - p - MARK),
     )
+
+
+def split_reply(bytes payload not None, /):
+    """Return the number and message of a reply; ``None`` for one to parse.
+
+    To be parsed with care are errors, replies without a message, and those that are none.
+    """
+    cdef const char* p = PyBytes_AS_STRING(payload)
+    cdef const char* end = p + PyBytes_GET_SIZE(payload)
+    cdef const char* first = p + REPLY
+    cdef long long number = 0
+    if end - p < REPLY or memcmp(p, b"$REPLY$", REPLY) != 0:
+        return None
+    p = first
+    while p < end and 48 <= p[0] <= 57 and p - first < MOST_DIGITS:
+        number = number * 10 + p[0] - 48
+        p += 1
+    if p == first or end - p < MARK or not is_message(p):
+        return None
+    return number, PyBytes_FromStringAndSize(p + MARK, end - p - MARK)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from hisock._building_py import build_raw
-from hisock._framing_common import LONGEST_FALSY, MOST_DIGITS
+from hisock._framing_common import LONGEST_FALSY, MOST_DIGITS, check_command, reject_message
 from hisock._outbox_py import Outbox
 
 _CALL = re.compile(
     rb"\$CALL\$([1-9][0-9]{0,%d})\$CMD\$(.*?)\$MSG\$(.+)" % (MOST_DIGITS - 1), re.DOTALL
 )
+_REPLY = re.compile(rb"\$REPLY\$([0-9]{1,%d})\$MSG\$" % MOST_DIGITS)
 
 
 def encoder(
@@ -107,3 +108,29 @@ def send_reply(outbox: Outbox, number: bytes, message: bytes) -> bool:
     if outbox.closed or outbox.refusing:
         return False
     return outbox.write(build_raw(b"$REPLY$%b$MSG$%b" % (number, message), outbox._header_len))
+
+
+def split_reply(payload: bytes) -> tuple[int, bytes] | None:
+    """Return the number and message of a reply; ``None`` for one to parse.
+
+    To be parsed with care are errors, replies without a message, and those that are none.
+    """
+    found = _REPLY.match(payload)
+    return None if found is None else (int(found[1]), payload[found.end() :])
+
+
+def send_call(outbox: Outbox, number: int, command: str, message: bytes | None) -> bool:
+    """Queue a call; ``False``, and nothing is counted, if the outbox takes nothing.
+
+    :param number: positive.
+    :raises ValueError: the command is not allowed, or a header has not enough digits for it.
+    """
+    check_command(command)
+    if message is not None and not isinstance(message, bytes):
+        reject_message(message)
+    if outbox.closed or outbox.refusing:
+        return False
+    payload = b"$CALL$%d$CMD$%b" % (number, command.encode())
+    if message is not None:
+        payload += b"$MSG$" + message
+    return outbox.write(build_raw(payload, outbox._header_len))

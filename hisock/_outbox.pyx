@@ -41,7 +41,6 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*) noexcept
 
 cdef enum:
-    REPLY = 7  # length of $REPLY$
     BY_REFERENCE = 32768  # as in _framing_common
     LEAST_TAIL = 512
     MOST_TAIL = 98304  # MOST_JOINED in _framing_common

@@ -1,5 +1,10 @@
 # Part of _outbox.pyx: the ways of a frame into one outbox, or into many.
 
+cdef enum:
+    CALL = 6  # length of $CALL$
+    REPLY = 7  # length of $REPLY$
+    LONGEST_NUMBER = 19  # digits of a Py_ssize_t
+
 
 cdef inline bint by_reference(message) noexcept:
     return PyBytes_GET_SIZE(message) >= BY_REFERENCE and PyBytes_CheckExact(message)
@@ -93,26 +98,70 @@ def send_reply(Outbox outbox not None, bytes number not None, bytes message not 
 
     :raises ValueError: a header has not enough digits for it.
     """
-    cdef Py_ssize_t digits_of_number = PyBytes_GET_SIZE(number)
-    cdef Py_ssize_t n = PyBytes_GET_SIZE(message)
-    cdef Py_ssize_t length = REPLY + digits_of_number + MARK + n
-    cdef int digits = digits_of(length)
-    cdef int outcome
-    cdef char* p
     if outbox._state & (CLOSED | REFUSING):
         return False
-    if digits > outbox._header_len or n >= BY_REFERENCE:
+    if PyBytes_GET_SIZE(message) >= BY_REFERENCE:
         return outbox.write(build_raw(b"$REPLY$%b$MSG$%b" % (number, message), outbox._header_len))
+    return put_numbered(
+        outbox, b"$REPLY$", REPLY, PyBytes_AS_STRING(number), PyBytes_GET_SIZE(number),
+        NULL, 0, message
+    )
+
+
+def send_call(Outbox outbox not None, Py_ssize_t number, command, message, /):
+    """Queue a call; ``False``, and nothing is counted, if the outbox takes nothing.
+
+    :param number: positive.
+    :param message: ``bytes`` or ``None``.
+    :raises ValueError: the command is not allowed, or a header has not enough digits for it.
+    """
+    cdef Py_ssize_t n
+    cdef const char* name = command_utf8(command, &n)
+    cdef char[LONGEST_NUMBER] digits
+    cdef int count = digits_of(number)
+    if name is NULL:
+        reject_command(command)
+    if payload_length(n, message) < 0:
+        reject_message(message)
+    if outbox._state & (CLOSED | REFUSING):
+        return False
+    if message is not None and PyBytes_GET_SIZE(message) >= BY_REFERENCE:
+        payload = b"$CALL$%d$CMD$%b$MSG$%b" % (number, name[:n], message)
+        return outbox.write(build_raw(payload, outbox._header_len))
+    write_header(digits, number, count, count)
+    return put_numbered(outbox, b"$CALL$", CALL, digits, count, name, n, message)
+
+
+cdef bint put_numbered(
+    Outbox outbox, const char* kind, Py_ssize_t kind_length, const char* number,
+    Py_ssize_t digits_of_number, const char* name, Py_ssize_t n, message
+) except -1:
+    """Build ``$KIND$`` number [ ``$CMD$`` name ] [ ``$MSG$`` message ] where it waits."""
+    cdef Py_ssize_t length = kind_length + digits_of_number
+    cdef Py_ssize_t message_length = 0
+    cdef int digits, outcome
+    cdef char* p
+    if name is not NULL:
+        length += MARK + n
+    if message is not None:
+        message_length = PyBytes_GET_SIZE(message)
+        length += MARK + message_length
+    digits = digits_of(length)
+    if digits > outbox._header_len:
+        build_header(length, outbox._header_len)  # raises
     with cython.critical_section(outbox):
         if outbox._state and not outbox.accepts():
             return False
         p = outbox.space(outbox._header_len + length)
         p = write_header(p, length, digits, outbox._header_len)
-        memcpy(p, b"$REPLY$", REPLY)
-        memcpy(p + REPLY, PyBytes_AS_STRING(number), digits_of_number)
-        p += REPLY + digits_of_number
-        memcpy(p, b"$MSG$", MARK)
-        memcpy(p + MARK, PyBytes_AS_STRING(message), n)
+        memcpy(p, kind, kind_length)
+        memcpy(p + kind_length, number, digits_of_number)
+        p += kind_length + digits_of_number
+        if name is not NULL:
+            p = write_command(p, name, n, None)
+        if message is not None:
+            memcpy(p, b"$MSG$", MARK)
+            memcpy(p + MARK, PyBytes_AS_STRING(message), message_length)
         outbox.frames += 1
         outcome = outbox.mark()
     if outcome != QUEUED:

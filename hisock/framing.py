@@ -60,8 +60,10 @@ if TYPE_CHECKING:
         encoder,
         handler_of_one,
         handler_of_two,
+        send_call,
         send_reply,
         split_call,
+        split_reply,
     )
     from hisock._outbox_py import Outbox, Recipient, fan_out, fan_out_joined, send_client
     from hisock._turn_py import Flusher, FlushQueue, Reader
@@ -103,8 +105,10 @@ else:
     encoder = _messages.encoder
     handler_of_one = _messages.handler_of_one
     handler_of_two = _messages.handler_of_two
+    send_call = _messages.send_call
     send_reply = _messages.send_reply
     split_call = _messages.split_call
+    split_reply = _messages.split_reply
 
 __all__ = [
     "DEFAULT_HEADER_LEN",
@@ -130,7 +134,9 @@ __all__ = [
     "fan_out_joined",
     "handler_of_one",
     "handler_of_two",
+    "send_call",
     "send_client",
     "send_reply",
     "split_call",
+    "split_reply",
 ]

@@ -17,13 +17,13 @@ from hisock._client.endings import End
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import GRACE_SECONDS
 from hisock._client.returning import HANDLER_SECONDS, fire_reconnect, holds_back
-from hisock._core import call_frames, protocol
+from hisock._client.session import State
+from hisock._core import protocol
 from hisock._core.client_answers import client_text
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.log_fields import fields
 from hisock._core.parts import Ended
 from hisock._core.reporting import one_line
-from hisock._core.tracing import outgoing
 from hisock._core.waiting import ReceivedFrame
 from hisock._runtime.flag import Flag
 from hisock._runtime.patience import within
@@ -279,34 +279,35 @@ class AsyncioDriver(AsyncioReader):
     async def call(self, command: str, message: bytes | None, timeout: float | None) -> Any:
         """What the server's handler returns, as bytes."""
         self.on_own_loop("call()")
+        session, left, number = self.session, timeout, None
         try:
-            return await self._call(command, message, timeout)
+            if session.state is not State.ONLINE or session.returning:
+                session, left = await self._usable(timeout)
+            self.require_calls(session, command)
+            waiter: LoopWaiter[bytes | None] = LoopWaiter(self._loop)
+            number = session.calls.add(waiter)
+            session.write_call(number, command, message)
+            if len(session.calls) == 1:  # many at once are written together
+                session.flush_now()
+            return await waiter.wait(left, self.deadlines)
         except TimeoutError:
             raise call_timed_out(command, timeout) from None
+        except asyncio.CancelledError:
+            if number is not None and "cancel" in (session.features or ()):
+                session.write_quietly(protocol.CANCEL, b"%d" % number)
+            raise
+        finally:
+            if number is not None:
+                session.calls.forget(number)
 
-    async def _call(self, command: str, message: bytes | None, timeout: float | None) -> Any:
+    async def _usable(self, timeout: float | None) -> tuple[AsyncioSession, float | None]:
+        """The connection, once calls can be sent on it, and how much time is left then."""
         began = self._loop.time()
         session = await self._greeted(timeout)
         if holds_back(session):
             with contextlib.suppress(asyncio.TimeoutError):
                 await within(timeout, session.settled.wait())
-        self.require_calls(session, command)
-        waiter: LoopWaiter[bytes | None] = LoopWaiter()
-        number = session.calls.add(waiter)
-        try:
-            trace = outgoing(session.features)
-            call = call_frames.Call(number, command, message, trace)
-            session.write(call_frames.build_call(call, self.options.header_len))
-            if len(session.calls) == 1:  # many at once are written together
-                session.flush_now()
-            left = None if timeout is None else began + timeout - self._loop.time()
-            return await waiter.wait(left)
-        except asyncio.CancelledError:
-            if "cancel" in (session.features or ()):
-                session.write_quietly(protocol.CANCEL, b"%d" % number)
-            raise
-        finally:
-            session.calls.forget(number)
+        return session, None if timeout is None else began + timeout - self._loop.time()
 
     async def stream(
         self, command: str, message: bytes | None, timeout: float | None

@@ -13,17 +13,18 @@ from weakref import WeakKeyDictionary
 from hisock._client.endings import End, goodbye_in
 from hisock._client.session import Owner, Session, State
 from hisock._client.vigil import Verdict, Vigil
-from hisock._core import protocol
+from hisock._core import call_frames, protocol
 from hisock._core.account import Account, Total
 from hisock._core.inbox import Inbox
 from hisock._core.pausing import Pauses
+from hisock._core.tracing import outgoing
 from hisock._runtime.draining import close_when_written
 from hisock._runtime.ended import ENDED
 from hisock._runtime.flag import Flag
 from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
 from hisock.exceptions import ConnectionLost, FramingError
-from hisock.framing import Decoder, Frame, Outbox, Scratch
+from hisock.framing import Decoder, Frame, Outbox, Scratch, send_call
 
 #: Seconds to flush the last frames when the client closes.
 LINGER_SECONDS = 1.0
@@ -268,6 +269,18 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         :raises ConnectionLost: the connection has ended.
         """
         if not self.outbox.write(frame) or self.ended:
+            raise self.error()
+
+    def write_call(self, number: int, command: str, message: bytes | None) -> None:
+        """Queue a call.
+
+        :raises ConnectionLost: the connection has ended.
+        """
+        trace = outgoing(self.features)
+        if trace is not None:
+            call = call_frames.Call(number, command, message, trace)
+            self.write(call_frames.build_call(call, self.header_len))
+        elif not send_call(self.outbox, number, command, message) or self.ended:
             raise self.error()
 
     def write_answer(self, frame: bytes) -> None:

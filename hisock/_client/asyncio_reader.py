@@ -21,6 +21,7 @@ from hisock._core import tracing
 from hisock._core.binding import cast_message
 from hisock._core.jobs import Job
 from hisock._core.waiting import Waiting
+from hisock._runtime.deadlines import Deadlines
 from hisock._runtime.flag import Flag
 from hisock._runtime.tasks import Tasks
 from hisock._runtime.waiters import await_frame, current_sender, wrong_loop
@@ -52,6 +53,8 @@ class AsyncioReader(ClientBase):
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
         self._thread_id = threading.get_ident()
+        #: Those of calls and ``recv``.
+        self.deadlines = Deadlines(self._loop)
         self._tasks = Tasks()
         self._concurrent: ConcurrentTasks | None = None  # made for the first of them
         #: Whether it is being watched if threads catch up.
@@ -219,10 +222,15 @@ class AsyncioReader(ClientBase):
             return cast_message(unread.command, self.codec.cast_for(kind), unread.message)
         if self.waiting.idle:  # where others wait too, what they send is written together
             self.session.flush_now()
-        wanted = (command, None)
-        put_back = self.events.put_back
         return await await_frame(
-            self.waiting, self.codec, wanted, kind, timeout, put_back, self.sender()
+            self.waiting,
+            self.codec,
+            (command, None),
+            kind,
+            timeout,
+            self.events.put_back,
+            self.sender(),
+            self.deadlines,
         )
 
     def sender(self) -> object:

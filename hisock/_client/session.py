@@ -15,15 +15,15 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Protocol
 
+from hisock._client.answering import answer, answer_at_once
 from hisock._client.endings import End, read_goodbye
 from hisock._client.options import ClientOptions
 from hisock._client.vigil import NOBODY
-from hisock._core import call_frames, client_answers, protocol, tracing
+from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import Unconfirmed, parse_acknowledgement
-from hisock._core.calls import CallTable, RunningCalls, build_answer
+from hisock._core.calls import CallTable, RunningCalls
 from hisock._core.client_answers import client_info
 from hisock._core.client_events import ClientEvents
 from hisock._core.client_info import ClientInfo
@@ -36,7 +36,7 @@ from hisock.exceptions import (
     ConnectionRejected,
     ProtocolError,
 )
-from hisock.framing import Frame
+from hisock.framing import Frame, split_reply
 
 logger = logging.getLogger("hisock.client")
 
@@ -74,6 +74,7 @@ class Session:
     :param identity: the name and the group that its hello says.
     :ivar state: changed by :meth:`take_greeting` and :meth:`end` only.
     :ivar ended: whether ``state`` says so; asked for each message.
+    :ivar header_len: digits of a frame's length.
     :ivar how: how it ended, and ``reason`` the exception that says why.
     :ivar features: what the server knows beyond 2.0.2; ``None`` until its first frame.
     :ivar posted: the last number of the messages to be confirmed that were written on it.
@@ -81,9 +82,9 @@ class Session:
     """
 
     __slots__ = (
-        *("_asked_for_clients", "_asking", "_awaiting_greeting", "_changing", "_header_len"),
-        *("_keepalive", "answering", "batch", "busy", "calls", "ended", "features", "how"),
-        *("identity", "owner", "posted", "reason", "returning", "state"),
+        *("_asked_for_clients", "_asking", "_awaiting_greeting", "_changing"),
+        *("_keepalive", "answering", "batch", "busy", "calls", "ended", "features", "header_len"),
+        *("how", "identity", "owner", "posted", "reason", "returning", "state"),
     )
 
     #: Only servers tell clients apart; see :class:`hisock._core.jobs.Peer`.
@@ -105,7 +106,7 @@ class Session:
         #: The batch being dispatched; cleared to stop its dispatch.
         self.batch: list[Frame] = []
         self._keepalive: float | None = None
-        self._header_len = owner.options.header_len
+        self.header_len = owner.options.header_len
         self._changing = threading.Lock()
         # Held while a request is queued and written, so that both have the same order.
         self._asking = threading.Lock()
@@ -250,7 +251,7 @@ class Session:
 
         :raises ConnectionError: the question could not be sent.
         """
-        question = protocol.build_reserved(protocol.GET_CLIENT, who, self._header_len)
+        question = protocol.build_reserved(protocol.GET_CLIENT, who, self.header_len)
         with self._asking:
             with self._changing:
                 if self.state is State.ENDED:
@@ -275,7 +276,7 @@ class Session:
         try:
             with self._changing:
                 self._asked_for_clients.append(NOBODY)
-            if not write(protocol.build_reserved(protocol.GET_CLIENT, b"", self._header_len)):
+            if not write(protocol.build_reserved(protocol.GET_CLIENT, b"", self.header_len)):
                 with self._changing:
                     if NOBODY in self._asked_for_clients:  # not if it has ended meanwhile
                         self._asked_for_clients.remove(NOBODY)
@@ -286,6 +287,12 @@ class Session:
 
     def take_raw(self, payload: bytes) -> None:
         """Take a frame without a command."""
+        reply = split_reply(payload)
+        if reply is not None:
+            self._note_late(self.calls.take_message(*reply))
+            return
+        if answer_at_once(self, self.owner.events, payload):
+            return
         try:
             reserved = protocol.split_reserved(payload)
             if reserved is not None:
@@ -328,10 +335,13 @@ class Session:
         self.owner.events.fire("client_disconnect", client_info(protocol.parse_client(data)))
 
     def _take_call(self, data: bytes) -> None:
-        self._answer(call_frames.parse_call(data))
+        answer(self, self.owner.events, call_frames.parse_call(data))
 
     def _take_reply(self, data: bytes) -> None:
-        if not self.calls.take_reply(call_frames.parse_reply(data)):
+        self._note_late(self.calls.take_reply(call_frames.parse_reply(data)))
+
+    def _note_late(self, taken: bool) -> None:
+        if not taken:
             logger.debug("a reply came that nobody waits for", extra=fields("reply_late"))
 
     def _take_part(self, data: bytes) -> None:
@@ -346,32 +356,10 @@ class Session:
     def write_quietly(self, name: bytes, data: bytes = b"") -> None:
         """Send a reserved frame of the protocol's own; a connection that ends needs none."""
         try:
-            self.write_answer(protocol.build_reserved(name, data, self._header_len))
+            self.write_answer(protocol.build_reserved(name, data, self.header_len))
         except ConnectionError:
             said = fields("frame_unsent", reason=name.decode())
             logger.debug("the connection ended before %s was sent", name.decode(), extra=said)
-
-    def _answer(self, call: call_frames.Call) -> None:
-        # Reply on the call's own connection: elsewhere its number may mean another call.
-        events = self.owner.events
-        if not self.answering.begin(call.number):
-            return
-
-        def done(result: Any, exc: BaseException | None) -> None:
-            if not self.answering.end(call.number):
-                return
-            knows_errors = "errors" in (self.features or ())
-            frame = build_answer(call, result, exc, events, None, self._header_len, knows_errors)
-            try:
-                self.write_answer(frame)
-            except ConnectionError:
-                said = fields("answer_unsent", command=call.command)
-                text = "the connection ended before call %d was answered"
-                logger.debug(text, call.number, extra=said)
-
-        runs = partial(self.answering.runs, call.number)
-        begin = partial(events.call, self, call.command, call.message, done, runs)
-        tracing.handle(call.trace, begin)
 
 
 #: What a server may send, apart from goodbyes and changes of name and group.

@@ -70,6 +70,14 @@ class CallTable:
         """Stop waiting for a reply; returns the waiter, if there is one."""
         return self._waiting.pop(number, None)
 
+    def take_message(self, number: int, message: bytes) -> bool:
+        """Deliver what a handler has returned; ``False`` if nobody waits for it (any more)."""
+        waiter = self._waiting.pop(number, None)
+        if waiter is None:
+            return False
+        waiter.deliver(message)
+        return True
+
     def take_reply(self, reply: call_frames.Reply) -> bool:
         """Deliver a reply to its waiter; ``False`` if there is none (any more)."""
         waiter = self.take(reply.number)

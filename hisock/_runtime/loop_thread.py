@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from threading import Lock, get_ident
 from typing import Any, TypeVar
 
+from hisock._runtime.deadlines import Deadlines
+
 T = TypeVar("T")
 V = TypeVar("V")
 
@@ -16,12 +18,13 @@ V = TypeVar("V")
 class LoopThread:
     """A loop and the thread that it runs in.
 
-    :ivar loop: the loop, from :meth:`begin` on.
+    :ivar loop: the loop, from :meth:`begin` on; and with it the ``deadlines`` of those who wait.
     :ivar running: whether it is between :meth:`begin` and :meth:`end`.
     :ivar ident: that of the thread; 0 while there is none.
     """
 
     loop: asyncio.AbstractEventLoop
+    deadlines: Deadlines
 
     def __init__(self) -> None:
         self.running = False
@@ -33,6 +36,7 @@ class LoopThread:
     def begin(self) -> None:
         """Adopt the loop that runs in the calling thread."""
         self.loop = asyncio.get_running_loop()
+        self.deadlines = Deadlines(self.loop)
         self.ident = get_ident()
         self.running = True
 

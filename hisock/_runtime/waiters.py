@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from hisock._core.binding import cast_message
 from hisock._core.codec import Codec
 from hisock._core.waiting import ReceivedFrame, Waiting, Wanted
+from hisock._runtime.deadlines import Deadlines
 
 T = TypeVar("T")
 
@@ -128,8 +129,8 @@ class LoopWaiter(Generic[T]):
 
     __slots__ = ("_future", "_loop")
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop or asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self._loop.create_future()
 
     def deliver(self, value: T) -> bool:
@@ -150,15 +151,22 @@ class LoopWaiter(Generic[T]):
         if not self._future.done():
             self._future.set_exception(exc)
 
-    async def wait(self, timeout: float | None) -> T:
+    def expire(self) -> None:
+        """Wake the coroutine because its time is over, on the loop's thread."""
+        self._fail(TimeoutError())
+
+    async def wait(self, timeout: float | None, deadlines: Deadlines | None = None) -> T:
         """What it waits for, once it is there.
 
+        :param deadlines: those of the loop, if many wait for ``timeout`` seconds.
         :raises TimeoutError: it did not come within ``timeout`` seconds.
         """
         # asyncio.wait_for would lose a value delivered in the loop iteration of the time-out.
         timer = None
-        if timeout is not None:
-            timer = self._loop.call_later(max(timeout, 0), self._fail, TimeoutError())
+        if timeout is None or (deadlines is not None and not deadlines.add(self, timeout)):
+            deadlines = None
+        if timeout is not None and deadlines is None:
+            timer = self._loop.call_later(max(timeout, 0), self.expire)
         try:
             return await self._future
         except asyncio.CancelledError:
@@ -171,6 +179,8 @@ class LoopWaiter(Generic[T]):
         finally:
             if timer is not None:
                 timer.cancel()
+            elif deadlines is not None and timeout is not None:
+                deadlines.remove(self, timeout)
 
     def abandon(self) -> T | None:
         """Stop waiting, on the loop's thread; returns a value that came just before, if any."""
@@ -197,11 +207,13 @@ async def await_frame(
     timeout: float | None,
     put_back: Callable[[ReceivedFrame], None],
     sender: object = None,
+    deadlines: Deadlines | None = None,
 ) -> Any:
     """Wait for a frame that no handler takes, and cast its message.
 
     :param put_back: gets a frame that was delivered just when the wait was cancelled.
     :param sender: see :meth:`Waiting.add`.
+    :param deadlines: see :meth:`LoopWaiter.wait`.
     :raises TimeoutError: none came within ``timeout`` seconds.
     :raises InvalidTypeCast: the message does not fit ``cast_to``.
     """
@@ -209,14 +221,14 @@ async def await_frame(
     waiter: LoopWaiter[ReceivedFrame] = LoopWaiter()
     waiting.add(wanted, waiter, sender)
     try:
-        frame = await waiter.wait(timeout)
-    except TimeoutError:
-        raise frame_timed_out(wanted[0], timeout) from None
-    except asyncio.CancelledError:
-        return_frame(waiter, put_back)
+        frame = await waiter.wait(timeout, deadlines)
+    except BaseException as exc:
+        waiting.remove(wanted, waiter)  # one that has got its frame is not there any more
+        if isinstance(exc, TimeoutError):
+            raise frame_timed_out(wanted[0], timeout) from None
+        if isinstance(exc, asyncio.CancelledError):
+            return_frame(waiter, put_back)
         raise
-    finally:
-        waiting.remove(wanted, waiter)
     return cast_message(frame.command, cast, frame.message)
 
 

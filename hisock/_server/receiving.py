@@ -203,7 +203,7 @@ class Receiving(Inspection):
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         with self._calling(client, command, content, type, timeout, waiter) as cast:
             try:
-                message = await waiter.wait(timeout)
+                message = await waiter.wait(timeout, self._hub.thread.deadlines)
             except TimeoutError:
                 raise call_timed_out(command, timeout) from None
         return cast_reply(command, cast, message)

@@ -9,7 +9,7 @@ from hisock._core import call_frames, client_answers, protocol
 from hisock._core.acks import parse_sent
 from hisock._server.answering import answer
 from hisock.exceptions import ProtocolError
-from hisock.framing import build_raw
+from hisock.framing import build_raw, split_reply
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -47,6 +47,10 @@ def take_hello(connection: Connection, command: str | None, payload: bytes | Non
 
 def take_raw(connection: Connection, payload: bytes) -> None:
     """Take a frame without a command."""
+    reply = split_reply(payload)
+    if reply is not None and connection.knows("call"):
+        connection.calls.take_message(*reply)
+        return
     try:
         reserved = protocol.split_reserved(payload)
         if reserved is None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
-from support.fixtures import Run
+from support.fixtures import MakeServer, Run
 
 import hisock
 from hisock._core import protocol
@@ -58,6 +60,62 @@ def test_a_client_of_any_kind_is_called(
     thread.start()
     client.pump(lambda: not thread.is_alive())
     assert replies == ["HEY", "not today", True, "shout"]
+
+
+def test_bytes_that_a_client_returns_arrive_as_they_are(
+    server: hisock.ThreadedHiSockServer, client: AnyClient
+) -> None:
+    contents = [b"hey", b"n", b"null", b"$MSG$", bytes(range(256)) * 400]
+    client.on("return", lambda content: content)
+    client.call("nothing")
+    replies: list[bytes | None] = []
+
+    def ask() -> None:
+        replies.extend(server.call_blocking("Ada", "return", content) for content in contents)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    client.pump(lambda: not thread.is_alive())
+    assert replies == contents
+
+
+def called(
+    server: hisock.ThreadedHiSockServer, client: hisock.HiSockClient, command: str, content: object
+) -> Future[Any]:
+    """A call to a client, which has ended, or what the handler raised has ended the client."""
+    server.on("nothing")(lambda: None)
+    client.call("nothing")
+    pool = ThreadPoolExecutor(1)
+    call: Future[Any] = pool.submit(server.call_blocking, "Ada", command, content)
+    pool.shutdown(wait=False)
+    with contextlib.suppress(SystemExit):
+        while not call.done():
+            client.update()
+    return call
+
+
+def test_a_reply_that_no_header_can_announce_is_an_error(make_server: MakeServer) -> None:
+    server = make_server(header_len=3)
+    server.start()
+    with hisock.connect(server.addr, "Ada", header_len=3) as client:
+        client.on("repeat")(lambda message: 500 * message)
+        with pytest.raises(hisock.RemoteError, match="header"):
+            called(server, client, "repeat", b"ab").result(PATIENCE)
+
+
+def test_a_called_handler_that_ends_the_program_answers_before_that(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    server.start()
+    with hisock.connect(server.addr, "Ada") as client:
+
+        @client.on("stop")
+        def stop(status: int) -> None:
+            raise SystemExit(status)
+
+        with pytest.raises(hisock.RemoteError, match="ended its program"):
+            called(server, client, "stop", 3).result(PATIENCE)
 
 
 @on_loops

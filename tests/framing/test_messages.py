@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hisock import _messages_py, _outbox_py
+from hisock._core import call_frames
 from hisock.framing import build_raw
 
 PAIRS: list[tuple[Any, Any]] = [(_messages_py, _outbox_py)]
@@ -110,6 +111,71 @@ def test_a_call_is_split_at_the_first_separators(pair: tuple[Any, Any]) -> None:
         b"",
     ):
         assert split(other) is None
+
+
+REPLY_PIECES = PIECES | st.sampled_from([b"$REPLY$", b"$ERR$", b"00", b"7" * 18])
+
+
+@given(st.lists(REPLY_PIECES, max_size=5), st.booleans())
+def test_replies_are_split_alike_and_as_they_are_parsed(pieces: list[bytes], begins: bool) -> None:
+    payload = b"$REPLY$" * begins + b"".join(pieces)
+    split = {core.__name__: core.split_reply(payload) for core, _ in PAIRS}
+    assert len(set(split.values())) == 1
+    found = split["hisock._messages_py"]
+    if found is not None:
+        assert call_frames.parse_reply(payload[len(b"$REPLY$") :]) == call_frames.Reply(*found)
+
+
+def test_what_is_left_of_replies_to_parse(pair: tuple[Any, Any]) -> None:
+    split = pair[0].split_reply
+    assert split(b"$REPLY$12$MSG$a$MSG$b") == (12, b"a$MSG$b")
+    assert split(b"$REPLY$%b$MSG$" % (b"9" * 18)) == (10**18 - 1, b"")
+    for other in (
+        b"$REPLY$%b$MSG$a" % (b"9" * 19),
+        b"$REPLY$12",
+        b"$REPLY$12$MSG",
+        b"$REPLY$12$ERR$$MSG$",
+        b"$REPLY$$MSG$a",
+        b"$CALL$12$MSG$a",
+        b"$REPLY$",
+        b"",
+    ):
+        assert split(other) is None
+
+
+@pytest.mark.parametrize("size", [None, 0, 1, 32767, 32768, 100_000])
+@pytest.mark.parametrize("number", [1, 99, 10**18])
+def test_a_call_is_queued_as_its_frame(
+    pair: tuple[Any, Any], size: int | None, number: int
+) -> None:
+    queue: list[str] = []
+    outbox = pair[1].Outbox(queue, "owner", lambda: None)
+    message = None if size is None else b"m" * size
+    assert pair[0].send_call(outbox, number, "ädd", message)
+    assert pair[0].send_call(outbox, 1, "next", None)
+    call = call_frames.build_call(call_frames.Call(number, "ädd", message), 16)
+    assert b"".join(outbox.take()) == call + build_raw(b"$CALL$1$CMD$next")
+    assert (queue, outbox.taken_frames) == (["owner"], 2)
+
+
+def test_a_call_that_cannot_be_sent_is_refused(pair: tuple[Any, Any]) -> None:
+    outbox = pair[1].Outbox([], None, lambda: None, 2)
+    for command, message, error in (
+        ("$a$", None, ValueError),
+        ("", None, ValueError),
+        (b"a", None, TypeError),
+        ("a", "text", TypeError),
+        ("a", b"m" * 99, ValueError),
+    ):
+        with pytest.raises(error):
+            pair[0].send_call(outbox, 1, command, message)
+    assert not outbox.size
+    outbox.refusing = True
+    assert not pair[0].send_call(outbox, 1, "a", None)
+    outbox.refusing = False
+    outbox.close()
+    assert not pair[0].send_call(outbox, 1, "a", None)
+    assert (outbox.refused, outbox.size) == (0, 0)
 
 
 @pytest.mark.parametrize("size", [0, 1, 32767, 32768, 100_000])

@@ -1,0 +1,59 @@
+"""Time-outs of many that wait equally long, by one timer of the loop.
+
+A timer for each call, which is cancelled when its reply comes, costs a tenth of the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+#: Lengths of time that have such a timer at once. A timer goes on after the last that waited has
+#: got what it waits for, so programs that compute a time for each wait must not make one for each.
+MOST_LENGTHS: Final = 16
+
+
+class Expiring(Protocol):
+    """What waits."""
+
+    def expire(self) -> None:
+        """Its time is over."""
+
+
+class Deadlines:
+    """The deadlines of those who wait on one loop. On its thread only."""
+
+    __slots__ = ("_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        #: By how long they wait: each with its deadline, the earliest first.
+        self._waiting: dict[float, dict[Expiring, float]] = {}
+
+    def add(self, waiter: Expiring, seconds: float) -> bool:
+        """Expire it after so many seconds; ``False`` if it needs a timer of its own."""
+        line = self._waiting.get(seconds)
+        if line is None:
+            if len(self._waiting) >= MOST_LENGTHS or not seconds > 0:
+                return False
+            line = self._waiting[seconds] = {}
+            self._loop.call_later(seconds, self._look, seconds)
+        line[waiter] = self._loop.time() + seconds
+        return True
+
+    def remove(self, waiter: Expiring, seconds: float) -> None:
+        """It waits no longer."""
+        line = self._waiting.get(seconds)
+        if line is not None:
+            line.pop(waiter, None)
+
+    def _look(self, seconds: float) -> None:
+        line, now = self._waiting[seconds], self._loop.time()
+        while line:
+            waiter, deadline = next(iter(line.items()))
+            if deadline > now:
+                self._loop.call_at(deadline, self._look, seconds)
+                return
+            del line[waiter]
+            waiter.expire()
+        del self._waiting[seconds]
