@@ -5,3 +5,6 @@ from hisock._outbox_py import Recipient as Recipient
 from hisock._outbox_py import fan_out as fan_out
 from hisock._outbox_py import fan_out_joined as fan_out_joined
 from hisock._outbox_py import send_client as send_client
+from hisock._publishing_py import Broadcaster as Broadcaster
+from hisock._publishing_py import send_group as send_group
+from hisock._publishing_py import send_room as send_room

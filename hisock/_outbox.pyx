@@ -22,7 +22,7 @@ from hisock._wire cimport (
     MARK, command_utf8, digits_of, payload_length, write_command, write_header
 )
 
-from hisock._building import build_raw
+from hisock._building import build_command, build_raw
 from hisock._framing_common import (
     DEFAULT_HEADER_LEN, build_header, checked_header_len, reject_command, reject_frame,
     reject_message
@@ -51,7 +51,6 @@ cdef enum:
     CLOSED = 1  # bits of the state that take an outbox off its fast path
     REFUSING = 2
     HOLDING = 4
-
 
 include "_gathered.pxi"
 
@@ -397,3 +396,4 @@ cdef class Outbox:
 
 
 include "_sending.pxi"
+include "_publishing.pxi"

@@ -12,19 +12,26 @@ cdef inline bint by_reference(message) noexcept:
 
 def fan_out(outboxes, frame, /):
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
+    if not PyBytes_Check(frame):
+        reject_frame(frame)
+    return write_to_all(outboxes, frame, None)
+
+
+cdef Py_ssize_t write_to_all(outboxes, frame, Outbox left_out) except -1:
+    """Write one frame to every outbox but one; return how many accepted it."""
     cdef list calls = []  # not later: a new list may run the garbage collector, and so anything
     cdef Py_ssize_t accepted = 0
     cdef Py_ssize_t at = 0
     cdef PyObject* key
-    if not PyBytes_Check(frame):
-        reject_frame(frame)
     try:
         if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
             while PyDict_Next(outboxes, &at, &key, NULL):
-                accepted += put_one(<object>key, frame, calls)
+                if key != <PyObject*>left_out:
+                    accepted += put_one(<object>key, frame, calls)
         else:
             for outbox in list(outboxes):
-                accepted += put_one(outbox, frame, calls)
+                if outbox is not left_out:
+                    accepted += put_one(outbox, frame, calls)
     finally:
         if PyList_GET_SIZE(calls):
             announce_all(calls)

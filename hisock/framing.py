@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         split_reply,
     )
     from hisock._outbox_py import Outbox, Recipient, fan_out, fan_out_joined, send_client
+    from hisock._publishing_py import Broadcaster, send_group, send_room
     from hisock._turn_py import Flusher, FlushQueue, Reader
 
     IMPLEMENTATION: str
@@ -79,12 +80,15 @@ else:
             from hisock import _framing as _core
             from hisock import _messages, _turn
             from hisock import _outbox as _out
+
+            _publishing = _out
         except ImportError:
             IMPLEMENTATION = "python"
     if IMPLEMENTATION == "python":
         from hisock import _framing_py as _core
         from hisock import _messages_py as _messages
         from hisock import _outbox_py as _out
+        from hisock import _publishing_py as _publishing
         from hisock import _turn_py as _turn
 
     Decoder = _core.Decoder
@@ -92,6 +96,7 @@ else:
     Flusher = _turn.Flusher
     Gathered = _out.Gathered
     Outbox = _out.Outbox
+    Broadcaster = _publishing.Broadcaster
     Reader = _turn.Reader
     Recipient = _out.Recipient
     Scratch = _core.Scratch
@@ -102,11 +107,13 @@ else:
     fan_out = _out.fan_out
     fan_out_joined = _out.fan_out_joined
     send_client = _out.send_client
+    send_group = _publishing.send_group
     encoder = _messages.encoder
     handler_of_one = _messages.handler_of_one
     handler_of_two = _messages.handler_of_two
     send_call = _messages.send_call
     send_reply = _messages.send_reply
+    send_room = _publishing.send_room
     split_call = _messages.split_call
     split_reply = _messages.split_reply
 
@@ -115,6 +122,7 @@ __all__ = [
     "DEFAULT_MAX_FRAME_SIZE",
     "IMPLEMENTATION",
     "MAX_HEADER_LEN",
+    "Broadcaster",
     "Decoder",
     "FlushQueue",
     "Flusher",
@@ -136,7 +144,9 @@ __all__ = [
     "handler_of_two",
     "send_call",
     "send_client",
+    "send_group",
     "send_reply",
+    "send_room",
     "split_call",
     "split_reply",
 ]

@@ -14,7 +14,7 @@ from hisock._core.client_info import ClientRef
 from hisock._core.codec import Falsy
 from hisock._server.registry import Registry
 from hisock.exceptions import ClientNotFound
-from hisock.framing import Outbox, build_command, fan_out
+from hisock.framing import Broadcaster, Outbox, build_command, fan_out
 
 if TYPE_CHECKING:
     from hisock._server.backplane import Backplane
@@ -50,20 +50,23 @@ def clients(refs: Iterable[ClientRef], exclude: ClientRef | None = None) -> Audi
     return ("clients", "", tuple(refs), exclude)
 
 
-class Broadcast:
+class Broadcast(Broadcaster):
     """Writes messages to audiences. Everything here may be called from any thread.
 
-    :ivar backplane: passes messages on to other servers; ``None`` where there are none.
+    What is usual is done by the class that this inherits from, which is compiled.
+
     :ivar dropped: how many messages were not written because clients were behind.
     """
 
     def __init__(self, registry: Registry[Connection], header_len: int) -> None:
-        self.backplane: Backplane | None = None
+        super().__init__(registry.everyone, registry.groups, registry.rooms.by_name, header_len)
         self.dropped = 0
         self._registry = registry
         self._header_len = header_len
 
-    def publish(
+    backplane: Backplane | None
+
+    def publish_otherwise(
         self,
         audience: Audience,
         command: str,
@@ -71,10 +74,7 @@ class Broadcast:
         volatile: bool = False,
         latest: str | None = None,
     ) -> int:
-        """Write a message to an audience, wherever its clients are.
-
-        :returns: how many clients it was written to, or passed on for to other servers.
-        """
+        """Write a message that other servers may have to get, or that may replace another."""
         backplane = self.backplane
         if backplane is not None:
             elsewhere = backplane.reach[audience[0]](audience[1])
@@ -87,10 +87,7 @@ class Broadcast:
                     return passed + fan_out(self.members(audience), frame)
                 passed = backplane.publish(audience, command, message, volatile, latest)
                 return passed + self.deliver(audience, command, message, volatile, latest)
-        if volatile or latest is not None or type(message) is Falsy:
-            return self.write(self.members(audience), command, message, volatile, latest)
-        # The common case of write(), inlined to save a call.
-        return fan_out(self.members(audience), build_command(command, message, self._header_len))
+        return self.deliver(audience, command, message, volatile, latest)
 
     def deliver(
         self,

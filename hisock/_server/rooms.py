@@ -62,17 +62,20 @@ class _Room(Generic[P]):
 
 
 class Rooms(Generic[P]):
-    """The rooms that have members, by name."""
+    """The rooms that have members.
+
+    :ivar by_name: these rooms; not to be changed.
+    """
 
     def __init__(self) -> None:
-        self._rooms: dict[str, _Room[P]] = {}
+        self.by_name: dict[str, _Room[P]] = {}
 
     def __len__(self) -> int:
-        return len(self._rooms)
+        return len(self.by_name)
 
     def members(self, name: str) -> dict[Outbox, P]:
         """The members of a room; empty if it has none. The caller must not change the dict."""
-        room = self._rooms.get(name)
+        room = self.by_name.get(name)
         return {} if room is None else room.members
 
     def join(self, peer: P, name: str) -> None:
@@ -85,7 +88,7 @@ class Rooms(Generic[P]):
             own = peer.rooms = OwnRooms()
         if name in own:
             return
-        room = self._rooms.get(name)
+        room = self.by_name.get(name)
         is_new = room is None
         if room is None:
             room = _Room(name, peer)
@@ -99,7 +102,7 @@ class Rooms(Generic[P]):
         own.add(room.name)
         room.members[peer.outbox] = peer
         if is_new:
-            self._rooms[name] = room
+            self.by_name[name] = room
 
     def leave(self, peer: P, name: str) -> None:
         """Take a client out of a room; does nothing if it is not a member."""
@@ -119,7 +122,7 @@ class Rooms(Generic[P]):
                 self._take_out(peer, own, name)
 
     def _take_out(self, peer: P, own: OwnRooms, name: str) -> None:
-        room = self._rooms[name]
+        room = self.by_name[name]
         del room.members[peer.outbox]
         cost = MEMBER_COST
         if room.payer is peer:
@@ -131,7 +134,7 @@ class Rooms(Generic[P]):
                 assert heir.rooms is not None, "it is in this one"
                 _charge(heir, heir.rooms, room.cost)
             else:
-                del self._rooms[name]
+                del self.by_name[name]
         _charge(peer, own, -cost)
 
 

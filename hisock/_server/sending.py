@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from hisock._core.client_info import ClientInfo, ClientRef, title_of
 from hisock._core.codec import Codec, Falsy
 from hisock._server.audience import Broadcast, everybody
 from hisock._server.audience import clients as those
-from hisock._server.audience import room as room_of
 from hisock._server.connection import Connection
 from hisock._server.registry import Registry
 from hisock.exceptions import ClientNotFound
-from hisock.framing import send_client
+from hisock.framing import send_client, send_group, send_room
 
 
 class Sending:
@@ -82,48 +81,12 @@ class Sending:
         message = self._codec.encode(content)
         return self._broadcast.publish(everybody(), command, message, volatile, latest)
 
-    def send_group(
-        self,
-        group: str | ClientInfo,
-        command: str,
-        content: Any = None,
-        *,
-        volatile: bool = False,
-        latest: str | None = None,
-    ) -> int:
-        """Send a command to all clients in a group; it is encoded once.
+    send_group = send_group
+    send_room = send_room
 
-        :param group: the group's name, or a client to send to the group that it is in.
-        :returns: how many clients it was sent to; 0 if no client is in the group.
-        :raises TypeError: the client is in no group.
-        """
-        name = group.group if isinstance(group, ClientInfo) else group
-        if name is None:
-            who = title_of(group) if isinstance(group, ClientInfo) else repr(group)
-            raise TypeError(f"{who} is in no group")
-        message = content if type(content) is bytes else self._codec.encode(content)
-        return self._broadcast.publish(
-            ("group", name, (), None), command, message, volatile, latest
-        )
-
-    def send_room(
-        self,
-        room: str,
-        command: str,
-        content: Any = None,
-        *,
-        exclude: ClientRef | None = None,
-        volatile: bool = False,
-        latest: str | None = None,
-    ) -> int:
-        """Send a command to all clients in a room; it is encoded once.
-
-        :param exclude: a client that does not get it, such as the one that it is about. Default
-            ``None``.
-        :returns: how many clients it was sent to; 0 if no client is in the room.
-        """
-        message = self._codec.encode(content)
-        return self._broadcast.publish(room_of(room, exclude), command, message, volatile, latest)
+    def _in_no_group(self, group: ClientInfo | None) -> NoReturn:
+        who = repr(group) if group is None else title_of(group)
+        raise TypeError(f"{who} is in no group")
 
     def send_many(
         self,
@@ -139,5 +102,5 @@ class Sending:
         :param clients: the clients; those that are no longer connected are skipped.
         :returns: how many clients it was sent to.
         """
-        message = self._codec.encode(content)
+        message = content if type(content) is bytes else self._codec.encode(content)
         return self._broadcast.publish(those(clients), command, message, volatile, latest)

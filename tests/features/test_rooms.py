@@ -111,7 +111,7 @@ def test_who_leaves_the_server_leaves_all_rooms(
         server.disconnect_client("Ada", force=way == "kick hard", call_func=True)
     events.wait_for("leave", "Ada")
     assert [server.send_room(f"room {number}", "x") for number in range(100)] == [1] + [0] * 99
-    assert server._registry.rooms._rooms.keys() == {"room 0"}, "empty rooms are forgotten"
+    assert server._registry.rooms.by_name.keys() == {"room 0"}, "empty rooms are forgotten"
     with pytest.raises(hisock.ClientNotFound):
         server.rooms("Ada")
 

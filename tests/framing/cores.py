@@ -9,6 +9,7 @@ from importlib import import_module
 from itertools import pairwise
 
 from hisock.framing import (
+    Broadcaster,
     Decoder,
     Flusher,
     FlushQueue,
@@ -34,6 +35,7 @@ class Core:
     Flusher: type[Flusher]
     Gathered: type[Gathered]
     Outbox: type[Outbox]
+    Broadcaster: type[Broadcaster]
     Reader: type[Reader]
     Recipient: type[Recipient]
     Scratch: type[Scratch]
@@ -44,13 +46,16 @@ class Core:
     fan_out: Callable[..., int]
     fan_out_joined: Callable[..., int]
     send_client: Callable[..., None]
+    send_group: Callable[..., int]
+    send_room: Callable[..., int]
 
 
-def load(name: str, reading: str, writing: str, turning: str) -> Core:
+def load(name: str, reading: str, writing: str, turning: str, publishing: str) -> Core:
     """Import one implementation."""
     turn = import_module(turning)
     read = import_module(reading)
     write = import_module(writing)
+    publish = import_module(publishing)
     return Core(
         name,
         read.Decoder,
@@ -58,6 +63,7 @@ def load(name: str, reading: str, writing: str, turning: str) -> Core:
         turn.Flusher,
         write.Gathered,
         write.Outbox,
+        publish.Broadcaster,
         turn.Reader,
         write.Recipient,
         read.Scratch,
@@ -68,14 +74,20 @@ def load(name: str, reading: str, writing: str, turning: str) -> Core:
         write.fan_out,
         write.fan_out_joined,
         write.send_client,
+        publish.send_group,
+        publish.send_room,
     )
+
+
+_MODULES = ("_framing", "_outbox", "_turn", "_publishing")
 
 
 def load_all() -> list[Core]:
     """Import both; the compiled one may be missing only where Python was asked for."""
-    cores = [load("python", "hisock._framing_py", "hisock._outbox_py", "hisock._turn_py")]
+    cores = [load("python", *(f"hisock.{name}_py" for name in _MODULES))]
+    compiled = [f"hisock.{name}" for name in ("_framing", "_outbox", "_turn", "_outbox")]
     try:
-        cores.insert(0, load("compiled", "hisock._framing", "hisock._outbox", "hisock._turn"))
+        cores.insert(0, load("compiled", *compiled))
     except ImportError:
         if os.environ.get("HISOCK_PURE_PYTHON", "") in ("", "0"):
             raise

@@ -183,7 +183,7 @@ class GatedServer:
             "connections": len(hub.connections),
             "names": dict(registry._by_name),
             "groups": dict(registry.groups),
-            "rooms": dict(registry.rooms._rooms),
+            "rooms": dict(registry.rooms.by_name),
             "addresses": dict(registry._by_ip),
             "resumable": dict(hub._resumable._connections),
             "decisions": dict(hub.decisions._waiting),

@@ -20,6 +20,7 @@ FRAMING = (
     "_scratch",
     "_messages",
     "_outbox",
+    "_publishing",
     "_wire",
     "_commands",
     "_gathered",

@@ -1,0 +1,128 @@
+# Part of _outbox.pyx: frames for audiences, which a server finds by name.
+
+
+cdef class Broadcaster:
+    """Writes messages to audiences, where nothing else has to be done.
+
+    :param everyone: has the outboxes of all clients as its keys.
+    :param groups: such a dict for each group, by name.
+    :param rooms: the rooms by name; ``members`` of each is such a dict.
+    :ivar backplane: passes messages on to other servers; ``None`` where there are none.
+    """
+
+    cdef public object backplane
+    cdef dict _everyone
+    cdef dict _groups
+    cdef dict _rooms
+    cdef object _header_len
+
+    def __init__(
+        self, dict everyone not None, dict groups not None, dict rooms not None, header_len
+    ):
+        self._everyone = everyone
+        self._groups = groups
+        self._rooms = rooms
+        self._header_len = header_len
+
+    def publish(self, audience, command, message, object volatile=False, latest=None):
+        """Write a message to an audience, wherever its clients are.
+
+        :returns: how many clients it was written to, or passed on for to other servers.
+        """
+        cdef Py_ssize_t written = self.plainly(audience, command, message, volatile, latest)
+        if written < 0:
+            return self.publish_otherwise(audience, command, message, volatile, latest)
+        return written
+
+    @cython.final
+    cdef Py_ssize_t plainly(
+        self, audience, command, message, object volatile, latest  # "object": see send_client
+    ) except -2:
+        """Write a message to an audience; -1, and nothing is done, if there is more to it."""
+        cdef object members
+        cdef Outbox left_out = None
+        if self.backplane is not None or volatile is not False or latest is not None:
+            return -1
+        if message is not None and not PyBytes_CheckExact(message):
+            return -1
+        kind, name, refs, exclude = audience
+        if exclude is not None:
+            left_out = self.outbox_of(exclude)
+            if left_out is None:
+                return -1
+        if kind == "group":
+            members = self._groups.get(name)
+        elif kind == "room":
+            members = self._rooms.get(name)
+            if members is not None:
+                members = members.members
+        elif kind == "everybody":
+            members = self._everyone
+        else:
+            members = self.outboxes_of(refs)
+            if members is None:
+                return -1
+        frame = build_command(command, message, self._header_len)
+        return 0 if members is None else write_to_all(members, frame, left_out)
+
+    @cython.final
+    cdef Outbox outbox_of(self, client):
+        """Return the outbox of a client that has to be looked up nowhere; else ``None``."""
+        cdef Outbox outbox = None
+        if isinstance(client, Recipient):
+            with cython.critical_section(client):
+                outbox = (<Recipient>client)._box
+            if outbox is not None and outbox not in self._everyone:
+                return None
+        return outbox
+
+    @cython.final
+    cdef dict outboxes_of(self, refs):
+        """Return the outboxes of clients in a dict, or ``None`` if one has to be looked up."""
+        cdef dict members = {}
+        for client in refs:
+            outbox = self.outbox_of(client)
+            if outbox is None:
+                return None
+            members[outbox] = None
+        return members
+
+
+@cython.binding(True)
+def send_group(self, group, command, content=None, *, object volatile=False, latest=None):
+    """Send a command to all clients in a group; it is encoded once.
+
+    :param group: the group's name, or a client to send to the group that it is in.
+    :returns: how many clients it was sent to; 0 if no client is in the group.
+    :raises TypeError: the client is in no group.
+    """
+    name = group.group if isinstance(group, Recipient) else group
+    if name is None:
+        self._in_no_group(group)
+    return publish(self, ("group", name, (), None), command, content, volatile, latest)
+
+
+@cython.binding(True)
+def send_room(
+    self, room, command, content=None, *, exclude=None, object volatile=False, latest=None
+):
+    """Send a command to all clients in a room; it is encoded once.
+
+    :param exclude: a client that does not get it, such as the one that it is about. Default
+        ``None``.
+    :returns: how many clients it was sent to; 0 if no client is in the room.
+    """
+    return publish(self, ("room", room, (), exclude), command, content, volatile, latest)
+
+
+cdef publish(self, audience, command, content, object volatile, latest):
+    """Encode the content as the server of a method does, and publish it there."""
+    cdef Broadcaster publisher
+    cdef Py_ssize_t written
+    if not PyBytes_CheckExact(content):
+        content = self._codec.encode(content)
+    publisher = self._broadcast
+    written = publisher.plainly(audience, command, content, volatile, latest)
+    if written < 0:
+        return publisher.publish(audience, command, content, volatile, latest)
+    return written
