@@ -22,6 +22,7 @@ import msgspec
 
 from hisock._core.casting import Cast, make_cast, remembered
 from hisock._core.hooks import DIRECT, decode_hook, encode_hook, stand_in
+from hisock._core.protocol import NOT_JSON
 from hisock.exceptions import InvalidTypeCast
 from hisock.framing import encoder
 
@@ -183,12 +184,12 @@ class JSONCodec(Codec):
     def decode_anything(self, message: bytes) -> Any:
         try:
             return msgspec.json.decode(message)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             if message[:1] not in (b"[", b"{"):
                 return _decode_text(message)
         try:
             return json.loads(message)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _decode_text(message)
 
 
@@ -236,7 +237,7 @@ class MessagePackCodec(Codec):
             if message[0] < 0x80:  # plain text, not a structure
                 return msgspec.json.decode(message, type=int | float | bool)
             value = msgspec.msgpack.decode(message)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return _decode_text(message)
         # What could be a number or a bool is bytes: those are sent as text.
         return _decode_text(message) if isinstance(value, (int, float, NoneType)) else value

@@ -34,6 +34,21 @@ def test_a_reply_that_is_none_ends_the_clients_connection(by_hand: HandServer, d
             client.recv("never")
 
 
+def test_the_data_of_an_error_that_no_codec_reads_is_bytes(by_hand: HandServer, kind: Kind) -> None:
+    with AnyClient(kind, by_hand.addr) as client:
+        client.start()
+        with by_hand.accept() as peer:
+
+            def fail() -> None:
+                peer.wait_for(lambda frame: frame.reserved == "CALL")
+                peer.raw(b'$REPLY$1$EXC${"message":"no"}$MSG$"\xff"')
+
+            with by_hand.playing(fail), pytest.raises(hisock.RemoteError, match="no") as failed:
+                client.call("x", timeout=PATIENCE)
+            assert failed.value.data == b'"\xff"'
+            assert client.client.connected
+
+
 @pytest.mark.parametrize("frame", [b"$SRVHELLO$x", b"$SRVHELLO${}", b"$CLTHELLO${}", b"$GETCLT$x"])
 def test_what_servers_do_not_send_ends_the_clients_connection(
     by_hand: HandServer, frame: bytes
