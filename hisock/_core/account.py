@@ -70,6 +70,8 @@ DEFERRED: Final = Bound(1024, 4 * _MIB)
 ADMISSION: Final = Bound(64, 16 * 1024)
 #: Bytes that the rooms of one client take at most; it enters no more then.
 MOST_OF_ROOMS: Final = 4 * _MIB
+#: The same if all others left them, and it alone were charged for rooms that they have made.
+MOST_LEFT_BY_OTHERS: Final = 16 * _MIB
 #: The bounds by kind. A partial frame is bounded by ``max_message_size`` instead.
 BOUNDS: Final[dict[Use, Bound]] = {
     Use.DEFERRED: DEFERRED,

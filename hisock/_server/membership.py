@@ -89,7 +89,8 @@ class Membership(Generic[Session]):
         :param room: the room's name, at most 1024 characters. A room exists while it has members.
         :raises ClientNotFound: no such client is connected.
         :raises ValueError: the name is too long, or the client's rooms take 4 MiB, which is enough
-            for 32,000 that others have made, or 8,000 of its own with short names.
+            for 32,000 that others have made, or 8,000 of its own with short names; or they would
+            take 16 MiB if all others left them.
         """
         protocol.encode_name(room)
         self._directory.move(client, room, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import getsizeof
 from typing import Final, Generic, Protocol, TypeVar
 
-from hisock._core.account import MOST_OF_ROOMS, Account, Use
+from hisock._core.account import MOST_LEFT_BY_OTHERS, MOST_OF_ROOMS, Account, Use
 from hisock.framing import Outbox
 
 #: Bytes that a membership takes: a place in the room, and one among the client's rooms.
@@ -21,12 +21,14 @@ class OwnRooms(set[str]):
     """The rooms of a client.
 
     :ivar cost: bytes that it is charged for them.
+    :ivar most: bytes that it would be charged if it were the only one in each of them.
     """
 
-    __slots__ = ("cost",)
+    __slots__ = ("cost", "most")
 
     def __init__(self) -> None:
         self.cost = 0
+        self.most = 0
 
 
 class RoomMember(Protocol):
@@ -92,13 +94,16 @@ class Rooms(Generic[P]):
         is_new = room is None
         if room is None:
             room = _Room(name, peer)
-        cost = MEMBER_COST + room.cost * is_new
-        if own.cost + cost > MOST_OF_ROOMS:
+        most = MEMBER_COST + room.cost
+        cost = most if is_new else MEMBER_COST
+        if own.cost + cost > MOST_OF_ROOMS or own.most + most > MOST_LEFT_BY_OTHERS:
             raise ValueError(
                 f"the client is in {len(own)} rooms, and those of one client take "
-                f"{MOST_OF_ROOMS} bytes at most; have it leave some"
+                f"{MOST_OF_ROOMS} bytes at most, or {MOST_LEFT_BY_OTHERS} if all others left them; "
+                "have it leave some"
             )
         _charge(peer, own, cost)
+        own.most += most
         own.add(room.name)
         room.members[peer.outbox] = peer
         if is_new:
@@ -135,6 +140,7 @@ class Rooms(Generic[P]):
                 _charge(heir, heir.rooms, room.cost)
             else:
                 del self.by_name[name]
+        own.most -= MEMBER_COST + room.cost
         _charge(peer, own, -cost)
 
 

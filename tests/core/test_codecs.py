@@ -290,8 +290,10 @@ def test_more_annotations_than_are_remembered_are_cast_to() -> None:
 @both
 @pytest.mark.parametrize(
     "message",
-    [b'"\xff"', b'["\xff"]', b'{"\xff":1}', b"[" * 5000, b"[NaN," + b"[" * 5000, b"\xa1\xff"]
-    + [b"\x91" * 5000],
+    [
+        *(b'"\xff"', b'["\xff"]', b'{"\xff":1}', b"[" * 5000, b"[NaN," + b"[" * 5000),
+        *(b"\xa1\xff", b"\x91" * 5000),
+    ],
     ids=lambda message: repr(message[:9]),
 )
 def test_what_is_no_structure_after_all_is_text_or_bytes(codec: Codec, message: bytes) -> None:

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hisock._core.account import MOST_OF_ROOMS, Account, Total, Use
+from hisock._core.account import MOST_LEFT_BY_OTHERS, MOST_OF_ROOMS, Account, Total, Use
 from hisock._server.rooms import MEMBER_COST, ROOM_COST, UNCOUNTED, OwnRooms, Rooms
 from hisock.framing import Outbox
 
@@ -74,7 +74,9 @@ class Entering(RuleBasedStateMachine):
             assert (client.rooms or set()) == own
             each = MEMBER_COST * len(own)
             assert each <= client.charged
-            assert client.charged <= each + sum(ROOM_COST + sys.getsizeof(n) for n in own)
+            most = each + sum(ROOM_COST + sys.getsizeof(n) for n in own)
+            assert client.charged <= most
+            assert client.rooms is None or client.rooms.most == most
             for name in own:
                 assert self.rooms.members(name)[client.outbox] is client
 
@@ -90,6 +92,24 @@ def test_members_share_the_name_of_their_room() -> None:
         rooms.join(client, "".join(["h", "all"]))
     first, *others = [next(iter(client.rooms or ())) for client in clients]
     assert all(other is first for other in others)
+
+
+def test_rooms_that_all_others_have_left_take_so_much() -> None:
+    rooms: Rooms[Client] = Rooms()
+    client = Client(Total(10**9))
+    makers = [Client(Total(10**9)) for _ in range(10)]
+    entered, name = 0, "{}" + "\N{SNOWMAN}" * 1000
+    with contextlib.suppress(ValueError):
+        for entered in range(10_000):
+            rooms.join(makers[entered // 1000], name.format(entered))
+            rooms.join(client, name.format(entered))
+    with pytest.raises(ValueError, match="if all others left them"):
+        rooms.join(client, name.format(entered))
+    assert client.charged < MOST_OF_ROOMS
+    for maker in makers:
+        rooms.leave_all(maker)
+    assert entered == len(rooms) == len(client.rooms or ())
+    assert MOST_LEFT_BY_OTHERS * 0.99 < client.charged <= MOST_LEFT_BY_OTHERS
 
 
 @pytest.mark.parametrize(("name", "most"), [("{}", 9_000), ("{}" + "\N{SNOWMAN}" * 1000, 1_800)])
