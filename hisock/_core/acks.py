@@ -139,15 +139,17 @@ class Progress:
     :ivar used: when it was used last.
     """
 
-    __slots__ = ("_begun", "_dropped", "_early", "done", "used")
+    __slots__ = ("_begun", "_dropped", "_early", "_observed", "done", "used")
 
     def __init__(self) -> None:
         self.done = 0
         self.used = 0.0
         self._begun = -1
-        # Of those after `done`, one bit each: which have been handled, and which were dropped.
+        # Of those after `done`, one bit each: which have been handled, which were dropped, and
+        # which observers of all frames have heard of.
         self._early = 0
         self._dropped = 0
+        self._observed = 0
 
     def begin(self, number: int) -> bool:
         """A message has come; whether it is to be handled, as it has not been begun before.
@@ -177,6 +179,18 @@ class Progress:
         """A message was dropped before its handler began: it is handled when it comes again."""
         self._dropped |= 1 << number - self.done - 1
 
+    def observe(self, number: int) -> bool:
+        """Whether observers hear of a message that is begun now: not of one that has come again."""
+        bit = 1 << number - self.done - 1
+        is_new = not self._observed & bit
+        self._observed |= bit
+        return is_new
+
+    def miss(self, number: int) -> None:
+        """An observer was dropped before it heard of a message."""
+        if number > self.done:
+            self._observed &= ~(1 << number - self.done - 1)
+
     @property
     def idle(self) -> bool:
         """Whether none is being handled of what has come."""
@@ -190,6 +204,7 @@ class Progress:
         self.done += count
         self._early >>= count
         self._dropped >>= count
+        self._observed >>= count
 
 
 class Remembered:

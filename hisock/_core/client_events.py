@@ -46,9 +46,14 @@ class ClientEvents(EventTable):
         return partial(handler.full, message) if message else handler.empty
 
     def _fire_frame(
-        self, event: str, origin: Origin, command: str | None, message: bytes | None
+        self,
+        event: str,
+        origin: Origin,
+        command: str | None,
+        message: bytes | None,
+        done: Done | None = None,
     ) -> None:
-        self._fire(event, origin, (command, message))
+        self._fire(event, origin, (command, message), done)
 
     def fire(self, event: str, *args: Any) -> None:
         """Call the handler of a reserved event with ``args``."""

@@ -154,9 +154,14 @@ class EventTable:
         raise NotImplementedError
 
     def _fire_frame(
-        self, event: str, origin: Origin, command: str | None, message: bytes | None
+        self,
+        event: str,
+        origin: Origin,
+        command: str | None,
+        message: bytes | None,
+        done: Done | None = None,
     ) -> None:
-        """Call the handler of ``message`` or ``*``, if there is one."""
+        """Call the handler of ``message`` or ``*``, if there is one; see :meth:`_fire`."""
         raise NotImplementedError
 
     def handle(self, origin: Origin, command: str | None, message: bytes | None) -> None:
@@ -174,15 +179,28 @@ class EventTable:
             taken = True
         self._observe(origin, command, message, taken)
 
-    def deliver(self, origin: Origin, command: str, message: bytes | None, done: Done) -> None:
-        """Like :meth:`handle`, and ``done`` hears of the end of the handler, if there is one."""
+    def deliver(
+        self,
+        origin: Origin,
+        command: str,
+        message: bytes | None,
+        done: Done,
+        observes: Callable[[], Done | None],
+    ) -> None:
+        """Like :meth:`handle`, and ``done`` hears of the end of the handler, if there is one.
+
+        :param observes: where there are observers, gives what hears of the end of each handler of
+            ``message``; ``None`` if they have heard of this frame before.
+        """
         handler = self.handlers.commands.get(command)
         if handler is None:
             self.handle(origin, command, message)
             done(None, None)
         else:
+            observed = observes() if self._observed() else None
             self._run(handler, Job(self.runner, command, origin, origin.info, done), message)
-            self._observe(origin, command, message, True)
+            if observed is not None:
+                self._observe(origin, command, message, True, observed)
 
     def _deliver_unhandled(self, origin: Origin, frame: ReceivedFrame) -> bool:
         """Deliver a frame that has no handler; returns whether a waiter or a stream took it."""
@@ -271,12 +289,17 @@ class EventTable:
             self.runner.in_task(coroutine, job, ordered)
 
     def _observe(
-        self, origin: Origin, command: str | None, message: bytes | None, taken: bool
+        self,
+        origin: Origin,
+        command: str | None,
+        message: bytes | None,
+        taken: bool,
+        done: Done | None = None,
     ) -> None:
         if self._ending:
             return
         if "message" in self.handlers.reserved:
-            self._fire_frame("message", origin, command, message)
+            self._fire_frame("message", origin, command, message, done)
         if self.cache.enabled and command is not None:
             self.cache.remember(command, message, taken)
 

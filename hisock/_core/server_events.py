@@ -13,7 +13,7 @@ from hisock._core.client_info import ClientInfo
 from hisock._core.codec import Codec
 from hisock._core.events import EventTable
 from hisock._core.handlers import CommandHandler
-from hisock._core.jobs import ENDS_PROGRAM, Origin, Peer, Runner, never_awaited, report
+from hisock._core.jobs import ENDS_PROGRAM, Done, Origin, Peer, Runner, never_awaited, report
 from hisock._core.waiting import Waiting
 from hisock.framing import Frame
 
@@ -37,9 +37,14 @@ class ServerEvents(EventTable):
         return partial(handler.empty, client)
 
     def _fire_frame(
-        self, event: str, origin: Origin, command: str | None, message: bytes | None
+        self,
+        event: str,
+        origin: Origin,
+        command: str | None,
+        message: bytes | None,
+        done: Done | None = None,
     ) -> None:
-        self._fire(event, origin, (origin.info, command, message))
+        self._fire(event, origin, (origin.info, command, message), done)
 
     def reserve(self, events: Events) -> None:
         """Reserve more events than every server has."""

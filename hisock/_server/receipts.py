@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from hisock._core.acks import Progress, Remembered, Sent, build_acknowledgement
-from hisock._core.jobs import Dropped
+from hisock._core.jobs import Done, Dropped
 from hisock.exceptions import ProtocolError
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Receipts:
             return
         self._ways[progress] = connection
         done = partial(self._done, progress, sent.number)
-        hub.events.deliver(connection, sent.command, sent.message, done)
+        observes = partial(self._observes, progress, sent.number)
+        hub.events.deliver(connection, sent.command, sent.message, done, observes)
 
     def unfinished(self, secret: str) -> Connection | None:
         """The connection that a client's messages came by of which handlers still run."""
@@ -72,6 +73,16 @@ class Receipts:
             self._end(progress, number)
         else:
             hub.thread.post(self._end, progress, number)
+
+    def _observes(self, progress: Progress, number: int) -> Done | None:
+        if not progress.observe(number):
+            return None  # its handler was dropped when it came before, its observers were not
+
+        def observed(_: Any, exc: BaseException | None) -> None:
+            if isinstance(exc, Dropped):
+                progress.miss(number)
+
+        return observed
 
     def _drop(self, progress: Progress, number: int) -> None:
         progress.drop(number)

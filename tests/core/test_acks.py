@@ -119,6 +119,23 @@ def test_clients_are_forgotten_by_number_and_by_time() -> None:
     assert remembered.of("a", 12.6) is first
 
 
+def test_observers_hear_once_unless_they_were_dropped() -> None:
+    progress = acks.Progress()
+    for number in (1, 2, 3):
+        assert progress.begin(number)
+        assert progress.observe(number)
+    progress.drop(2)
+    progress.drop(3)
+    progress.miss(3)
+    progress.end(1)
+    progress.miss(1)
+    assert progress.begin(2)
+    assert not progress.observe(2)
+    progress.end(2)
+    assert progress.begin(3)
+    assert progress.observe(3)
+
+
 def test_what_was_dropped_is_handled_when_it_comes_again() -> None:
     progress = Progress()
     for number in range(1, 6):

@@ -114,3 +114,61 @@ def test_what_came_again_before_it_was_dropped_comes_a_third_time(
 
     asyncio.run(asyncio.wait_for(play(), PATIENCE))
     assert begun == list(NUMBERS)
+
+
+def test_observers_hear_once_of_what_was_dropped_and_came_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(concurrency, "MANY", 2)
+    monkeypatch.setattr(concurrency, "FEW", 1)
+    heard: list[int] = []
+
+    async def play() -> None:
+        go_on = asyncio.Event()
+        async with hisock.HiSockServer(ADDR, connection_rate=None, cache_size=0) as server:
+
+            @server.on("do", concurrent=True)
+            async def do(client: hisock.ClientInfo, number: int) -> None:
+                await go_on.wait()
+
+            @server.on("message")
+            async def message(client: hisock.ClientInfo, command: str, number: int) -> None:
+                heard.append(number)
+
+            join(server)
+            await settle()
+            last = join(server)  # replaces it, and what was held is dropped
+            go_on.set()
+            await until(lambda: is_confirmed(last))
+            assert [entry.content for entry in server.get_cache()] == [b"%d" % n for n in NUMBERS]
+
+    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+    assert heard == list(NUMBERS)
+
+
+def test_observers_that_were_dropped_hear_when_the_message_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work, "FAIR_SHARE", 1)
+    begun: list[int] = []
+    heard: list[int] = []
+    go_on = threading.Event()
+
+    async def play() -> None:
+        async with hisock.HiSockServer(ADDR, connection_rate=None) as server:
+            handle_in_threads(server, begun, go_on)
+
+            @server.on("message", threaded=True)
+            def message(client: hisock.ClientInfo, command: str, number: int) -> None:
+                heard.append(number)
+
+            first = join(server)
+            await until(lambda: begun)
+            server._hub.leave(first.connection, "memory", "memory is short", at_once=True)
+            again = join(server)
+            await settle()
+            go_on.set()
+            await until(lambda: is_confirmed(again) and len(heard) >= len(NUMBERS) - 1)
+
+    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+    assert sorted(heard) == list(NUMBERS[1:]), "the first is being handled, and is not begun again"
