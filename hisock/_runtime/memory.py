@@ -64,6 +64,8 @@ class MemoryTransport(asyncio.Transport):
         self._reading = True
         self._delivering = False
         self._closing = False
+        #: Nothing is sent any more: what is written is lost.
+        self._over = False
         self._lost = False
         # End of stream: requested and sent by this side; the peer's passed on to the protocol.
         self._ends = False
@@ -133,7 +135,7 @@ class MemoryTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._ends:
             raise RuntimeError("Cannot call write() after write_eof()")
-        if self._lost or not data:
+        if self._over or not data:
             return
         if self.tap is not None:
             self.tap(bytes(data))
@@ -155,17 +157,18 @@ class MemoryTransport(asyncio.Transport):
         if size:
             peer._arrived += self._unsent[:size]
             del self._unsent[:size]
+        if self._writing_paused and len(self._unsent) <= self._low and not self._over:
+            self._writing_paused = False
+            self.get_protocol().resume_writing()
         if not self._unsent:
             self._all_sent()
         peer._deliver_soon()
-        if self._writing_paused and len(self._unsent) <= self._low and not self._lost:
-            self._writing_paused = False
-            self.get_protocol().resume_writing()
 
     def _all_sent(self) -> None:
         if self._ends or self._closing:
             self._end_sent = True
         if self._closing and not self._lost:
+            self._over = True
             self._loop.call_soon(self._lose, None)
 
     def _pause_if_full(self) -> None:
@@ -212,6 +215,7 @@ class MemoryTransport(asyncio.Transport):
     def abort(self) -> None:
         """Close at once; unsent bytes are lost."""
         self._unsent.clear()
+        self._over = True
         if self._closing:
             self._loop.call_soon(self._lose, None)
         else:
@@ -225,7 +229,7 @@ class MemoryTransport(asyncio.Transport):
     def _lose(self, exc: Exception | None) -> None:
         if self._lost:
             return
-        self._lost = self._closing = True
+        self._lost = self._closing = self._over = True
         # Closing with unread bytes resets the connection, as with TCP.
         unread, peer = bool(self._arrived), self._peer
         self._unsent.clear()

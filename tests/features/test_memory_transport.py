@@ -185,6 +185,33 @@ def test_aborting_loses_what_waits() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_what_is_written_after_the_end_is_kept_nowhere(end: str) -> None:
+    async def main() -> None:
+        left, one, _, other = ends()
+        tapped: list[bytes] = []
+        left.tap = tapped.append
+        getattr(left, end)()
+        left.write(b"late")
+        left.writelines([b"later"])
+        assert (left.get_write_buffer_size(), tapped) == (0, [])
+        await settle()
+        assert (one.told, other.data) == ([type(None)], b"")
+
+    run(main())
+
+
+def test_a_writer_that_pauses_is_not_told_to_go_on_when_it_aborts() -> None:
+    async def main() -> None:
+        left, one, _, _ = ends(window=10)
+        left.write(b"x" * 100_000)
+        left.abort()
+        await settle()
+        assert one.told == ["pause", type(None)]
+
+    run(main())
+
+
 def test_writing_to_a_side_that_is_gone_resets_the_connection() -> None:
     async def main() -> None:
         left, _, right, other = ends()
