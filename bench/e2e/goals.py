@@ -73,6 +73,11 @@ def _single(reference: str) -> Callable[[Outcomes], float | None]:
     return _cost("web", "single_us", WEB, reference, "single_us")
 
 
+def _tls(key: str) -> Callable[[Outcomes], float | None]:
+    """A detail of connections over TLS, by that of picows."""
+    return _cost("tls", key, "hisock", "picows", key)
+
+
 GOALS: tuple[Goal, ...] = (
     Goal("pipelined", "x floor-c", "≥", 0.40, 0.55, _ratio("pipelined", "floor-c")),
     Goal(
@@ -95,12 +100,40 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal("broadcast", "x picows", "≥", 6, 10, _ratio("broadcast", "picows")),
     Goal("players", "players", "≥", 2400, 4000, _value("players")),
-    Goal("large", "x floor-asyncio", "≥", 0.8, 1.0, _ratio("large", "floor-asyncio")),
+    Goal("players", "x C relay", "≥", 0.8, None, _ratio("players", "floor-relay")),
+    Goal("large", "x floor-asyncio", "≥", 0.8, 0.9, _ratio("large", "floor-asyncio")),
     Goal("memory", "KiB/client", "≤", 6, 3, _value("memory")),
     Goal("joins", "joins/s", "≥", 5000, 10000, _value("joins")),
     Goal("scale", "cost, turns of 1", "≤", 1.3, 1.1, _value("scale")),
     Goal("scale", "cost, turns of 16", "≤", 1.3, 1.1, _detail("scale", "batched")),
     Goal("fairness", "p99 ms", "≤", 25, None, _value("fairness")),
+    Goal("typed", "x picows", "≥", 6, None, _ratio("typed", "picows")),
+    Goal("typed-roundtrip", "x picows", "≤", 0.9, None, _ratio("typed-roundtrip", "picows")),
+    Goal("calls", "x socketio", "≥", 8, None, _ratio("calls", "socketio")),
+    Goal(
+        "calls",
+        "alone x socketio",
+        "≤",
+        0.33,
+        None,
+        _cost("calls", "alone_us", "hisock", "socketio", "alone_us"),
+    ),
+    Goal("handlers", "calls/s", "≥", 400_000, None, _value("handlers")),
+    Goal("arrivals", "joins/s", "≥", 5000, None, _value("arrivals")),
+    Goal("storm", "settled s", "≤", 3, None, _value("storm")),
+    Goal("storm", "p99 ms of others", "≤", 100, None, _detail("storm", "p99_ms")),
+    Goal("tls", "single x picows", "≤", 1.0, None, _ratio("tls", "picows")),
+    Goal("tls", "memory x picows", "≤", 1.0, None, _tls("memory")),
+    Goal("tls", "join x picows", "≤", 1.0, None, _tls("join_ms")),
+    Goal("tls-many", "x picows", "≤", 1.0, None, _ratio("tls-many", "picows")),
+    Goal(
+        "tls-many",
+        "move x picows",
+        "≤",
+        1.0,
+        None,
+        _cost("tls-many", "move_us", "hisock", "picows", "move_us"),
+    ),
     Goal("web", "x picows", "≤", 0.35, None, _ratio("web", "picows", WEB)),
     Goal("web", "batched x TCP", "≤", 1.5, None, _cost("web", "batched_ns", WEB, "hisock")),
     Goal(
