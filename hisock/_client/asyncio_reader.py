@@ -93,10 +93,12 @@ class AsyncioReader(ClientBase):
 
     def _look_at_threads(self) -> None:
         """Read no more while threads are behind, and look again in a moment."""
-        awaited = self.session.awaits_something or not self.waiting.idle
+        awaited = self.awaited
         # Asked for once: they may catch up in between, and a pause has to be looked at again.
         self._looking = not self.closed and self.work.behind
-        stop = self._looking and self.holds_up_reading(awaited)
+        stop = self._looking and self.work.holds_up_reading(awaited)
+        if stop and (lost := self.work.stuck(awaited, self._loop.time())) is not None:
+            self.session.end(End.LOST, lost)
         for session in self._line:
             session.pauses.set("threads", stop)
         if self._looking:

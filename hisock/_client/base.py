@@ -316,6 +316,11 @@ class ClientBase(ThreadedHandlers):
         return not self.closed and not self.session.ended
 
     @property
+    def awaited(self) -> int:
+        """How many wait for something of the server, in whichever way."""
+        return self.session.awaited + self.waiting.count
+
+    @property
     def reconnects(self) -> bool:
         return self._reconnect is not None
 

@@ -145,9 +145,12 @@ class BlockingReader(ClientBase):
             self._back_or_closed.wait(timeout)
             self._fire_news()
             return False
-        work = self.work_made
-        if work is not None and work.behind and not self._threads_catch_up(session, timeout):
-            return False
+        if self.work_made is not None and self.work_made.behind:
+            began = time.monotonic()
+            if not self._threads_catch_up(session, timeout):
+                return False
+            if timeout is not None:
+                timeout = max(0.0, began + timeout - time.monotonic())
         self._reading = session
         try:
             frames = session.receive(timeout)
@@ -163,8 +166,13 @@ class BlockingReader(ClientBase):
         """Wait, within ``timeout`` seconds, until something may be read for the threads again."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.closed and not session.ended:
-            if not self.holds_up_reading(session.awaits_something or not self.waiting.idle):
+            awaited = self.awaited
+            if not self.work.holds_up_reading(awaited):
                 return True
+            if (lost := self.work.stuck(awaited, time.monotonic())) is not None:
+                session.end(End.LOST, lost)
+                self._fire_news()
+                return False
             left = LOOK_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return False

@@ -205,9 +205,9 @@ class Session:
         self.end(End.LOST, ConnectionLost(f"the server broke the protocol: {exc}"))
 
     @property
-    def awaits_something(self) -> bool:
-        """Whether a reply or another answer of the server is waited for."""
-        return len(self.calls) > 0 or bool(self._asked_for_clients or self._awaiting_greeting)
+    def awaited(self) -> int:
+        """How many wait for a reply or another answer of the server."""
+        return len(self.calls) + len(self._asked_for_clients) + len(self._awaiting_greeting)
 
     @property
     def silence(self) -> float | None:

@@ -10,13 +10,18 @@ from typing import Any
 
 from hisock._core.account import BOUNDS, WORK_COST, Account, Total, Use
 from hisock._core.jobs import Job
+from hisock._runtime import work
 from hisock._runtime.threads import Threads
+from hisock.exceptions import ConnectionLost
 
 #: Seconds between two looks at whether threads that are behind have caught up.
 LOOK_SECONDS = 0.01
 #: Times the bound on what waits for a thread that is put up with while handlers wait for replies,
 #: which nobody would read if reading paused.
 _MOST_TIMES = 16
+#: Seconds after which threads that all wait for the server, of which nothing may be read, are taken
+#: to wait for ever.
+STUCK_SECONDS = 30.0
 
 
 class ThreadedWork:
@@ -30,6 +35,9 @@ class ThreadedWork:
         self._lock = threading.Lock()
         #: Times that the threads fell behind less times that they have caught up.
         self._behind = 0
+        #: How many pieces wait, as long as none has been begun, and since when.
+        self._queued = -1
+        self._since = 0.0
 
     def change(self, by: int) -> None:
         """The threads have fallen behind (1), or caught up (-1); which may be told the other way
@@ -49,6 +57,29 @@ class ThreadedWork:
         return (
             account.count(Use.QUEUED) > _MOST_TIMES * bound.items
             or account.size(Use.QUEUED) > _MOST_TIMES * bound.size
+        )
+
+    def holds_up_reading(self, awaited: int) -> bool:
+        """Whether nothing may be read now, since threads are behind.
+
+        :param awaited: how many wait for what would be read: some of them may be these threads, and
+            so not go on.
+        """
+        held_up = self.behind and (self.much_too_much or not awaited)
+        if not held_up:
+            self._queued = -1
+        return held_up
+
+    def stuck(self, awaited: int, now: float) -> ConnectionLost | None:
+        """The error to end a connection with that all threads wait for while it is not read."""
+        queued = self.account.count(Use.QUEUED)
+        if awaited < work.MOST_THREADS or queued != self._queued:
+            self._queued, self._since = queued, now
+        if now - self._since < STUCK_SECONDS:
+            return None
+        return ConnectionLost(
+            f"all {work.MOST_THREADS} threads wait for the server, of which nothing may be read "
+            f"while {queued} messages wait for them; give what handlers wait for a timeout"
         )
 
 
@@ -83,15 +114,6 @@ class ThreadedHandlers:
         run = contextvars.copy_context().run
         if self.workers.submit_for(self.work, size + WORK_COST, run, job.run, func):
             self.threads_fall_behind()
-
-    def holds_up_reading(self, awaited: bool) -> bool:
-        """Whether nothing may be read now, since threads are behind.
-
-        :param awaited: whether something waits for what would be read: one of these threads may,
-            and so not go on.
-        """
-        work = self.work
-        return work.behind and (work.much_too_much or not awaited)
 
     def threads_fall_behind(self) -> None:
         """So much waits for a thread that reading has to pause."""

@@ -156,6 +156,12 @@ class Waiting:
         """Whether there is no waiter."""
         return not self._waiters
 
+    @property
+    def count(self) -> int:
+        """How many waiters there are."""
+        with self._lock:
+            return sum(map(len, self._waiters.values()))
+
     def wants(self, command: str | None, source: str | None) -> bool:
         """Whether any waiter waits for such a frame."""
         waiters = self._waiters

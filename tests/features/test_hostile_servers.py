@@ -16,8 +16,9 @@ from support.fixtures import MakeServer
 from support.polling import eventually, until
 
 import hisock
-from hisock._client import asyncio_link
+from hisock._client import asyncio_link, blocking_reader, threaded
 from hisock._core.account import BOUNDS, Bound, Use
+from hisock._runtime import threads, work
 
 from .clients import AnyClient, Kind
 from .loops import on_loops, within
@@ -194,3 +195,62 @@ def test_threads_that_ask_the_server_are_answered_while_others_wait(
             server.send_client("Ada", "ask", number)
         events.wait_until(lambda seen: len(seen) == count)
     assert sorted(events.named("answer")) == [(2 * number,) for number in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["threaded", "async"])
+def test_threads_that_all_wait_for_what_may_not_be_read_are_told_so(
+    by_hand: HandServer, events: Events, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    monkeypatch.setitem(BOUNDS, Use.QUEUED, Bound(4, 1 << 20))
+    monkeypatch.setattr(work, "MOST_THREADS", 4)
+    monkeypatch.setattr(threads, "MOST_THREADS", 4)
+    monkeypatch.setattr(threaded, "STUCK_SECONDS", 0.1)
+    with AnyClient(kind, by_hand.addr) as client:
+
+        def handle() -> None:
+            try:
+                client.call("back", timeout=None)
+            except hisock.ConnectionLost as exc:
+                events.add("told", str(exc))
+
+        client.on("ask", handle, threaded=True)
+        client.start()
+        with by_hand.accept() as peer:
+            peer.write(b"".join(frame(b"$CMD$ask") for _ in range(200)))
+            told = events.wait_for("told")[1]
+        assert "all 4 threads wait for the server" in told
+        assert "give what handlers wait for a timeout" in told
+        assert client.closed
+
+
+def test_waiting_for_threads_and_then_for_frames_takes_one_timeout(
+    by_hand: HandServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
+    clock = Clock()
+    timeouts: list[float | None] = []
+
+    def receive(timeout: float | None) -> list[Any]:
+        timeouts.append(timeout)
+        return []
+
+    with by_hand.playing(by_hand.accept), hisock.connect(by_hand.addr) as client:
+        driver = client._driver
+        driver.threads_fall_behind()
+        monkeypatch.setattr(blocking_reader, "time", clock)
+        monkeypatch.setattr(driver.work, "holds_up_reading", lambda awaited: clock.now < 3)
+        monkeypatch.setattr(
+            driver.session, "receive", lambda timeout: timeouts.append(timeout) or []
+        )
+        assert not driver._fetch(5.0)
+        monkeypatch.undo()
+        driver.threads_keep_up()
+    assert timeouts == [pytest.approx(2, abs=0.1)]
