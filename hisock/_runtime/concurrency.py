@@ -15,7 +15,9 @@ _KINDS = (Use.CONCURRENT,)
 #: nobody is served meanwhile.
 MANY: Final = 4096
 #: Tasks that each client may have whatever others have, as long as there is memory; those that
-#: disconnected clients of its address have left behind are among them.
+#: disconnected clients of its address have left behind are among them. Many clients may so have
+#: more than :data:`MANY` together: memory bounds these, and to refuse a client its first tasks
+#: would let others shut it out.
 FEW: Final = 8
 
 
