@@ -215,7 +215,7 @@ venv: $(READY)  ## only the environment
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist wheelhouse docs/_build *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .bench .cache
-	rm -f hisock/_building*.so hisock/_framing*.so hisock/_messages*.so hisock/_outbox*.so hisock/_turn*.so
+	rm -f hisock/_building*.so hisock/_entries*.so hisock/_framing*.so hisock/_messages*.so hisock/_outbox*.so hisock/_turn*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip knows groups from 25.1 on. An environment that another interpreter made is emptied first.

@@ -84,7 +84,7 @@ def extensions() -> list[Any]:
     flags = [] if sys.platform == "win32" else ["-O3"]
     modules = [
         Extension(f"hisock.{name}", [f"hisock/{name}.pyx"], extra_compile_args=flags)
-        for name in ("_building", "_framing", "_messages", "_outbox", "_turn")
+        for name in ("_building", "_entries", "_framing", "_messages", "_outbox", "_turn")
     ]
     try:
         built: list[Any] = cythonize(modules, build_dir="build/cython")

@@ -25,6 +25,12 @@ BY_REFERENCE = 32768
 #: Small frames are taken from an outbox in pieces of at most this (bytes); it is below the size
 #: from which malloc asks the system each time.
 MOST_JOINED = 98304
+#: Digits of the length of an entry of a batch between servers.
+ENTRY_DIGITS = 8
+#: Messages for other servers that are gathered at most before they are counted and bounded.
+MOST_GATHERED = 64
+#: Bytes up to which frames for the same outboxes are joined: one takes all of them or none.
+MOST_TOGETHER = 65536
 #: The shortest block (bytes) for an incomplete frame that needs as much.
 LEAST_BLOCK = 64
 #: The longest block (bytes) that a scratch keeps for the next large message.

@@ -53,6 +53,7 @@ from hisock._framing_common import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, M
 from hisock.exceptions import FramingError
 
 if TYPE_CHECKING:
+    from hisock._entries_py import EntryGatherer, EntryQueue, all_commands, deliver
     from hisock._framing_common import build_header, check_command
     from hisock._framing_py import Decoder, Frame, Scratch, build_command, build_raw
     from hisock._gathered_py import Gathered
@@ -77,14 +78,15 @@ else:
         IMPLEMENTATION = "python"
     else:
         try:
+            from hisock import _entries, _messages, _turn
             from hisock import _framing as _core
-            from hisock import _messages, _turn
             from hisock import _outbox as _out
 
             _publishing = _out
         except ImportError:
             IMPLEMENTATION = "python"
     if IMPLEMENTATION == "python":
+        from hisock import _entries_py as _entries
         from hisock import _framing_py as _core
         from hisock import _messages_py as _messages
         from hisock import _outbox_py as _out
@@ -92,6 +94,8 @@ else:
         from hisock import _turn_py as _turn
 
     Decoder = _core.Decoder
+    EntryGatherer = _entries.EntryGatherer
+    EntryQueue = _entries.EntryQueue
     FlushQueue = _turn.FlushQueue
     Flusher = _turn.Flusher
     Gathered = _out.Gathered
@@ -100,10 +104,12 @@ else:
     Reader = _turn.Reader
     Recipient = _out.Recipient
     Scratch = _core.Scratch
+    all_commands = _entries.all_commands
     build_command = _core.build_command
     build_header = _core.build_header
     build_raw = _core.build_raw
     check_command = _core.check_command
+    deliver = _entries.deliver
     fan_out = _out.fan_out
     fan_out_joined = _out.fan_out_joined
     send_client = _out.send_client
@@ -124,6 +130,8 @@ __all__ = [
     "MAX_HEADER_LEN",
     "Broadcaster",
     "Decoder",
+    "EntryGatherer",
+    "EntryQueue",
     "FlushQueue",
     "Flusher",
     "Frame",
@@ -133,10 +141,12 @@ __all__ = [
     "Reader",
     "Recipient",
     "Scratch",
+    "all_commands",
     "build_command",
     "build_header",
     "build_raw",
     "check_command",
+    "deliver",
     "encoder",
     "fan_out",
     "fan_out_joined",

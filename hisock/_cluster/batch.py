@@ -15,6 +15,7 @@ Nothing here does any I/O.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from struct import Struct
@@ -32,10 +33,14 @@ ENTRY_DIGITS: Final = 8
 #: The sender is a publisher, which is no node: it has no clients, and its batches go to all.
 PUBLISHER: Final = 2
 _KEYED: Final = 1
-_HEAD: Final = Struct(">BB8sI8sQQQ")
-HEAD_BYTES: Final = _HEAD.size
+#: A head is what many batches have in common, and the numbers of each.
+_WAY: Final = Struct(">BB8sI8s")
+_NUMBERS: Final = Struct(">QQQ")
+HEAD_BYTES: Final = _WAY.size + _NUMBERS.size
 MAC_BYTES: Final = 16
 _NOBODY: Final = bytes(8)
+#: Ways of batches, each from a node to another one or to all, that are remembered.
+_MOST_WAYS: Final = 1024
 
 
 class BadBatch(HiSockError):
@@ -63,6 +68,20 @@ class Head(msgspec.Struct, gc=False, frozen=True):
     flags: int = 0
 
 
+@lru_cache(_MOST_WAYS)
+def _pack_way(flags: int, sender: str, incarnation: int, receiver: str) -> bytes:
+    to = bytes.fromhex(receiver) or _NOBODY
+    return _WAY.pack(VERSION, flags, bytes.fromhex(sender), incarnation, to)
+
+
+@lru_cache(_MOST_WAYS)
+def _read_way(packed: bytes) -> tuple[int, str, int, str]:
+    version, flags, sender, incarnation, receiver = _WAY.unpack(packed)
+    if version != VERSION:
+        raise BadBatch(f"its version is {version}, not {VERSION}")
+    return flags, sender.hex(), incarnation, "" if receiver == _NOBODY else receiver.hex()
+
+
 class Sealer:
     """Builds and opens the batches of one application.
 
@@ -81,50 +100,39 @@ class Sealer:
     def seal(self, head: Head, entries: Iterable[bytes]) -> bytes:
         """Build a batch."""
         flags = head.flags if self._key is None else head.flags | _KEYED
-        packed = _HEAD.pack(
-            VERSION,
-            flags,
-            bytes.fromhex(head.sender),
-            head.incarnation,
-            bytes.fromhex(head.receiver) or _NOBODY,
-            head.to_all,
-            head.to_one,
-            head.sent,
-        )
+        packed = _pack_way(flags, head.sender, head.incarnation, head.receiver)
+        packed += _NUMBERS.pack(head.to_all, head.to_one, head.sent)
         if self._key is None:
             return b"".join((packed, *entries))
         body = b"".join(entries)
         return b"".join((packed, self._mac(packed, body), body))
 
-    def _mac(self, packed: bytes, body: bytes | memoryview) -> bytes:
+    def _mac(self, packed: bytes, body: bytes) -> bytes:
         mac = blake2b(packed, key=self._key or b"", digest_size=MAC_BYTES)
         mac.update(body)
         return mac.digest()
 
-    def open(self, batch: bytes) -> tuple[Head, memoryview]:
+    def open(self, batch: bytes) -> tuple[Head, bytes]:
         """The head and the entries of a batch.
 
         :raises BadBatch: it is none, is of another version, or was not made with the key.
         """
         if len(batch) < self.overhead:
             raise BadBatch(f"it is {len(batch)} bytes long, less than a head")
-        version, flags, sender, incarnation, receiver, *numbers = _HEAD.unpack_from(batch)
-        if version != VERSION:
-            raise BadBatch(f"its version is {version}, not {VERSION}")
+        flags, sender, incarnation, receiver = _read_way(batch[: _WAY.size])
         if bool(flags & _KEYED) != (self._key is not None):
             raise BadBatch("it has a key" if self._key is None else "it has no key")
-        body = memoryview(batch)[self.overhead :]
+        body = batch[self.overhead :]
         if self._key is not None:
             mac = batch[HEAD_BYTES : self.overhead]
             if not compare_digest(self._mac(batch[:HEAD_BYTES], body), mac):
                 raise BadBatch("its key is another one")
-        to = "" if receiver == _NOBODY else receiver.hex()
-        to_all, to_one, sent = numbers
+        to_all, to_one, sent = _NUMBERS.unpack_from(batch, _WAY.size)
         flags &= ~_KEYED
-        return Head(sender.hex(), incarnation, to, to_all, to_one, sent, flags), body
+        return Head(sender, incarnation, receiver, to_all, to_one, sent, flags), body
 
 
-def open_entries(body: memoryview, decoder: Decoder | None = None) -> list[Frame]:
+def open_entries(body: bytes, decoder: Decoder | None = None) -> list[Frame]:
     """Take the entries of a batch apart.
 
     :param decoder: one to use, which is of no more use if this raises; ``None`` for a new one.

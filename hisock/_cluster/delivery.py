@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from hisock._cluster.batch import ENTRY_DIGITS, message_entry
+from hisock._cluster.batch import message_entry
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Spread, entry_of
 from hisock._cluster.roster import ClusterRoster, Reached, Remote, where
 from hisock._cluster.streams import Streams
 from hisock._core.codec import Falsy
 from hisock._server.audience import Kind, Members
-from hisock.framing import build_command, fan_out, fan_out_joined
+from hisock.framing import build_command, deliver, fan_out
 
 if TYPE_CHECKING:
     from hisock._server.hub import Hub
 
 LETTERS: Final[dict[Kind, str]] = {"group": "g", "room": "r", "everybody": "*"}
-#: Bytes up to which frames for the same clients are joined: a client takes all of them or none.
-_MOST_JOINED = 65536
-#: Messages of a batch for the same clients, on average, from which on they are joined.
-_LEAST_JOINED = 2
 #: The targets of entries that are commands, for volatile messages.
 _VOLATILE = {"*": "+", "g": "G", "r": "R", "c": "C"}
 _NUMBER: Final = re.compile("[0-9]{1,19}").fullmatch
-_TARGET: Final = itemgetter(0)
-_KINDS = {**{volatile: kind for kind, volatile in _VOLATILE.items()}, **dict.fromkeys("*grc")}
+_KINDS = {**{volatile: kind for kind, volatile in _VOLATILE.items()}, "c": None}
 
 
 class Outgoing:
@@ -85,6 +79,7 @@ class Delivery:
         self._registry = hub.registry
         self._roster = roster
         self._streams = streams
+        streams.put_apart = self._put_apart
         self.reach: dict[Kind, Callable[[str], Reached | None]] = {
             "group": roster.group_reach.of,
             "room": roster.room_reach.of,
@@ -94,14 +89,12 @@ class Delivery:
 
     # -- out
 
-    def pass_on(self, nodes: Reached, kind: Kind, name: str, frame: bytes) -> int:
-        """Send a ready frame to a group, a room or everybody; see :class:`Backplane`."""
-        try:
-            entry = build_command(nodes.target, frame, ENTRY_DIGITS)
-        except ValueError:  # the name cannot be a part of a command
+    def _put_apart(self, nodes: Reached, kind: Kind, name: str, frame: bytes) -> None:
+        """Send a ready frame that the streams do not gather."""
+        entry = message_entry(nodes.target, frame)
+        if entry is None:
             entry = entry_of(Spread(LETTERS[kind], name, [], [], frame))
-        self._streams.gather(nodes.names, entry)
-        return nodes.total
+        self._streams.put(nodes.names, entry)
 
     def to_many(
         self, kind: str, name: str, nodes: Reached, message: Outgoing, without: Remote | None
@@ -151,53 +144,15 @@ class Delivery:
     # -- in
 
     def take_all(self, messages: list[tuple[str, bytes | None]]) -> None:
-        """Ready frames for many have come, each with its target.
-
-        Those for the same clients are joined, so that each client takes one ``bytes``. Frames for
-        several groups may change places, as a client is in one of them only.
-        """
-        targets = set(map(_TARGET, messages))
-        if len(messages) < _LEAST_JOINED * len(targets):
-            members_of = self._registry.groups.get
-            for target, frame in messages:
-                if target[0] != "g":
-                    self._take(target, frame or b"")
-                elif members := members_of(target[1:]):  # _take() inlined to save calls
-                    fan_out(members, frame or b"")
-            return
-        if len(targets) == 1:
-            self._take_joined({targets.pop(): [frame or b"" for _, frame in messages]})
-            return
-        joined: dict[str, list[bytes]] = {}
-        last = ""
-        for target, frame in messages:
-            if frames := joined.get(target):
-                frames.append(frame or b"")
-                continue
-            if not (target[:1] == "g" == last[:1]):
-                self._take_joined(joined)
-                joined.clear()
-            joined[target] = [frame or b""]
-            last = target
-        self._take_joined(joined)
-
-    def _take_joined(self, joined: dict[str, list[bytes]]) -> None:
-        for target, frames in joined.items():
-            if len(frames) > 1 and target[:1] in "*gr":
-                together = b"".join(frames)
-                if len(together) <= _MOST_JOINED:
-                    fan_out_joined(self._find(target[0], target[1:], []), together, len(frames))
-                    continue
-            for frame in frames:
-                self._take(target, frame)
+        """Ready frames for many have come, each with its target."""
+        registry = self._registry
+        everyone, rooms = registry.everyone, registry.rooms.members
+        deliver(messages, registry.groups, everyone, rooms, self._take)
 
     def _take(self, target: str, frame: bytes) -> None:
+        """A frame for one client, or a volatile one."""
         letter, name = target[0], target[1:]
-        if letter == "g":
-            fan_out(self._registry.group(name), frame)
-        elif letter == "r":
-            fan_out(self._registry.rooms.members(name), frame)
-        elif letter in _KINDS:
+        if letter in _KINDS:
             kind = _KINDS[letter] or letter
             number = _NUMBER(name) if kind == "c" else None
             members = self._find(kind, name, [] if number is None else [int(name)])

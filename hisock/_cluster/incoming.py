@@ -15,7 +15,7 @@ from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import DECODERS, Piece
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, one_line
-from hisock.framing import Decoder, Frame
+from hisock.framing import Decoder, Frame, all_commands
 
 logger = logging.getLogger("hisock.cluster")
 
@@ -85,7 +85,7 @@ class Incoming:
             )
 
     def _records(self, entries: list[Frame]) -> list[Any]:
-        if None not in dict(entries):  # the common case: messages only
+        if all_commands(entries):  # the common case: messages only
             return entries
         records: list[Any] = []
         for entry in entries:

@@ -103,6 +103,7 @@ class LocalLink:
         private_folder(self._folder)
         self.node = hello.node
         self._receiver = receiver
+        self.heard = receiver.received
         self._where = str(self._folder / f"{hello.node}.sock")
         #: What is said first on each connection.
         self.greeting = msgspec.json.encode(_Greeting(hello.node, hello.app))
@@ -196,9 +197,6 @@ class LocalLink:
         self._lines[node] = line
         self._receiver.appeared(node)
         return True
-
-    def heard(self, batch: bytes) -> None:
-        self._receiver.received(batch)
 
     def ended(self, line: LocalLine) -> None:
         if line.node and self._lines.get(line.node) is line:

@@ -57,9 +57,10 @@ class LineOwner(Protocol):
     greeting: bytes
     refusals: Refusals
 
-    def introduced(self, line: LocalLine, greeting: bytes) -> bool: ...
+    @property
+    def heard(self) -> Callable[[bytes], None]: ...
 
-    def heard(self, batch: bytes) -> None: ...
+    def introduced(self, line: LocalLine, greeting: bytes) -> bool: ...
 
     def ended(self, line: LocalLine) -> None: ...
 
@@ -114,7 +115,8 @@ class LocalLine(asyncio.Protocol):
             self._take(bytes(received[start + _LENGTH_BYTES : end]))
             start = end
         if received is data:
-            self._received += data[start:]
+            if start < len(data):
+                self._received += data[start:]
         else:
             del self._received[:start]
 

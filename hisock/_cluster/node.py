@@ -322,7 +322,8 @@ class Node:
 
     def received(self, batch: bytes) -> None:
         """A batch has come; one that does not parse is dropped as a whole."""
-        opened = None if self.closing else self._incoming.open(batch, self.now)
+        now = self._thread.loop.time()
+        opened = None if self.closing else self._incoming.open(batch, now)
         if opened is None:
             return
         head, records, count, plain = opened
@@ -338,7 +339,7 @@ class Node:
             node = self._meet(head, records)
             if node is None:
                 return
-        lost = node.accept(head, count, self.now)
+        lost = node.accept(head, count, now)
         if lost is None:
             self.counts["repeated"] += 1
             return

@@ -87,7 +87,7 @@ class Plane:
         self.replica = Replica(self.roster, streams, self, lambda: self.node.now)
         self.own = OwnRoster(streams, hub.thread, lambda: hub.registry)
         self.delivery = Delivery(hub, self.roster, streams)
-        self.pass_on, self.reach = self.delivery.pass_on, self.delivery.reach
+        self.pass_on, self.reach = streams.pass_on, self.delivery.reach
         self.asking = Questions(streams, hub.events.codec)
         self.orders = Orders(self)
         self.own_directory = own

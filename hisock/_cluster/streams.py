@@ -11,78 +11,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from threading import get_ident
 from typing import Final
 
 from hisock._cluster.batch import Head, Sealer, portions
 from hisock._cluster.link import NodeLink
 from hisock._cluster.records import Piece, entry_of
 from hisock._runtime.loop_thread import LoopThread
+from hisock.framing import EntryGatherer, EntryQueue
 
 #: Bytes of a piece's entry besides its data, at most.
 _PIECE_OVERHEAD: Final = 64
 #: Seconds until a stream that the link does not take is tried again, should it say nothing.
 _RETRY: Final = 0.1
-#: Messages that are gathered at most before they are counted and bounded.
-_MOST_GATHERED: Final = 64
 #: Nodes that have gone of which the number of batches is remembered.
 _MOST_NUMBERS: Final = 4096
 
 
-@dataclass
-class OutQueue:
-    """Entries that wait to be sent, oldest first.
-
-    :ivar volatile: the numbers of those that are dropped first.
-    :ivar size: bytes of all of them.
-    """
-
-    entries: list[bytes] = field(default_factory=list)
-    volatile: set[int] = field(default_factory=set)
-    size: int = 0
-
-    def add(self, entry: bytes, volatile: bool) -> None:
-        if volatile:
-            self.volatile.add(len(self.entries))
-        self.entries.append(entry)
-        self.size += len(entry)
-
-    def drop_volatile(self) -> int:
-        """Drop what may be dropped first; returns how many entries that were."""
-        count = len(self.volatile)
-        if count:
-            kept = [e for number, e in enumerate(self.entries) if number not in self.volatile]
-            self.entries, self.volatile = kept, set()
-            self.size = sum(map(len, kept))
-        return count
-
-    def clear(self) -> int:
-        """Drop everything; returns how many entries that were."""
-        count = len(self.entries)
-        self.entries, self.size = [], 0
-        if self.volatile:
-            self.volatile = set()
-        return count
-
-    def sent(self, count: int) -> None:
-        """The first entries have been taken."""
-        if count == len(self.entries):
-            self.clear()
-            return
-        self.size -= sum(map(len, self.entries[:count]))
-        del self.entries[:count]
-        self.volatile = {number - count for number in self.volatile if number >= count}
-
-
-class Lane(OutQueue):
-    """The stream to one node."""
-
-
-class Streams:
+class Streams(EntryGatherer):
     """The streams of one node. Putting is allowed from any thread, the rest on the loop's.
+
+    What the loop's thread sends to many is gathered first, with less work for each message.
 
     :ivar link: what carries the batches.
     :ivar up: whether the link is up.
@@ -100,31 +49,29 @@ class Streams:
         linger: float,
         max_waiting: int,
     ) -> None:
+        super().__init__()
         self.link = link
         self.up = False
         self.incarnation = 1
         self.batches = self.entries = self.sent_bytes = self.lost = self.behind = 0
-        self.lanes: dict[str, Lane] = {}
+        #: What waits for each node.
+        self.lanes: dict[str, EntryQueue] = {}
         #: Makes the entry that has to go before anything that is put now, if there is any.
         self.before: Callable[[], bytes | None] = lambda: None
-        #: Whether there is.
-        self.has_before = False
         #: Bytes of entries that fit into a batch.
         self.room = link.most_bytes - sealer.overhead
         self._sealer = sealer
         self._node = node
         self._thread = thread
+        self.is_current = thread.is_current
         self._linger = linger
         self._max_waiting = max_waiting
         self._to_all = 0
         #: Entries sent to each node alone. It outlives the lanes: a node that was taken for dead
         #: here may have noticed nothing, and takes lower numbers for repeated ones.
         self._to_one: dict[str, int] = {}
-        self._common = OutQueue()
-        #: What the loop's thread has sent, oldest first; anything else that is put goes behind it.
-        self._gathered: deque[tuple[tuple[str, ...], bytes]] = deque()
+        self._common = EntryQueue()
         self._last = 0.0
-        self._scheduled = False
         #: Whether what is for all goes to each node by itself, behind what is for that alone.
         self._split = not link.broadcasts
         #: Held while something is put or taken; for a few instructions only, but for sending.
@@ -147,7 +94,7 @@ class Streams:
             loop where there was a batch within ``linger``, since more may come in this one.
         """
         with self.lock:
-            if self._gathered:
+            if self.has_gathered:
                 self._take_gathered()
             if self.has_before:
                 self._add_before()
@@ -156,43 +103,26 @@ class Streams:
             else:
                 for piece in self._pieces(entry):
                     self._add(nodes, piece, volatile)
-            scheduled, self._scheduled = self._scheduled, True
+            scheduled, self.scheduled = self.scheduled, True
         if not scheduled or push:
             self._schedule(push)
 
-    def gather(self, nodes: tuple[str, ...], entry: bytes) -> None:
-        """The same as :meth:`put`, with less work for each message that the loop's thread sends."""
-        if self.has_before or len(entry) > self.room or get_ident() != self._thread.ident:
-            self.put(nodes, entry)
-            return
-        gathered = self._gathered
-        gathered.append((nodes, entry))
-        if not self._scheduled:
-            self.wake()
-        elif len(gathered) >= _MOST_GATHERED:
-            with self.lock:
-                self._take_gathered()
+    def take_gathered(self) -> None:
+        """Count and bound what was gathered."""
+        with self.lock:
+            self._take_gathered()
 
     def _take_gathered(self) -> None:
         """Put what was gathered, before anything else is. With the lock held."""
-        # One after the other, as the loop's thread may add more meanwhile.
-        gathered, lanes = self._gathered, self.lanes
-        if not self.up or not (self._split or len(lanes) == 1):
-            while gathered:
-                self._add(*gathered.popleft(), False)
+        if not self.up or not (self._split or len(self.lanes) == 1):
+            for nodes, entry in self.take_each():
+                self._add(nodes, entry, False)
             return
         self._split = True
-        while gathered:  # the common case of _add(), inlined to save calls
-            nodes, entry = gathered.popleft()
-            size = len(entry)
-            for node in nodes:
-                lane = lanes.get(node)
-                if lane is not None:
-                    lane.entries.append(entry)
-                    lane.size += size
-        for lane in lanes.values():
-            if lane.size > self._max_waiting:
-                self._bound(lane, 1)
+        if self.spread(self.lanes) > self._max_waiting:
+            for lane in self.lanes.values():
+                if lane.size > self._max_waiting:
+                    self._bound(lane, 1)
 
     def _pieces(self, entry: bytes) -> list[bytes]:
         size = self.room - _PIECE_OVERHEAD
@@ -207,7 +137,7 @@ class Streams:
         if not self.up:
             self.lost += len(lanes if nodes is None else nodes)
             return
-        some: Iterable[Lane | None] = lanes.values()
+        some: Iterable[EntryQueue | None] = lanes.values()
         if nodes is not None and len(nodes) != len(lanes):
             some = map(lanes.get, nodes)
         elif not self._split and len(lanes) != 1:
@@ -228,7 +158,7 @@ class Streams:
         if first is not None:
             self._add(None, first, False)
 
-    def _bound(self, waiting: OutQueue, receivers: int) -> None:
+    def _bound(self, waiting: EntryQueue, receivers: int) -> None:
         if len(waiting.entries) > 1:
             self.lost += waiting.drop_volatile() * receivers
             if waiting.size > self._max_waiting:
@@ -241,7 +171,7 @@ class Streams:
     def wake(self) -> None:
         """Something waits: gathered, or known to :attr:`before`. On the loop's thread."""
         with self.lock:
-            scheduled, self._scheduled = self._scheduled, True
+            scheduled, self.scheduled = self.scheduled, True
         if not scheduled:
             self._schedule(False)
 
@@ -264,8 +194,8 @@ class Streams:
     def flush(self) -> None:
         """Send what waits."""
         with self.lock:
-            self._scheduled = False
-            if self._gathered:
+            self.scheduled = False
+            if self.has_gathered:
                 self._take_gathered()
             if self.has_before:
                 self._add_before()
@@ -285,7 +215,7 @@ class Streams:
         if self._common.entries or any(lane.entries for lane in self.lanes.values()):
             self.flush()
 
-    def _portions(self, waiting: OutQueue) -> Iterable[list[bytes]]:
+    def _portions(self, waiting: EntryQueue) -> Iterable[list[bytes]]:
         """What waits, a batch each."""
         if waiting.size <= self.room:
             return (waiting.entries,)
@@ -301,7 +231,7 @@ class Streams:
             self._count(common, portion, batch)
         return True
 
-    def _flush_lane(self, node: str, lane: Lane) -> bool:
+    def _flush_lane(self, node: str, lane: EntryQueue) -> bool:
         for portion in self._portions(lane):
             number = self._to_one.get(node, 0) + len(portion)
             batch = self._seal(node, self._to_all, number, portion)
@@ -311,7 +241,7 @@ class Streams:
             self._count(lane, portion, batch)
         return True
 
-    def _count(self, waiting: OutQueue, portion: list[bytes], batch: bytes) -> None:
+    def _count(self, waiting: EntryQueue, portion: list[bytes], batch: bytes) -> None:
         waiting.sent(len(portion))
         self.batches += 1
         self.entries += len(portion)
@@ -349,7 +279,8 @@ class Streams:
         """There is a node to send to."""
         with self.lock:
             self._take_gathered()
-            self.lanes.setdefault(node, Lane())
+            self.ident = self._thread.ident
+            self.lanes.setdefault(node, EntryQueue())
 
     def close_lane(self, node: str) -> None:
         """A node is gone; what waits for it is lost."""
@@ -379,5 +310,5 @@ class Streams:
 
     def waiting_bytes(self) -> int:
         """Bytes that wait to be taken by the link. From any thread."""
-        gathered = sum(len(entry) for _, entry in self._gathered.copy())
-        return gathered + self._common.size + sum(lane.size for lane in list(self.lanes.values()))
+        waiting = sum(lane.size for lane in list(self.lanes.values()))
+        return self.gathered_bytes + self._common.size + waiting

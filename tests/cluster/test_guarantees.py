@@ -115,7 +115,7 @@ def test_what_threads_send_and_change_leaves_in_that_order(broadcasts: bool) -> 
             one.join_room(peers[0].addr, "another")
             one.send_room("room", "n", 2)
             streams.flush()
-            entries = open_entries(memoryview(batches[0]))
+            entries = open_entries(batches[0])
             assert [command for command, _ in entries] == ["rroom", None, "rroom"]
 
     on_virtual_loop(main())

@@ -175,7 +175,15 @@ _NUMBER = re.compile(r"^ +([A-Z_]+) = (-?\d+)(?:  # (?:as in|([A-Z_]+)))?", re.M
 
 @pytest.mark.parametrize(
     "name",
-    ["_framing.pyx", "_messages.pyx", "_outbox.pyx", "_turn.pyx", "_wire.pxd", "_commands.pxd"],
+    [
+        "_entries.pyx",
+        "_framing.pyx",
+        "_messages.pyx",
+        "_outbox.pyx",
+        "_turn.pyx",
+        "_wire.pxd",
+        "_commands.pxd",
+    ],
 )
 def test_a_number_that_a_compiled_source_repeats_is_that_of_the_python_twin(name: str) -> None:
     text = (PACKAGE / name).read_text("utf-8")

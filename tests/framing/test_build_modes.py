@@ -109,6 +109,7 @@ def test_with_a_compiler_the_wheel_is_for_this_platform(tree: Path) -> None:
     assert platform != "any"
     assert [Path(name).name.split(".")[0] for name in modules] == [
         "_building",
+        "_entries",
         "_framing",
         "_messages",
         "_outbox",
