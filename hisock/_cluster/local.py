@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from hisock._cluster import local_hub
 from hisock._cluster.control import Control, ControlMessage
 from hisock._cluster.link import (
     MOST_BATCH_BYTES,
@@ -37,7 +38,8 @@ logger = logging.getLogger("hisock.server")
 
 #: Seconds between two attempts to find a hub.
 _RETRY_SECONDS = 0.02
-#: Seconds that the hub may take to answer.
+#: Seconds that the hub may take to answer, besides those in which one that has taken over waits for
+#: a node that is silent.
 _ANSWER_SECONDS = 1.0
 #: Seconds that :meth:`LocalLink.close` waits for what was sent.
 _FAREWELL_SECONDS = 0.5
@@ -288,7 +290,7 @@ class LocalClaims:
         self._pending[number] = answer
         self.control.send(kind, id=number, name=name, holder=holder, **rest)
         try:
-            return await within(_ANSWER_SECONDS, answer)
+            return await within(_ANSWER_SECONDS + local_hub.GATHERING_SECONDS, answer)
         except asyncio.TimeoutError:
             raise LinkDown("the process that serves the names does not answer") from None
         finally:

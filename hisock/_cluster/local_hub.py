@@ -25,7 +25,7 @@ except ImportError:  # pragma: no cover - on Windows, which has no local links
     fcntl = None  # type: ignore[assignment] # never used there
 
 #: Seconds that a hub which has taken over waits for nodes that are alive but tell no names.
-_GATHERING_SECONDS = 2.0
+GATHERING_SECONDS = 2.0
 
 
 def private_folder(folder: Path) -> Path:
@@ -179,7 +179,7 @@ class LocalHub:
             self._overdue = None
         if self._awaited:
             loop = asyncio.get_running_loop()
-            self._overdue = loop.call_later(_GATHERING_SECONDS, self._gathered)
+            self._overdue = loop.call_later(GATHERING_SECONDS, self._gathered)
 
     def _told(self, node: str) -> None:
         """A node has told all its names, or has ended."""

@@ -15,6 +15,7 @@ from support.polling import until
 
 import hisock
 from cluster.test_real_links import Ear, Mesh, run
+from hisock._cluster import local as local_link
 from hisock._cluster import local_hub, local_line
 from hisock._cluster.link import LinkDown, NodeHello
 from hisock._cluster.links import make_link
@@ -92,7 +93,7 @@ def test_a_node_tells_a_new_hub_more_names_than_fit_into_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing depends on how long their lines take, for the three nodes share this loop.
-    monkeypatch.setattr(local_hub, "_GATHERING_SECONDS", 30.0)
+    monkeypatch.setattr(local_hub, "GATHERING_SECONDS", 30.0)
 
     @on(folder, 3)
     async def test(mesh: Mesh) -> None:
@@ -128,7 +129,7 @@ def test_a_new_node_meets_the_others_once_the_hub_that_they_joined_has_closed(fo
 def test_a_node_that_was_silent_while_a_hub_took_over_hears_that_its_names_are_lost(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_hub, "_GATHERING_SECONDS", 0.05)
+    monkeypatch.setattr(local_hub, "GATHERING_SECONDS", 0.05)
 
     @on(folder, 3)
     async def test(mesh: Mesh) -> None:
@@ -146,6 +147,23 @@ def test_a_node_that_was_silent_while_a_hub_took_over_hears_that_its_names_are_l
         assert second.control is not None
         told(second.control)
         await until(lambda: mesh.ears[1].count("up") == ups + 1)
+
+
+def test_names_wait_for_a_hub_that_waits_for_a_silent_node(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_hub, "GATHERING_SECONDS", 0.6)
+    monkeypatch.setattr(local_link, "_ANSWER_SECONDS", 0.3)
+
+    @on(folder, 3)
+    async def test(mesh: Mesh) -> None:
+        holder = f"{mesh.nodes[2]}:1"
+        silent, third = local(mesh, 1)._claims, local(mesh, 2)._claims
+        before = silent.control, third.control
+        monkeypatch.setattr(silent, "tell_held", lambda control: None)
+        await mesh.links.pop(0).close()
+        await until(lambda: third.control not in (None, *before))
+        assert await third.claim("Ada", holder) == holder
 
 
 def test_a_node_that_ends_while_a_hub_gathers_names_gets_none(folder: Path) -> None:
