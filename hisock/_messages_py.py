@@ -122,9 +122,12 @@ def split_reply(payload: bytes) -> tuple[int, bytes] | None:
 def send_call(outbox: Outbox, number: int, command: str, message: bytes | None) -> bool:
     """Queue a call; ``False``, and nothing is counted, if the outbox takes nothing.
 
-    :param number: positive.
+    :param number: from 0 to ``2**63 - 1``.
+    :raises OverflowError: there is no such number.
     :raises ValueError: the command is not allowed, or a header has not enough digits for it.
     """
+    if not 0 <= number < 2**63:
+        raise OverflowError(f"the number of a call is not {number}")
     check_command(command)
     if message is not None and not isinstance(message, bytes):
         reject_message(message)

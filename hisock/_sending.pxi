@@ -118,14 +118,17 @@ def send_reply(Outbox outbox not None, bytes number not None, bytes message not 
 def send_call(Outbox outbox not None, Py_ssize_t number, command, message, /):
     """Queue a call; ``False``, and nothing is counted, if the outbox takes nothing.
 
-    :param number: positive.
+    :param number: from 0 to ``2**63 - 1``.
     :param message: ``bytes`` or ``None``.
+    :raises OverflowError: there is no such number.
     :raises ValueError: the command is not allowed, or a header has not enough digits for it.
     """
     cdef Py_ssize_t n
     cdef const char* name = command_utf8(command, &n)
     cdef char[LONGEST_NUMBER] digits
-    cdef int count = digits_of(number)
+    cdef int count
+    if number < 0:
+        raise OverflowError(f"the number of a call is not {number}")
     if name is NULL:
         reject_command(command)
     if payload_length(n, message) < 0:
@@ -135,6 +138,7 @@ def send_call(Outbox outbox not None, Py_ssize_t number, command, message, /):
     if message is not None and PyBytes_GET_SIZE(message) >= BY_REFERENCE:
         payload = b"$CALL$%d$CMD$%b$MSG$%b" % (number, name[:n], message)
         return outbox.write(build_raw(payload, outbox._header_len))
+    count = digits_of(number)
     write_header(digits, number, count, count)
     return put_numbered(outbox, b"$CALL$", CALL, digits, count, name, n, message)
 

@@ -6,6 +6,7 @@ A timer for each call, which is cancelled when its reply comes, costs a tenth of
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import Final, Protocol
 
 #: Lengths of time that have such a timer at once. A timer goes on after the last that waited has
@@ -32,13 +33,14 @@ class Deadlines:
 
     def add(self, waiter: Expiring, seconds: float) -> bool:
         """Expire it after so many seconds; ``False`` if it needs a timer of its own."""
+        deadline = self._loop.time() + seconds
         line = self._waiting.get(seconds)
         if line is None:
             if len(self._waiting) >= MOST_LENGTHS or not seconds > 0:
                 return False
+            self._look_at(deadline, seconds)
             line = self._waiting[seconds] = {}
-            self._loop.call_later(seconds, self._look, seconds)
-        line[waiter] = self._loop.time() + seconds
+        line[waiter] = deadline
         return True
 
     def remove(self, waiter: Expiring, seconds: float) -> None:
@@ -47,12 +49,17 @@ class Deadlines:
         if line is not None:
             line.pop(waiter, None)
 
-    def _look(self, seconds: float) -> None:
-        line, now = self._waiting[seconds], self._loop.time()
+    def _look_at(self, deadline: float, seconds: float) -> None:
+        # In a context of its own: that of the first that waits would be kept while others do.
+        self._loop.call_at(deadline, self._look, seconds, deadline, context=Context())
+
+    def _look(self, seconds: float, due: float) -> None:
+        # A loop may call a little early; on a clock that stands still it would do so for ever.
+        line, now = self._waiting[seconds], max(self._loop.time(), due)
         while line:
             waiter, deadline = next(iter(line.items()))
             if deadline > now:
-                self._loop.call_at(deadline, self._look, seconds)
+                self._look_at(deadline, seconds)
                 return
             del line[waiter]
             waiter.expire()

@@ -53,6 +53,7 @@ class LoopThread:
         self.ident = 0
         self._posting = Lock()
         self.loop = asyncio.new_event_loop()
+        self.deadlines = Deadlines(self.loop)
         self.loop.close()
 
     def is_current(self) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterator
+from contextvars import Context, ContextVar
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -73,6 +76,35 @@ def test_times_that_all_differ_make_few_timers(loop: VirtualLoop) -> None:
     assert taken == [True] * MOST_LENGTHS + [False] * (1000 - MOST_LENGTHS)
     assert not deadlines.add(Waiting(loop), 0)
     assert not deadlines.add(Waiting(loop), float("nan"))
+
+
+def test_a_time_that_is_no_number_disturbs_no_other(loop: VirtualLoop) -> None:
+    """``Decimal(5)`` and ``5.0`` are the same key of a dictionary."""
+    deadlines, one = Deadlines(loop), Waiting(loop)
+    with pytest.raises(TypeError):
+        deadlines.add(one, Decimal(5))  # type: ignore[arg-type]
+    assert deadlines.add(one, 5.0)
+    loop.run_until_complete(asyncio.sleep(6))
+    assert len(one.expired) == 1
+
+
+def test_a_timer_that_the_loop_calls_a_little_early_is_over(loop: VirtualLoop) -> None:
+    """It may do so by its clock's resolution; that of a test stands still meanwhile."""
+    deadlines, one = Deadlines(loop), Waiting(loop)
+    assert deadlines.add(one, 5.0)
+    loop.take(5.0 - loop._clock_resolution / 2)  # type: ignore[attr-defined]
+    loop.run_until_complete(asyncio.sleep(0))
+    assert one.expired
+
+
+def test_a_timer_keeps_nothing_of_the_task_that_was_the_first(loop: VirtualLoop) -> None:
+    """It goes on for as long as there are others."""
+    deadlines, one, request = Deadlines(loop), Waiting(loop), Waiting(loop)
+    kept, context = weakref.ref(request), Context()
+    context.run(ContextVar[Waiting]("request").set, request)
+    context.run(deadlines.add, one, 5.0)
+    del request, context
+    assert kept() is None
 
 
 @on_loops

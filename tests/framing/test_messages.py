@@ -144,7 +144,7 @@ def test_what_is_left_of_replies_to_parse(pair: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("size", [None, 0, 1, 32767, 32768, 100_000])
-@pytest.mark.parametrize("number", [1, 99, 10**18])
+@pytest.mark.parametrize("number", [0, 1, 99, 10**18, 2**63 - 1])
 def test_a_call_is_queued_as_its_frame(
     pair: tuple[Any, Any], size: int | None, number: int
 ) -> None:
@@ -169,6 +169,9 @@ def test_a_call_that_cannot_be_sent_is_refused(pair: tuple[Any, Any]) -> None:
     ):
         with pytest.raises(error):
             pair[0].send_call(outbox, 1, command, message)
+    for number in (-1, -(2**63), 2**63):
+        with pytest.raises(OverflowError):
+            pair[0].send_call(outbox, number, "a", None)
     assert not outbox.size
     outbox.refusing = True
     assert not pair[0].send_call(outbox, 1, "a", None)
