@@ -78,6 +78,18 @@ cdef class FlushQueue:
         else:
             self.schedule_turn()
 
+    def flush_first(self, Py_ssize_t most, /):
+        """Write to the first of those in the queue, at most so many; those behind them stay."""
+        cdef list batch
+        with cython.critical_section(self.queue):
+            batch = self.queue[:most]
+            PyList_SetSlice(self.queue, 0, PyList_GET_SIZE(batch), <object>NULL)
+        self.written += PyList_GET_SIZE(batch)
+        for reader in batch:
+            if not isinstance(reader, Reader):
+                raise TypeError(f"the queue holds readers, not {type(reader).__name__}")
+            (<_Flusher?>slot(reader, WRITER)).write_waiting()
+
     @cython.final
     cdef int finish(self, _Reader reader) except -1:
         """Write what the handlers of a reader have sent.

@@ -49,6 +49,17 @@ class FlushQueue:
         else:
             self.schedule_turn()
 
+    def flush_first(self, most: int, /) -> None:
+        """Write to the first of those in the queue, at most so many; those behind them stay."""
+        queue = self.queue
+        batch = queue[:most]
+        del queue[: len(batch)]
+        self.written += len(batch)
+        for reader in batch:
+            if not isinstance(reader, Reader):
+                raise TypeError(f"the queue holds readers, not {type(reader).__name__}")
+            reader.writer.flush()
+
     def finish(self, reader: Reader) -> None:
         """Write what the handlers of a reader have sent.
 

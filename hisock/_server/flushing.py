@@ -103,16 +103,11 @@ class Flushing(FlushQueue):
         return bool(self._resuming) and next(iter(self._resuming.values())) <= self.written
 
     def _take_turn(self) -> None:
-        queue = self.queue
         late = self._turned is not None and perf_counter() - self._turned > _LONG
-        batch = queue[: _MOST_WRITES_IF_LATE if late else _MOST_WRITES]
-        del queue[: len(batch)]
-        self.written += len(batch)
-        for connection in batch:
-            connection.writer.flush()
+        self.flush_first(_MOST_WRITES_IF_LATE if late else _MOST_WRITES)
         if self._resuming and not self._resumes:
             self._resume()
         self._turned = None
-        if queue:
+        if self.queue:
             self._turned = perf_counter()
             self.turn_soon()

@@ -159,9 +159,19 @@ def test_what_is_for_others_waits_for_the_end_of_the_iteration(world: World) -> 
     # The queue has a turn that is scheduled already, so that an answer waits for it too.
     assert world.read(world.ada, world.frames(("echo", b"2"))) == []
     assert world.queue.queue == [world.bob, world.ada]
-    for peer in world.queue.queue:
-        peer.writer.flush()
+    world.queue.flush_first(1)
+    assert [entry[:2] for entry in world.trace] == [("written", "Bob")]
+    assert (world.queue.queue, world.queue.written) == ([world.ada], 1)
+    world.queue.flush_first(64)
     assert [entry[:2] for entry in world.trace] == [("written", "Bob"), ("written", "Ada")]
+    assert (world.queue.queue, world.queue.written) == ([], 2)
+    world.queue.flush_first(64)
+
+
+def test_only_readers_are_written_to(world: World) -> None:
+    world.queue.queue.append("no reader")
+    with pytest.raises(TypeError, match="holds readers, not str"):
+        world.queue.flush_first(64)
 
 
 def test_an_answer_behind_a_frame_for_another_waits_with_it(world: World) -> None:
