@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -136,6 +137,10 @@ async def _run_script(
 ) -> int:
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
+
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # A line that is not UTF-8 fails, and not the reading of all that follow it.
+        sys.stdin.reconfigure(errors="surrogateescape")
 
     def read_all() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads it any more

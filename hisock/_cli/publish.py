@@ -67,5 +67,5 @@ def add_to(app: typer.Typer) -> None:
 def _content(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

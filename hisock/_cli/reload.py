@@ -35,7 +35,7 @@ def serve_reloading(target: str, bind: str | None, folders: list[Path]) -> int:
         command = [sys.executable, "-m", "hisock", "serve", target]
         if bind is not None:
             command += ["--bind", _with_real_port(bind)]
-    except (Unusable, OSError) as exc:
+    except (Unusable, OSError, TypeError) as exc:
         print(f"hisock serve: {exc}", file=sys.stderr)
         return UNUSABLE
     with _signals() as told:

@@ -68,7 +68,7 @@ def load(target: str) -> HiSockServer:
     :raises Unusable: there is none.
     """
     module_name, colon, name = target.partition(":")
-    if not colon or not module_name or not name:
+    if not colon or not name or not module_name or module_name.startswith("."):
         raise Unusable(f"{target!r} is not of the form module:server, as in: {EXAMPLE}")
     # A program's own modules lie where it is started, as with ``python -m``.
     sys.path.insert(0, os.getcwd())
@@ -153,7 +153,14 @@ def _prepare(
     if workers is not None:
         server._use_workers(workers)
     if address is not None:
+        _listen(server, address)
+
+
+def _listen(server: HiSockServer, address: tuple[str, int] | str) -> None:
+    try:
         server._listen(address)
+    except TypeError as exc:  # it is the address of nothing here
+        raise Unusable(one_line(exc)) from None
 
 
 def _join(server: HiSockServer, cluster: str) -> None:

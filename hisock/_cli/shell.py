@@ -67,7 +67,7 @@ def content(text: str | None) -> Any:
         return text
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise Unusable(f"not JSON: {exc}; to send it as it stands: /text ...") from None
 
 

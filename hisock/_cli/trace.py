@@ -8,17 +8,18 @@ import itertools
 import signal
 import ssl
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from hisock._cli.frames import ARROWS, ShownFrame, Way, describe
 from hisock._cli.options import AuthoritiesOption, HeaderLenOption, TLSOption, tls_of
-from hisock._cli.usage import finish, parse_address, parse_target
+from hisock._cli.usage import Unusable, finish, parse_address, parse_target
 from hisock._core.reporting import one_line
 from hisock._runtime.sockets import RemoteAddress, address_text, host_of, listen
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, Decoder, FramingError
 
+T = TypeVar("T")
 #: Bytes that are read at once.
 _CHUNK = 65536
 
@@ -117,9 +118,14 @@ class Proxy:
         """Listen; returns where.
 
         :raises OSError: the address is in use, or is not one of this machine.
+        :raises Unusable: it is none that one can listen at.
         """
         found = []
-        for each in listen(address):
+        try:
+            listening = listen(address)
+        except TypeError as exc:  # it is the address of nothing here
+            raise Unusable(one_line(exc)) from None
+        for each in listening:
             start = asyncio.start_server if isinstance(each.addr, tuple) else _start_unix
             self._servers.append(await start(self._connected, sock=each.sock))
             found.append(address_text(each.addr[:2] if isinstance(each.addr, tuple) else each.addr))
@@ -236,10 +242,23 @@ async def _serve(
     show: Callable[[ShownFrame], None],
     say: Callable[[str], None],
 ) -> None:
-    proxy = Proxy(upstream, show, say)
+    ended = asyncio.Event()
+    unread: list[BrokenPipeError] = []
+
+    def telling(tell: Callable[[T], None]) -> Callable[[T], None]:
+        def told(what: T) -> None:
+            try:
+                tell(what)
+            except BrokenPipeError as exc:
+                # Nobody reads what is printed: the command ends, and is not taken for a connection.
+                unread.append(exc)
+                ended.set()
+
+        return told
+
+    proxy = Proxy(upstream, telling(show), telling(say))
     where = ", ".join(await proxy.start(address))
     say(f"Tracing {where} --> {address_text(upstream.address)}; Ctrl-C ends it")
-    ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -247,3 +266,5 @@ async def _serve(
         await ended.wait()
     finally:
         await proxy.close()
+    if unread:
+        raise unread[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import ssl
@@ -41,7 +42,12 @@ def parse_address(text: str) -> tuple[str, int] | str:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise Unusable(f"{text!r} is no address: give HOST:PORT, :PORT or the path of a socket")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        host.encode("idna")
+    except UnicodeError as exc:
+        raise Unusable(f"{host!r} is no name of a host: {one_line(exc)}") from None
+    return host, int(port)
 
 
 def parse_target(text: str) -> tuple[str, int] | str:
@@ -71,6 +77,9 @@ def status_of(command: str, work: Callable[[], int | None]) -> int:
     """The exit status of a command; its errors are printed."""
     # What ends a client is said here, in one line, and not a second time by its logger.
     logging.getLogger("hisock.client").setLevel(logging.CRITICAL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal or a file cannot show is shown otherwise: it must end nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except Unusable as exc:

@@ -97,8 +97,11 @@ class ServerConnector:
         if isinstance(self.addr, (str, Path)):
             sockets.require_path(str(self.addr))
             await loop.create_unix_connection(make, str(self.addr), **tls)
-        else:
+            return
+        try:
             await loop.create_connection(make, *self.addr, **tls)
+        except (socket.gaierror, UnicodeError) as exc:
+            raise sockets.unresolved_error(self.addr[0], exc) from None
 
     def _explained(self, exc: OSError) -> OSError | None:
         """A better error for one that connecting failed with; ``None`` if it says enough."""

@@ -137,7 +137,7 @@ def _bind_inet(addr: tuple[str, int]) -> socket.socket:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except socket.gaierror as exc:
+    except (socket.gaierror, UnicodeError) as exc:
         raise TypeError(
             f"{addr!r} is not an address to listen on: {unresolved(addr[0], exc)}, "
             "or listen on '0.0.0.0', which is every address of this machine"
@@ -174,9 +174,19 @@ def _in_use(exc: OSError, addr: tuple[str, int]) -> OSError:
     )
 
 
-def unresolved(host: str, exc: socket.gaierror) -> str:
-    """Why a host is no address, and what to do about it."""
-    return f"the host {host!r} cannot be resolved ({exc.strerror}); check how it is spelt"
+def unresolved(host: str, exc: socket.gaierror | UnicodeError) -> str:
+    """Why a host is no address, and what to do about it.
+
+    :param exc: a UnicodeError for one that is no name, as it has an empty label or a long one.
+    """
+    why = "it is no name of a host" if isinstance(exc, UnicodeError) else exc.strerror
+    return f"the host {host!r} cannot be resolved ({why}); check how it is spelt"
+
+
+def unresolved_error(host: str, exc: socket.gaierror | UnicodeError) -> socket.gaierror:
+    """The same as an error of connecting."""
+    code = exc.errno if isinstance(exc, socket.gaierror) else socket.EAI_NONAME
+    return socket.gaierror(code, unresolved(host, exc))
 
 
 def _bind_unix(path: str) -> socket.socket:
@@ -277,8 +287,8 @@ def open_connection(addr: RemoteAddress, timeout: float | None) -> socket.socket
     else:
         try:
             connection = socket.create_connection((addr[0], addr[1]), timeout)
-        except socket.gaierror as exc:
-            raise socket.gaierror(exc.errno, unresolved(addr[0], exc)) from None
+        except (socket.gaierror, UnicodeError) as exc:
+            raise unresolved_error(addr[0], exc) from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.settimeout(None)
     return connection

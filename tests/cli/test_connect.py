@@ -131,6 +131,23 @@ def test_it_speaks_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert done.stderr.startswith("hisock connect: TLS failed: ")
 
 
+def test_input_and_output_that_are_not_utf_8_end_nothing(
+    server: hisock.ThreadedHiSockServer,
+) -> None:
+    done = subprocess.run(
+        [*CONNECT, f":{server.addr[1]}", "--name", "\N{SNOWMAN}", "--wait", "0"],
+        input=b"say h\xc3\xa9\n/call add [19, 23]\n",
+        capture_output=True,
+        env=environment(PYTHONUTF8="0", PYTHONIOENCODING="ascii:strict", LC_ALL="C.UTF-8"),
+        timeout=50,
+    )
+    assert done.returncode == 1
+    assert rb"joined: \u2603 at" in done.stdout
+    assert b"!!! cannot send" in done.stdout
+    assert b"<== add" in done.stdout
+    assert done.stderr == b""
+
+
 def test_at_a_terminal_there_are_completion_and_history(
     server: hisock.ThreadedHiSockServer, tmp_path: Path
 ) -> None:
@@ -164,8 +181,9 @@ def test_a_line_is_taken_apart() -> None:
     assert content(None) is None
     assert content("[1, {}]") == [1, {}]
     assert content('"[1"') == '"[1"'
-    with pytest.raises(Unusable, match="/text"):
-        content("{")
+    for wrong in ("{", "[" * 100_000):
+        with pytest.raises(Unusable, match="/text"):
+            content(wrong)
 
 
 def test_every_verb_does_what_help_says(

@@ -14,7 +14,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 
-from hisock._cli import reload
+from hisock._cli import publish, reload
 from hisock._cli.frames import describe
 from hisock._cli.messages import Messages
 from hisock._cli.prompt import _history, _Words
@@ -112,3 +112,9 @@ def test_an_address_of_another_machine_is_said_before_anything_runs(
 ) -> None:
     assert reload.serve_reloading("game:server", "203.0.113.1:0", [tmp_path]) == 2
     assert capsys.readouterr().err.startswith("hisock serve: ")
+
+
+def test_what_is_no_json_is_published_as_text() -> None:
+    assert publish._content('{"x": 1}') == {"x": 1}
+    for text in ("{", "plain", "[" * 100_000):
+        assert publish._content(text) == text

@@ -66,12 +66,14 @@ def test_it_serves_until_it_is_told_to_end(folder: Path, name: str) -> None:
     ("arguments", "said"),
     [
         (["game"], "module:server"),
+        ([".game:server"], "module:server"),
         (["nowhere:server", "--bind", ":0"], "no module 'nowhere'"),
         (["game:nobody", "--bind", ":0"], "has no 'nobody'"),
         (["game:number", "--bind", ":0"], "is int"),
         (["game:sized", "--bind", ":0"], "missing a required argument: 'players'"),
         (["game:server"], "give one"),
         (["game:server", "--bind", "here"], "no address"),
+        (["game:server", "--bind", "no-such-host.invalid:0"], "cannot be resolved"),
         (["game:bound", "--bind", ":0"], "already"),
     ],
 )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from features.wire import HandServer
 from support.events import Events
 from support.terminal import Terminal
 
@@ -37,6 +38,12 @@ def busy() -> Iterator[tuple[hisock.ThreadedHiSockServer, Events]]:
         yield server, events
 
 
+@pytest.fixture
+def by_hand() -> Iterator[HandServer]:
+    with HandServer() as server:
+        yield server
+
+
 def test_one_page_one_object_and_one_kick(
     busy: tuple[hisock.ThreadedHiSockServer, Events], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +68,30 @@ def test_one_page_one_object_and_one_kick(
         done = run_here(monkeypatch, *words, "--kick", "Ada")
         assert done.returncode == 1
         assert "no client is called 'Ada'" in done.stderr
+
+
+@pytest.mark.parametrize("answer", ["", "[", "[" * 100_000, "{}", '{"stats": 5}', '"\N{SNOWMAN}"'])
+def test_answers_of_another_version_are_said_in_one_line(
+    by_hand: HandServer, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setenv("HISOCK_ADMIN_TOKEN", TOKEN)
+
+    def serve() -> None:
+        with by_hand.take() as peer:
+            peer.read()
+            peer.reserved("SRVHELLO", json.dumps({"features": ["call", "admin"], "codec": "json"}))
+            for number in range(1, 5):
+                call = peer.read()
+                if call.reserved != "CALL":
+                    return
+                peer.reserved("REPLY", f"{number}$MSG${answer}")
+
+    with by_hand.playing(serve):
+        words = ["top", f":{by_hand.addr[1]}", "--once", "--interval", "0.05"]
+        done = run_here(monkeypatch, *words)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "not one that this version understands" in done.stderr
 
 
 def test_who_has_no_right_token_is_told_in_one_line(

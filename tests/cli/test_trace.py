@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
+import subprocess
 import sys
 
 import pytest
-from support.process import Program
+from support.process import Program, environment
 
 import hisock
 from hisock._cli.frames import ShownFrame, describe
@@ -48,8 +51,28 @@ def test_a_server_that_is_not_there_and_bytes_that_are_no_frames_are_said() -> N
         assert "no connection to 127.0.0.1:1" in program.wait_line("closed")
 
 
+def test_it_ends_when_nobody_reads_what_it_prints(server: hisock.ThreadedHiSockServer) -> None:
+    command = [*TRACE, f"127.0.0.1:{server.addr[1]}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as program:
+        assert program.stdout is not None
+        found = re.search(r"Tracing 127\.0\.0\.1:(\d+)", program.stdout.readline())
+        assert found is not None
+        program.stdout.close()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(found[1]))):
+            try:
+                assert program.wait(20) == 1
+            finally:
+                program.kill()
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["here", ":5000"], "no address"), ([":0", ":0"], "names no port")]
+    ("arguments", "said"),
+    [
+        (["here", ":5000"], "no address"),
+        ([":0", ":0"], "names no port"),
+        ([":0", "a..b:5000"], "no name of a host"),
+        (["no-such-host.invalid:0", ":5000"], "cannot be resolved"),
+    ],
 )
 def test_what_cannot_be_traced_is_said_in_one_line(arguments: list[str], said: str) -> None:
     with Program([sys.executable, "-m", "hisock", "trace", *arguments]) as program:

@@ -34,6 +34,20 @@ def test_a_host_that_does_not_resolve_is_named() -> None:
         hisock.HiSockClient((NO_HOST, 5000))
 
 
+@pytest.mark.parametrize("host", [NO_HOST, "a..b", "a" * 64 + ".example"])
+def test_a_host_that_is_none_is_named_by_every_client_and_server(host: str) -> None:
+    async def connect() -> None:
+        await hisock.async_connect((host, 5000))
+
+    told = f"the host '{host}' cannot be resolved .*check how it is spelt"
+    with pytest.raises(TypeError, match=told):
+        hisock.HiSockServer((host, 0))
+    with pytest.raises(socket.gaierror, match=told):
+        hisock.connect((host, 5000))
+    with pytest.raises(socket.gaierror, match=told):
+        asyncio.run(connect())
+
+
 @pytest.mark.parametrize("wrong", ["cert.pem", ("cert.pem",), 5])
 def test_a_certificate_without_its_key(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"\(certificate, key\)"):

@@ -13,8 +13,9 @@ from rich.console import Console
 from hisock._cli.options import AuthoritiesOption, HeaderLenOption, JSONOption, TLSOption, tls_of
 from hisock._cli.top.administrator import Administrator
 from hisock._cli.top.figures import as_json, page, take_sample
-from hisock._cli.usage import Unusable, finish, parse_target
+from hisock._cli.usage import Failed, Unusable, finish, parse_target
 from hisock._core.reporting import one_line
+from hisock.exceptions import HiSockError
 from hisock.framing import DEFAULT_HEADER_LEN
 
 
@@ -56,6 +57,11 @@ def add_to(app: typer.Typer) -> None:
                     from hisock._cli.top.screen import TopScreen
 
                     await TopScreen(administrator, target, interval, clients).run()
+            except HiSockError:
+                raise
+            except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+                text = "the server's answer is not one that this version understands"
+                raise Failed(f"{text}: {exc!r}") from exc
             finally:
                 await administrator.close()
 

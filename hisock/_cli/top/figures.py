@@ -87,8 +87,8 @@ def _head(before: Sample, now: Sample, where: str) -> RenderableType:
     server = now.server
     table.add_row(
         f"[bold]{escape(where)}",
-        f"hisock {server['version']} ({server['framing']})",
-        f"Python {server['python']}, {server['loop']}",
+        escape(one_line(f"hisock {server['version']} ({server['framing']})", 40)),
+        escape(one_line(f"Python {server['python']}, {server['loop']}", 40)),
     )
     table.add_row(
         f"clients [bold]{stats['clients']:,}",
@@ -141,7 +141,7 @@ def _clients(clients: dict[str, Any], selected: int | None) -> Table:
     table = _grid(title, ["address", "name", "group", "queued", "in", "out", "dropped"])
     for number, client in enumerate(found):
         table.add_row(
-            escape(client["addr"]),
+            escape(one_line(client["addr"], 60)),
             escape(one_line(client["name"] or "", 20)),
             escape(one_line(client["group"] or "", 20)),
             size(client["queued_bytes"]),
