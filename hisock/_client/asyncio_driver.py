@@ -125,6 +125,7 @@ class AsyncioDriver(AsyncioReader):
     async def _come_back(self, lost: Exception) -> None:
         for delay in self.waits(lost):
             await asyncio.sleep(delay)
+            await self.short_line()
             if await self._attempt():
                 return
         self._end(self.gave_up(lost))

@@ -34,6 +34,10 @@ UNCLAIMED_BYTES = 16 * 1024 * 1024
 #: Seconds for which frames left by an ``async for`` are all kept for the next reader, while their
 #: bound pauses reading. After that, the client assumes that there will be no other reader.
 UNREAD_SECONDS = 5.0
+#: Connections that wait for handlers, and bytes of what came by them, beyond which the client does
+#: not come back before handlers have ended. One may hold 4 MiB.
+MOST_IN_LINE = 64
+MOST_HELD = 16 * 1024 * 1024
 
 #: The client whose handler the running code belongs to.
 _HANDLING: ContextVar[object] = ContextVar("hisock_handling", default=None)
@@ -67,6 +71,8 @@ class AsyncioReader(ClientBase):
         self._holding = True
         self._ended = Flag()
         self._settled = Flag()
+        #: Set when all has been handled that came by one that has ended.
+        self._caught_up = Flag()
         self._told = False
         self._unread: Unread | None = None
         self._iterators = 0
@@ -181,12 +187,30 @@ class AsyncioReader(ClientBase):
             frame = session.inbox.pop()
             if frame is not None:
                 self._handle(session, [frame])
-            elif session.ended and len(self._line) > 1:
-                self._line.pop(0)
-            else:
-                if session.ended and self.closed:
-                    self._settle()
+            elif not session.ended:
                 return
+            else:
+                self._caught_up.set()
+                if len(self._line) == 1:
+                    if self.closed:
+                        self._settle()
+                    return
+                self._line.pop(0)
+
+    @property
+    def _line_is_long(self) -> bool:
+        """Whether the connections with frames in handlers are many, or hold much."""
+        held = sum(session.inbox.size for session in self._line)
+        return len(self._line) > MOST_IN_LINE or held > MOST_HELD
+
+    async def short_line(self) -> None:
+        """Wait until handlers have caught up with earlier connections, if these left much.
+
+        A server that sends and hangs up, again and again, would fill the memory otherwise.
+        """
+        while self._line_is_long:
+            self._caught_up.clear()
+            await self._caught_up.wait()
 
     @property
     def settled(self) -> bool:

@@ -62,6 +62,11 @@ class Inbox:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def size(self) -> int:
+        """Bytes of the frames."""
+        return self._account.size(self._kind)
+
     def only_goodbyes(self) -> bool:
         """Whether no frame waits but such that say goodbye."""
         return all(frame == _GOODBYE for frame in self._frames())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from hisock.framing import DEFAULT_MAX_FRAME_SIZE, Decoder
+from hisock.framing import Decoder
 
 Direction = Literal["to server", "to client"]
 
@@ -39,7 +40,8 @@ class Recording:
 
     def tap(self, client: int, direction: Direction) -> Callable[[bytes], None]:
         """What is called with the bytes that go one way."""
-        decoder = Decoder(self._header_len, DEFAULT_MAX_FRAME_SIZE)
+        # How large a frame may be is decided by the side that it goes to.
+        decoder = Decoder(self._header_len, sys.maxsize)
 
         def written(data: bytes) -> None:
             self._active()

@@ -16,12 +16,12 @@ from support.fixtures import MakeServer
 from support.polling import eventually, until
 
 import hisock
-from hisock._client import asyncio_link, blocking_reader, threaded
+from hisock._client import asyncio_link, asyncio_reader, blocking_reader, threaded
 from hisock._core.account import BOUNDS, Bound, Use
 from hisock._runtime import threads, work
 
 from .clients import AnyClient, Kind
-from .loops import on_loops, within
+from .loops import on_loops, on_one_loop, within
 from .wire import HandServer
 
 QUESTION = bytes(10_000)
@@ -252,3 +252,41 @@ def test_waiting_for_threads_and_then_for_frames_takes_one_timeout(
         monkeypatch.undo()
         driver.threads_keep_up()
     assert timeouts == [pytest.approx(2, abs=0.1)]
+
+
+@on_one_loop
+async def test_a_server_that_sends_much_and_hangs_up_again_and_again_fills_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asyncio_reader, "MOST_HELD", 50_000)
+    soon = hisock.Reconnect(initial=0.001, maximum=0.001)
+    handled: list[bytes] = []
+    go_on = asyncio.Event()
+    served = 0
+
+    def flood() -> None:
+        nonlocal served
+        for number in range(10):
+            with server.accept() as peer, contextlib.suppress(OSError):
+                peer.write(frame(b"$CMD$take$MSG$%d" % number + bytes(20_000)) * 2)
+            served += 1
+
+    with HandServer() as server:
+        flooding = threading.Thread(target=flood, daemon=True)
+        flooding.start()
+        client = await within(hisock.async_connect(server.addr, reconnect=soon))
+
+        async def take(message: bytes) -> None:
+            await go_on.wait()
+            handled.append(message[:1])
+
+        client.on("take")(take)
+        driver = client._driver
+        await until(lambda: driver._line_is_long)
+        await until(lambda: driver.session.ended)
+        assert served < 5
+        assert sum(session.inbox.size for session in driver._line) < 150_000
+        go_on.set()
+        await until(lambda: served == 10 and len(handled) == 20)
+        await within(client.close())
+    assert handled == sorted(handled)

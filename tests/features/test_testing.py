@@ -164,6 +164,15 @@ def test_frames_are_recorded_both_ways() -> None:
         assert t.frames[0].message.startswith(b"$CLTHELLO$")
 
 
+def test_messages_are_recorded_that_are_as_large_as_the_server_allows() -> None:
+    server = hisock.HiSockServer(None, max_message_size=1 << 25)
+    server.on("size")(lambda client, message: len(message))
+    with BlockingTestServer(server) as t:
+        large = bytes((1 << 24) + 1)
+        assert t.connect("Ada").call("size", large, int) == len(large)
+        assert max(len(frame.message or b"") for frame in t.frames) > len(large)
+
+
 def test_an_error_of_a_handler_is_raised_at_the_end() -> None:
     t = BlockingTestServer(game())
     with logged("hisock.server"):
