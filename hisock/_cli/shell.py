@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,12 @@ HELP: Final = {
     "/help": "show this",
     "/quit": "leave; so does the end of the input",
 }
+
+
+#: Messages that ``/recv`` finds of those that came since the last line.
+MOST_ARRIVED: Final = 10_000
+#: Words of the server that are completed, of each kind.
+MOST_WORDS: Final = 1000
 
 
 class TypedLine(NamedTuple):
@@ -103,7 +110,8 @@ class Shell:
         self.commands: set[str] = set()
         self.names: set[str] = set()
         self.leaving = False
-        self._arrived: list[str] = []
+        #: Commands of the last messages, for ``/recv``: a prompt may be left alone for days.
+        self._arrived: deque[str] = deque(maxlen=MOST_ARRIVED)
         self._changed = asyncio.Condition()
         self._verbs: dict[str, Callable[[TypedLine], Awaitable[None]]] = {
             "send": self._send,
@@ -128,13 +136,18 @@ class Shell:
                 self._messages.received(command, message)
                 async with self._changed:
                     if command is not None:
-                        self.commands.add(command)
+                        self._complete(self.commands, command)
                         self._arrived.append(command)
                         self._changed.notify_all()
 
+    def _complete(self, known: set[str], word: str) -> None:
+        """Complete a word from now on, unless the server has sent very many."""
+        if len(known) < MOST_WORDS:
+            known.add(word)
+
     def _joined(self, info: ClientInfo) -> None:
         if info.name:
-            self.names.add(info.name)
+            self._complete(self.names, info.name)
         self._messages.event("joined", _who_is(info), client=info.as_dict())
 
     def _left(self, info: ClientInfo) -> None:

@@ -172,7 +172,7 @@ class Proxy:
     ) -> None:
         """Hand on the bytes of one direction until its end."""
         view = _View(self._upstream, number, way, self._show, self._say)
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # of whatever kind: time-outs and TLS have their own
             while data := await reader.read(_CHUNK):
                 view.passed(data)
                 writer.write(data)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from support import Program
 from websocket.browsing import JS
 from websocket.test_javascript import node
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
+from hisock._cli.conformance import lines
 from hisock._cli.conformance.cases import cases
+from hisock._cli.conformance.kit import Score, run
+from hisock._cli.conformance.lines import Failure, frame
 
 __all__ = ["node"]  # a fixture
 
@@ -79,6 +86,26 @@ def test_a_client_that_does_something_else_fails(
         with Program([sys.executable, tmp_path / "agent.py", "127.0.0.1", port]):
             assert program.wait(60) == 1
     assert any(line.startswith("FAIL  ") and failing in line for line in program.lines)
+
+
+def test_what_no_client_should_send_is_a_failure_of_that_case() -> None:
+    hello = frame(b"$CLTHELLO$" + b"[" * 100_000)
+    with pytest.raises(Failure, match="not JSON"):
+        lines.TestedConnection(lambda data: None, lambda timeout: hello, 1.0).welcome()
+    first = next(iter(cases()))
+    scores: list[Score] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        running = threading.Thread(
+            target=lambda: scores.append(run(listener, [first], True, 30.0)), daemon=True
+        )
+        running.start()
+        with connect(url, subprotocols=[Subprotocol("hisock.v3")]) as client:
+            for _ in range(2000):
+                client.send(b"")
+            client.send(frame(b"no hello"))
+            running.join(30)
+    assert [score.failed for score in scores] == [[first.name]]
 
 
 def test_without_a_client_it_says_so() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from support.process import environment
 from support.terminal import Terminal
 
 import hisock
+from hisock._cli import shell
+from hisock._cli.messages import Messages
 from hisock._cli.shell import TypedLine, content, parse
 from hisock._cli.usage import Unusable
 
@@ -184,6 +188,35 @@ def test_a_line_is_taken_apart() -> None:
     for wrong in ("{", "[" * 100_000):
         with pytest.raises(Unusable, match="/text"):
             content(wrong)
+
+
+def test_a_prompt_that_is_left_alone_keeps_a_bounded_number_of_what_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Flooded:
+        """A client to which a server sends more than anybody types."""
+
+        def on(self, command: str) -> Any:
+            return lambda handler: handler
+
+        async def __aiter__(self) -> AsyncIterator[tuple[str, None]]:
+            for number in range(200):
+                yield f"command-{number}", None
+
+    monkeypatch.setattr(shell, "MOST_ARRIVED", 20)
+    monkeypatch.setattr(shell, "MOST_WORDS", 30)
+
+    async def play() -> Any:
+        client: Any = Flooded()
+        flooded = shell.Shell(client, Messages(True, "json"), 1.0)
+        await flooded.show_messages()
+        assert await flooded.run("/recv command-199")
+        assert not await flooded.run("/recv command-1 0")
+        return flooded
+
+    flooded = asyncio.run(play())
+    assert len(flooded._arrived) == 19
+    assert len(flooded.commands) == 30
 
 
 def test_every_verb_does_what_help_says(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import json
 import re
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.process import Program, environment
 
 import hisock
 from hisock._cli.frames import ShownFrame, describe
+from hisock._cli.trace import Proxy, Upstream
 
 pytestmark = pytest.mark.timeout(60)
 TRACE = [sys.executable, "-m", "hisock", "trace", "127.0.0.1:0"]
@@ -49,6 +54,20 @@ def test_a_server_that_is_not_there_and_bytes_that_are_no_frames_are_said() -> N
         with pytest.raises((hisock.ConnectionLost, hisock.ServerNotRunning, OSError)):
             hisock.connect(proxied(program), token="x")
         assert "no connection to 127.0.0.1:1" in program.wait_line("closed")
+
+
+def test_a_connection_that_fails_in_another_way_than_by_its_end_is_cut_off() -> None:
+    aborted: list[bool] = []
+    writer: Any = SimpleNamespace(transport=SimpleNamespace(abort=lambda: aborted.append(True)))
+
+    async def play() -> None:
+        upstream = Upstream(("127.0.0.1", 1), None, 16, False)
+        reader = asyncio.StreamReader()
+        reader.set_exception(OSError(errno.EHOSTUNREACH, "no route to host"))
+        await Proxy(upstream, print, print)._copy(reader, writer, 1, "to server")
+
+    asyncio.run(play())
+    assert aborted == [True]
 
 
 def test_it_ends_when_nobody_reads_what_it_prints(server: hisock.ThreadedHiSockServer) -> None:

@@ -135,7 +135,7 @@ class TestedConnection:
             raise Failure(f"the first frame has to be $CLTHELLO$, got {_text(got)}")
         try:
             hello = json.loads(got.message.removeprefix(b"$CLTHELLO$"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Failure("the hello is not JSON") from None
         if not isinstance(hello, dict) or not {"name", "group"} <= hello.keys():
             raise Failure("the hello has to be an object with name and group")
@@ -242,13 +242,16 @@ class TestedConnections:
                     connection.send(data[start : start + 65536])
 
         def receive(timeout: float) -> bytes:
-            try:
-                data = connection.recv(timeout)
-            except ConnectionClosed:
-                return b""
-            if isinstance(data, str):
-                raise Failure("it sent text; the messages of a WebSocket have to be binary")
-            return bytes(data) or receive(timeout)
+            deadline = time.monotonic() + timeout
+            while True:  # an empty message is not the end of the stream
+                try:
+                    data = connection.recv(max(deadline - time.monotonic(), 0.001))
+                except ConnectionClosed:
+                    return b""
+                if isinstance(data, str):
+                    raise Failure("it sent text; the messages of a WebSocket have to be binary")
+                if data:
+                    return bytes(data)
 
         done = threading.Event()
         self._waiting.put((TestedConnection(send, receive, self._patience), done))
