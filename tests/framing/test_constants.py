@@ -31,14 +31,17 @@ def test_the_constants_are_found() -> None:
     assert {name for _, name, _ in repeated()} == {
         "BY_REFERENCE",
         "CACHED_COMMAND",
+        "ENTRY_DIGITS",
         "FIRST_READ",
         "LEAST_BLOCK",
         "LONGEST_FALSY",
         "MANY",
         "MAX_HEADER_LEN",
         "MOST_DIGITS",
+        "MOST_GATHERED",
         "MOST_JOINED",
         "MOST_SPARE",
+        "MOST_TOGETHER",
         "SHORT_READ",
     }
 

@@ -11,7 +11,7 @@ from support.memory import MemoryPeer, on_virtual_loop, settle
 from support.polling import eventually
 
 import hisock
-from hisock._server.writer import Writer
+from hisock._runtime.memory import MemoryTransport
 from reliability.certificates import Authority
 
 KIB = bytes(1024)
@@ -79,26 +79,26 @@ def test_newest_states_that_are_dropped_are_counted_and_known_keys_stay_new() ->
     on_virtual_loop(main())
 
 
-def test_a_broadcast_of_newest_states_flushes_every_client_once(
+def test_a_broadcast_of_newest_states_is_written_once_to_every_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    flushes: list[Writer] = []
-    flush = Writer.flush
+    writes: list[object] = []
+    write = MemoryTransport.write
 
-    def counted(self: Writer) -> None:
-        flushes.append(self)
-        flush(self)
+    def counted(self: MemoryTransport, data: bytes) -> None:
+        writes.append(self)
+        write(self, data)
 
-    monkeypatch.setattr(Writer, "flush", counted)
+    monkeypatch.setattr(MemoryTransport, "write", counted)
 
     async def main() -> None:
         async with make() as server:
             peers = [MemoryPeer(server, str(number)) for number in range(50)]
             await settle()
-            flushes.clear()
+            writes.clear()
             server.send_all_clients("state", b"1", latest="state")
             await settle()
-            assert len(flushes) == 50
+            assert len(set(writes)) == len(writes) == 50
             assert all(peer.named("state") == [b"1"] for peer in peers)
 
     on_virtual_loop(main())
