@@ -280,6 +280,7 @@ export function connect<P = AnyProtocol>(
 
   function end(why: Error): void {
     state = "closed";
+    socket = 0; // what came behind this in one message is not handled
     clearTimeout(timer);
     signal?.removeEventListener("abort", close);
     for (const [, fail] of calls.values()) fail(why);

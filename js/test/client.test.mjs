@@ -448,12 +448,13 @@ test("a server that breaks the protocol is left for good, and told why", async (
   const frames = payloads.map((each) => `${each.length}`.padEnd(16) + each);
   for (const bytes of [...streams, ...frames]) {
     const { client, peer } = await connected();
-    client.on("*", () => assert.fail(`taken: ${bytes}`));
+    const taken = listen(client, "*");
     peer.socket.send(Buffer.from(bytes));
     const why = await client.closed;
     assert.equal(why.code, 1002, bytes);
     assert.match(why.message, /bad (frame|header|command)|more than a day|not an object|JSON/, bytes);
     assert.notEqual(await peer.closed, undefined);
+    assert.equal(await Promise.race([taken(), "nothing"]), "nothing", bytes);
   }
 });
 
@@ -488,6 +489,17 @@ test("close says goodbye after what was sent before", async () => {
   assert.equal(await peer.read(), null);
   client.close();
   assert.equal((await client.closed).code, 1000);
+});
+
+test("nothing is handled that comes behind what made a handler close the client", async () => {
+  const { client, peer } = await connected();
+  client.on("bye", () => client.close());
+  const handled = [];
+  for (const event of ["late", "force_disconnect", "*"]) client.on(event, () => handled.push(event));
+  peer.send("$CMD$bye", "$DISCONN$", "$CMD$late");
+  assert.equal((await client.closed).message, "closed");
+  await peer.closed;
+  assert.deepEqual(handled, []);
 });
 
 test("a signal closes the client, connected or between two attempts", async () => {
