@@ -110,7 +110,7 @@ class NatsLink(BrokerLink):
         self._no_answer = False
         #: Whether something was sent since the last measurement.
         self._sent = False
-        self._publishing: asyncio.Task[None] | None = None
+        self._handing_over = False
         self._warned = float("-inf")
         self._log_limit = LogLimit(1 / 60, burst=5)
 
@@ -128,6 +128,7 @@ class NatsLink(BrokerLink):
         for subject in subjects:
             subscription = await client.subscribe(subject, pending_bytes_limit=0)
             subscription._pending_queue = Inlet(self._take)
+        self._begin(self._publish())
         await self._reconnected()
         await self._measure()
 
@@ -186,25 +187,26 @@ class NatsLink(BrokerLink):
         else:
             self._receiver.received(message.data)
 
-    def _publish_soon(self) -> None:
-        self._sent = True
-        if self._publishing is None or self._publishing.done():
-            self._publishing = asyncio.ensure_future(self._publish())
-
     async def _publish(self) -> None:
-        """Hand to the client what has been gathered, until nothing is left."""
-        client = self._client
-        while self._queue and self._up:
+        """Hand to the client what has been gathered, whenever there is something."""
+        while True:
+            if not self._queue:
+                await self._until_given()
+                continue
+            self._sent = self._handing_over = True
             try:
-                for subject, batch in self._take_queue():
-                    if not (self._up and client.is_connected):
-                        return
-                    await client.publish(subject, batch)
+                await self._hand_over(self._take_queue())
             except (self._nats.errors.Error, OSError, ValueError) as exc:
                 reason = self.reason(exc)
                 said = fields("cluster_link_error", reason=reason)
                 logger.debug("NATS did not take a batch: %s", reason, extra=said)
+            self._handing_over = False
+
+    async def _hand_over(self, queue: list[tuple[str, bytes]]) -> None:
+        for subject, batch in queue:
+            if not (self._up and self._client.is_connected):
                 return
+            await self._client.publish(subject, batch)
 
     def _under_way(self) -> int:
         return _held(self._client)
@@ -266,8 +268,8 @@ class NatsLink(BrokerLink):
         )
 
     async def _written(self) -> None:
-        if self._publishing is not None:
-            await self._publishing
+        while self._queue or self._handing_over:  # noqa: ASYNC110 - it takes a few iterations
+            await asyncio.sleep(0)
         await self._client.flush(timeout=1)
 
     async def _disconnect(self) -> None:

@@ -106,9 +106,6 @@ class RedisLink(BrokerLink):
         self.claims = RedisClaims(self)
         #: Packs a command as redis-py does, which takes six times as long for it.
         self._pack = pack
-        #: The connection that publishes; nothing else is sent on it, and by one task only.
-        self._outlet: Any = None
-        self._publishing: asyncio.Task[None] | None = None
         #: Bytes that the connection was given and has not taken.
         self._in_hand = 0
         #: What is sent to be answered, whether that is due, and since when an answer is awaited.
@@ -145,15 +142,19 @@ class RedisLink(BrokerLink):
         tasks: list[asyncio.Future[None]] = []
         try:
             await within(_ANSWER_SECONDS, self._connect(ears, outlet, channels))
-            self._outlet, self._asked, self._due = outlet, 0.0, False
-            works = (self._listen(ears), self._hear_answers(outlet), self._measure())
+            self._asked, self._due = 0.0, False
+            works = (
+                self._listen(ears),
+                self._publish(outlet),
+                self._hear_answers(outlet),
+                self._measure(),
+            )
             tasks += map(asyncio.ensure_future, works)
             self._went_up()
             await asyncio.gather(*tasks)
         finally:
-            for task in (*tasks, self._publishing):
-                if task is not None:
-                    task.cancel()
+            for task in tasks:
+                task.cancel()
             for connection in (ears, outlet, self._client.connection_pool):
                 with contextlib.suppress(*self.lost):
                     await connection.disconnect()
@@ -197,14 +198,12 @@ class RedisLink(BrokerLink):
             if kind == b"message" and data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:
                 self._receiver.received(data[_ID_BYTES:])  # not its own, and no probe
 
-    def _publish_soon(self) -> None:
-        if self._publishing is None or self._publishing.done():
-            self._publishing = asyncio.ensure_future(self._publish())
-
-    async def _publish(self) -> None:
-        """Write what has been gathered, until nothing is left."""
-        outlet = self._outlet
-        while self._up and (self._queue or self._due) and outlet.is_connected:
+    async def _publish(self, outlet: Any) -> None:
+        """Write what has been gathered, whenever there is something; nothing else is sent there."""
+        while outlet.is_connected:  # else the task that reads the answers fails
+            if not (self._queue or self._due):
+                await self._until_given()
+                continue
             self._in_hand = self._queued
             queue = self._take_queue()
             self._sent = self._sent or bool(queue)
@@ -213,10 +212,7 @@ class RedisLink(BrokerLink):
             if self._due:
                 self._due = False
                 commands += self._question
-            try:
-                await outlet.send_packed_command(commands, check_health=False)
-            except self.lost:
-                return  # the task that reads the answers fails as well
+            await outlet.send_packed_command(commands, check_health=False)
             self._in_hand = 0
 
     def _under_way(self) -> int:
