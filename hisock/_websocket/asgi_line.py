@@ -159,9 +159,11 @@ async def carry(
         line.close()
         listening.cancel()
         sending.cancel()
-        await asyncio.gather(listening, sending, return_exceptions=True)
-        line.abort()
-        endpoint.connection_lost(lost)
+        try:
+            await asyncio.gather(listening, sending, return_exceptions=True)
+        finally:  # this may be cancelled meanwhile, and the client is gone all the same
+            line.abort()
+            endpoint.connection_lost(lost)
 
 
 async def _listen(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import fastapi
 import pytest
 import uvicorn
-from support import Events
+from support import Events, frame
 from support.events import PATIENCE
-from support.polling import eventually
+from support.polling import eventually, until
 
 import hisock
 import hisock.asgi
@@ -197,6 +198,44 @@ def test_the_end_of_the_site_ends_its_clients_and_the_server(site: Site) -> None
         assert peer.wait_closed()[0] in (1001, 1012)
     assert site.game.closed
     assert site.game.stats().clients == 0
+
+
+def test_a_client_whose_request_is_cancelled_while_it_ends_is_not_left_behind() -> None:
+    async def play() -> None:
+        server = hisock.HiSockServer(None)
+        leaves, ending = asyncio.Event(), asyncio.Event()
+        hello = frame(b'$CLTHELLO${"name": "Ada", "group": null}')
+        coming: list[dict[str, Any]] = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "bytes": hello},
+        ]
+
+        async def receive() -> dict[str, Any]:
+            if coming:
+                return coming.pop(0)
+            await leaves.wait()
+            return {"type": "websocket.disconnect", "code": 1000}
+
+        async def send(sent: MutableMapping[str, Any]) -> None:
+            if sent["type"] != "websocket.accept":
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ending.set()
+                    await asyncio.Event().wait()  # it takes its time to give up
+
+        scope = {"type": "websocket", "path": "/", "headers": [], "client": ("10.0.0.1", 5)}
+        async with server:
+            request = asyncio.ensure_future(hisock.asgi.endpoint(server)(scope, receive, send))
+            await until(lambda: len(server) == 1)
+            leaves.set()
+            await ending.wait()
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            assert len(server) == 0
+
+    asyncio.run(asyncio.wait_for(play(), PATIENCE))
 
 
 def test_a_server_that_does_not_run_answers_503() -> None:
