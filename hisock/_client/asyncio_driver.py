@@ -308,6 +308,8 @@ class AsyncioDriver(AsyncioReader):
         if holds_back(session):
             with contextlib.suppress(asyncio.TimeoutError):
                 await within(timeout, session.settled.wait())
+            if session.ended:
+                raise session.error()
         return session, None if timeout is None else began + timeout - self._loop.time()
 
     async def stream(
@@ -388,12 +390,11 @@ class AsyncioDriver(AsyncioReader):
             session.inbox.take_all()
         await self._tasks.cancel(LINGER_SECONDS)
         await self.session.gone.wait()
-        self._settled.set()
+        self._note_settled()
         self.workers.close()
 
     def forget(self) -> None:
         super().forget()
-        self._tasks = Tasks()
-        self._changing = threading.Lock()
+        self._tasks, self._changing = Tasks(), threading.Lock()
         self._ended, self._settled = Flag(is_set=True), Flag(is_set=True)
         self._unread = None

@@ -222,7 +222,11 @@ class AsyncioReader(ClientBase):
             self._told = True
             self.events.fire("force_disconnect")
         if not self._line[0].busy:
-            self._settled.set()
+            self._note_settled()
+
+    def _note_settled(self) -> None:
+        self._settled.set()
+        self._concurrent = None  # it keeps this, which would wait for the garbage collector
 
     async def wait_closed(self) -> None:
         """Wait until the client has ended, and what came before that is handled.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from support import Events
@@ -14,7 +16,7 @@ from support.fixtures import MakeServer
 import hisock
 
 from .clients import AnyClient, Kind
-from .loops import LOOPBACK, Seen, on_loops, within
+from .loops import LOOPBACK, Seen, on_loops, turns, within
 from .wire import modern_peer
 
 
@@ -137,6 +139,79 @@ async def test_cancelling_a_call_cancels_the_clients_handler() -> None:
         assert await server.call("Ada", "fast", None, int) == 1
 
 
+@on_loops
+async def test_a_call_to_a_client_is_cancelled_before_its_handler_begins() -> None:
+    seen, go_on = Seen(), asyncio.Event()
+    async with (
+        hisock.HiSockServer(LOOPBACK) as server,
+        await hisock.async_connect(server.addr, "Ada") as client,
+    ):
+
+        @client.on("slow")
+        async def slow() -> None:
+            seen.add("began")
+            await go_on.wait()
+
+        client.on("plain")(lambda text: seen.add("plain", text))
+        with pytest.raises(hisock.RemoteError):
+            await client.call("joined")
+        before = asyncio.ensure_future(server.call("Ada", "slow", timeout=None))
+        await seen.until_named("began")
+        call = asyncio.ensure_future(server.call("Ada", "plain", "cancelled", timeout=None))
+        await turns(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await within(call)
+        with pytest.raises(hisock.RemoteError):
+            await client.call("all has come")
+        go_on.set()
+        await within(before)
+        await within(server.call("Ada", "plain", "next"))
+    assert seen.named("plain") == [(b"next",)]
+
+
+@pytest.mark.parametrize("lost_again", [False, True])
+@on_loops
+async def test_a_call_waits_until_what_was_kept_is_sent(lost_again: bool) -> None:
+    seen, go_on = Seen(), asyncio.Event()
+
+    async def outcome(call: Awaitable[Any]) -> Any:
+        try:
+            return await call
+        except hisock.ConnectionLost:
+            return "lost"
+
+    def cut() -> None:
+        for connection in list(server._hub.connections):
+            connection.discard().abort()
+
+    async with hisock.HiSockServer(LOOPBACK) as server:
+        server.on("kept")(lambda client: seen.add("kept"))
+        server.on("look")(lambda client: len(seen.named("kept")))
+        async with await hisock.async_connect(
+            server.addr, "Ada", reconnect=hisock.Reconnect(initial=0.01), offline_buffer=1000
+        ) as client:
+            client.on("disconnect")(lambda reason: seen.add("lost"))
+
+            @client.on("reconnect")
+            async def back() -> None:
+                seen.add("back")
+                await go_on.wait()
+
+            assert await client.call("look", None, int) == 0
+            cut()
+            await seen.until_named("lost")
+            client.send("kept")
+            await seen.until_named("back")
+            call = asyncio.ensure_future(outcome(client.call("look", None, int, timeout=None)))
+            await turns(3)
+            if lost_again:
+                cut()
+                await seen.until_named("lost", 2)
+            go_on.set()
+            assert await within(call) == ("lost" if lost_again else 1)
+
+
 def test_a_call_that_waits_for_another_is_cancelled_before_it_begins(
     make_server: MakeServer, events: Events
 ) -> None:
@@ -182,13 +257,16 @@ def test_a_threaded_handler_goes_on_and_nobody_is_told(
         assert peer.wait_for(lambda f: f.reserved == "REPLY").payload == b"$REPLY$3$MSG$2"
 
 
-@pytest.mark.parametrize(("features", "data"), [(["call"], "1"), (["call", "cancel"], "x")])
-def test_a_cancellation_out_of_place_ends_the_connection(
-    make_server: MakeServer, features: list[str], data: str
+@pytest.mark.parametrize(
+    ("features", "frame"),
+    [(["call"], "CANCEL$1"), (["call", "cancel"], "CANCEL$x"), ([], "REPLY$1$MSG$x")],
+)
+def test_what_is_out_of_place_ends_the_connection(
+    make_server: MakeServer, features: list[str], frame: str
 ) -> None:
     server = make_server()
     server.start()
     with modern_peer(server.addr, "peer", features=features) as peer:
-        peer.reserved("CANCEL", data)
+        peer.raw(b"$" + frame.encode())
         peer.rest()
     assert server.stats().ended == {"protocol": 1}

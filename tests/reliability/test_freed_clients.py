@@ -103,6 +103,10 @@ def register(client: Any, back: Callable[[], object]) -> None:
         client.on("reconnect")(back)
 
 
+async def halve(number: int) -> int:
+    return number // 2
+
+
 @EVERY_END
 @pytest.mark.parametrize("loop", LOOPS)
 def test_an_async_one(
@@ -119,7 +123,9 @@ def test_an_async_one(
     async def live(client: hisock.AsyncHiSockClient, parts: Parts) -> None:
         back = asyncio.Event()
         register(client, back.set)
+        client.on("halve", concurrent=True)(halve)
         assert await client.call("double", 2, int, timeout=PATIENCE) == 4
+        assert await asyncio.to_thread(server.call_blocking, "Ada", "halve", 4, int) == 2
         with contextlib.suppress(TimeoutError):
             await client.recv("never", timeout=0.001)
         if end in ("is lost", "comes back"):
