@@ -92,6 +92,7 @@ async def test_recv_returns_the_message_as_the_type_asked_for() -> None:
             await client.recv("echo", int, timeout=10)
         with pytest.raises(TimeoutError, match="never"):
             await client.recv("never", timeout=0)
+        assert client._driver.waiting.idle
 
 
 @on_loops

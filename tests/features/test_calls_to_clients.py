@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -81,17 +80,19 @@ def test_bytes_that_a_client_returns_arrive_as_they_are(
 
 def called(
     server: hisock.ThreadedHiSockServer, client: hisock.HiSockClient, command: str, content: object
-) -> Future[Any]:
-    """A call to a client, which has ended, or what the handler raised has ended the client."""
+) -> tuple[Future[Any], Any]:
+    """A call to a client, which has ended, and the status with which that ended the program."""
     server.on("nothing")(lambda: None)
     client.call("nothing")
     pool = ThreadPoolExecutor(1)
     call: Future[Any] = pool.submit(server.call_blocking, "Ada", command, content)
     pool.shutdown(wait=False)
-    with contextlib.suppress(SystemExit):
+    try:
         while not call.done():
             client.update()
-    return call
+    except SystemExit as exc:
+        return call, exc.code
+    return call, None
 
 
 def test_a_reply_that_no_header_can_announce_is_an_error(make_server: MakeServer) -> None:
@@ -99,8 +100,9 @@ def test_a_reply_that_no_header_can_announce_is_an_error(make_server: MakeServer
     server.start()
     with hisock.connect(server.addr, "Ada", header_len=3) as client:
         client.on("repeat")(lambda message: 500 * message)
+        call, _ = called(server, client, "repeat", b"ab")
         with pytest.raises(hisock.RemoteError, match="header"):
-            called(server, client, "repeat", b"ab").result(PATIENCE)
+            call.result(PATIENCE)
 
 
 def test_a_called_handler_that_ends_the_program_answers_before_that(
@@ -114,8 +116,10 @@ def test_a_called_handler_that_ends_the_program_answers_before_that(
         def stop(status: int) -> None:
             raise SystemExit(status)
 
+        call, status = called(server, client, "stop", 3)
+        assert status == 3
         with pytest.raises(hisock.RemoteError, match="ended its program"):
-            called(server, client, "stop", 3).result(PATIENCE)
+            call.result(PATIENCE)
 
 
 @on_loops
