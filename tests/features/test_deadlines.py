@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import hisock
 from hisock._runtime.deadlines import MOST_LENGTHS, Deadlines
+from hisock.testing import TestServer
 
-from .loops import LOOPBACK, on_loops
+from .loops import LOOPBACK, on_loops, on_one_loop
 from .virtual_time import VirtualLoop
 
 TENTHS = st.integers(1, 40)
@@ -124,3 +125,23 @@ async def test_calls_time_out_whatever_their_times_are() -> None:
         ]
         ended.set()
         assert await client.call("slow", timeout=None) is None
+
+
+@on_one_loop
+async def test_what_a_call_waits_before_it_is_sent_counts() -> None:
+    server = hisock.HiSockServer(None)
+
+    @server.on("slow", concurrent=True)
+    async def slow(client: hisock.ClientInfo) -> None:
+        await asyncio.Event().wait()
+
+    async with TestServer(server) as t:
+        ada = await t.connect("Ada")
+        session = ada._driver.session
+        session.returning = True
+        call = asyncio.ensure_future(ada.call("slow", timeout=10))
+        await t.clock.advance(4)
+        session.returning = False
+        session.settled.set()
+        await t.clock.advance(6)
+        assert isinstance(call.exception(), TimeoutError)
