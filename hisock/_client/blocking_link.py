@@ -68,6 +68,14 @@ class Link:
             except OSError as exc:
                 self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
                 raise fresh(self.loss) from exc
+            except BaseException:
+                self._break_off()
+                raise
+
+    def _break_off(self) -> None:
+        """Sending was interrupted, as by Ctrl-C: nothing may follow what may be half of a frame."""
+        self.loss = ConnectionLost("the connection was given up, as sending was interrupted")
+        self.abort()
 
     def send_many(self, frames: list[bytes]) -> int:
         """Send frames together; blocks while the server takes nothing. From any thread.
@@ -86,6 +94,9 @@ class Link:
             except OSError as exc:
                 self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
                 sent += self._cut
+            except BaseException:
+                self._break_off()
+                raise
             return _whole_frames(frames, sent)
 
     def _send_counting(self, data: bytes) -> int:

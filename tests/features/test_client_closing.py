@@ -130,3 +130,41 @@ def test_start_raises_the_loss_that_something_else_has_found_once(by_hand: HandS
         with pytest.raises(hisock.ConnectionLost):
             client.start()
         assert client.update() == 0
+
+
+class Interrupted:
+    """A socket that Ctrl-C interrupts when it has sent half of something."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        self._sock.sendall(data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    sendall = send
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_nothing_follows_half_of_a_frame_that_was_interrupted(
+    by_hand: HandServer, together: bool
+) -> None:
+    client = hisock.connect(by_hand.addr)
+    with by_hand.accept() as peer:
+        client.send("before")
+        link: Any = client._driver.session.link
+        link.socket = Interrupted(link.socket)
+        frames = [("cut", b"A" * 1000)]
+        with pytest.raises(KeyboardInterrupt):
+            client.send_many(frames) if together else client.send(*frames[0])
+        link.socket = link.socket._sock
+        with pytest.raises(hisock.ConnectionLost):
+            client.send("next", b"B" * 1000)
+        received = peer.sock.recv(1 << 16, socket.MSG_WAITALL)
+        assert b"before" in received
+        assert b"A" * 100 in received
+        assert b"B" not in received
+    client.close()
