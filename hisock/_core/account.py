@@ -187,11 +187,18 @@ class Account:
         self._sizes[kind] -= size
         self._total._add(kind, -size)
 
-    def set(self, kind: Use, size: int) -> None:
-        """Set the size of a kind that has at most one item."""
-        self._total._add(kind, size - self._sizes[kind])
+    def set(self, kind: Use, size: int) -> bool:
+        """Set the size of a kind that has at most one item.
+
+        :returns: whether the total is over its limit, as :attr:`Total.over` says.
+        """
+        # Without calls: it runs twice for each large message, in the middle of receiving it.
+        total = self._total
+        sizes = total._sizes
+        sizes[kind] += size - self._sizes[kind]
         self._sizes[kind] = size
         self._counts[kind] = 1 if size else 0
+        return sum(sizes) > total.limit
 
     def move(self, size: int, kind: Use, to: Use) -> None:
         """Count an item as another kind."""

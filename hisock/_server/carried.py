@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from hisock._server.flushing import Flushing
     from hisock._server.writer import Writer
 
+#: A member of an enumeration is found slowly.
+_PARTIAL = Use.PARTIAL
+
 
 class Carried(OnDemand):
     """The part of a connection that knows its transport, whatever that is."""
@@ -76,17 +79,16 @@ class Carried(OnDemand):
         """Account for the memory that an incomplete frame occupies."""
         if not self._ended:
             self.held = held
-            self._hold(Use.PARTIAL, held)
+            if (self._account or self.account).set(_PARTIAL, held):
+                self._free_memory()
 
     def hold_below(self, size: int) -> None:
         """Account for the bytes of a WebSocket message that has arrived in part."""
-        if not self._ended:
-            self._hold(Use.WEBSOCKET, size)
+        if not self._ended and self.account.set(Use.WEBSOCKET, size):
+            self._free_memory()
 
-    def _hold(self, use: Use, size: int) -> None:
-        self.account.set(use, size)
-        if self.hub.memory.over:
-            self.hub.backpressure.free_memory(cast("Connection", self))
+    def _free_memory(self) -> None:
+        self.hub.backpressure.free_memory(cast("Connection", self))
 
     @property
     def address(self) -> str:
