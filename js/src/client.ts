@@ -90,7 +90,7 @@ export function connect<P = AnyProtocol>(
   function flush(): void {
     if (state != "open" || socket.readyState > 1) return;
     if (!socket.bufferedAmount) answered = 0;
-    if (answered > ANSWERS) return drop(1002, "the server reads no answers");
+    if (Math.min(answered, socket.bufferedAmount) > ANSWERS) return drop(1002, "the server reads no answers");
     const bytes = join(queue.keys(), queued);
     queue.clear();
     queued = 0;
