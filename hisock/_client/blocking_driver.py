@@ -140,9 +140,13 @@ class BlockingDriver(BlockingSender):
         session.handled.set()
         session.link.close()
         name = "hisock-reconnect"
-        threading.Thread(
-            target=self._come_back, args=(session.reason,), name=name, daemon=True
-        ).start()
+        args = (session.reason,)
+        thread = threading.Thread(target=self._come_back, args=args, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # the system allows no more threads
+            text = f"{session.reason}; there is no thread to come back with: {exc}"
+            self._end(ConnectionLost(text))
 
     # -- coming back
 

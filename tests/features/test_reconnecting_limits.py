@@ -149,6 +149,26 @@ def test_closing_while_a_loss_is_noticed_leaves_no_thread_behind(
     assert not _reconnecting()
 
 
+@pytest.mark.parametrize("kind", ["plain", "threaded"])
+def test_a_client_for_which_the_system_has_no_thread_to_come_back_with_ends(
+    by_hand: HandServer, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "hisock-reconnect":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with AnyClient(kind, by_hand.addr, reconnect=True) as client:
+        client.start()
+        by_hand.accept().close()
+        with pytest.raises(hisock.ConnectionLost, match="no thread to come back with"):
+            client.recv("never")
+        assert client.closed
+
+
 def test_a_first_connection_is_not_tried_again(kind: Kind) -> None:
     with HandServer() as by_hand:
         addr = by_hand.addr
