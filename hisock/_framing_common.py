@@ -50,6 +50,10 @@ MOST_DIGITS = 18
 MANY = 256
 #: Bytes that a read takes at most, once an iteration of the loop has spent enough on others.
 SHORT_READ = 16384
+#: Bytes of a record of TLS up to which no other is expected to have come with it.
+SHORT_RECORD = 4096
+#: Bytes that are written over TLS at a time, which is one record.
+LONG_WRITE = 16384
 
 _SHOWN = 64  # bytes or characters of a command that an error repeats
 

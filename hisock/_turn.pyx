@@ -37,6 +37,8 @@ cdef extern from *:
 cdef enum:
     MANY = 256  # as in _framing_common
     SHORT_READ = 16384  # as in _framing_common
+    SHORT_RECORD = 4096  # likewise
+    LONG_WRITE = 16384  # likewise
 
 cdef object COROUTINE = CoroutineType
 
@@ -319,3 +321,68 @@ cdef Py_ssize_t INFO = place(Reader, "info")
 cdef Py_ssize_t JOINED = place(Reader, "joined")
 cdef Py_ssize_t LIMIT = place(Reader, "limit")
 cdef Py_ssize_t WRITER = place(Reader, "writer")
+
+
+cdef class Channel:
+    """A connection over TLS: reads when its socket can be read, and writes at once."""
+
+    cdef public bint _broken
+    cdef public bint _closing
+    cdef public bint _paused
+    cdef public object _fill
+    cdef public object _offer
+    cdef public object _pending
+    cdef public object _take
+    cdef public object _took
+    cdef public list queued
+
+    def __init__(self):
+        self.queued = []
+
+    def read_ready(self):
+        """Receive what there is. Called by the loop."""
+        cdef Py_ssize_t size, got
+        try:
+            while not self._paused and not self._closing:
+                buffer = self._take(-1)
+                size = len(buffer)
+                got = self._fill(size, buffer)
+                if not got:
+                    self.ended()
+                    return
+                error = None
+                if SHORT_RECORD < got < size:
+                    got, error = self._fill_up(buffer, got, size)
+                self._took(got)
+                if error is not None:
+                    self.failed(error)
+                    return
+                if not self._broken and (got < size or not self._pending()):
+                    return
+        except Exception as exc:
+            self.failed(exc)
+
+    def _fill_up(self, buffer, Py_ssize_t got, Py_ssize_t size):
+        cdef Py_ssize_t more
+        try:
+            while got < size:
+                more = self._fill(size - got, buffer[got:])
+                if not more:
+                    return got, EOFError()
+                got += more
+        except OSError as exc:
+            return got, exc
+        return got, None
+
+    def write(self, data not None):
+        """Write, or keep what the socket does not take."""
+        cdef Py_ssize_t size = len(data)
+        if self._closing or not size:
+            return
+        if PyList_GET_SIZE(self.queued) or size > LONG_WRITE:
+            self.enqueue(data)
+            return
+        try:
+            self._offer(data)
+        except OSError as exc:
+            self.refused(data, exc)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hisock._framing_common import MANY, SHORT_READ
+from hisock._framing_common import LONG_WRITE, MANY, SHORT_READ, SHORT_RECORD
 from hisock._framing_py import Decoder, Frame
 from hisock._outbox_py import Outbox
 from hisock.exceptions import FramingError
@@ -234,3 +234,103 @@ class Reader:
             flushing._reading = False
             if flushing.due:
                 flushing.finish(self)
+
+
+class Channel:
+    """A connection over TLS: reads when its socket can be read, and writes at once.
+
+    What happens rarely is left to the class that inherits from this.
+
+    :ivar queued: what the socket has not taken, in order.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_closing",
+        "_fill",
+        "_offer",
+        "_paused",
+        "_pending",
+        "_take",
+        "_took",
+        "queued",
+    )
+
+    _fill: Callable[[int, memoryview], int]
+    _offer: Callable[[bytes | memoryview], int]
+    _pending: Callable[[], int]
+    _take: Callable[[int], Any]
+    _took: Callable[[int], object]
+
+    def __init__(self) -> None:
+        #: Whether the connection has broken down, and only what came before is still to be read.
+        self._broken = False
+        self._closing = False
+        self._paused = False
+        self.queued: list[bytes | memoryview] = []
+
+    def failed(self, exc: Exception) -> None:
+        """The socket, or whatever took what it received, raised an exception."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The peer has said that nothing follows."""
+        raise NotImplementedError
+
+    def enqueue(self, data: bytes | memoryview) -> None:
+        """Keep what cannot be written at once."""
+        raise NotImplementedError
+
+    def read_ready(self) -> None:
+        """Receive what there is. Called by the loop.
+
+        Asking whether more has come costs an exception, so that is done after much only: else the
+        loop calls again.
+        """
+        try:
+            while not self._paused and not self._closing:
+                buffer = self._take(-1)
+                size = len(buffer)
+                got = self._fill(size, buffer)
+                if not got:
+                    self.ended()
+                    return
+                error = None
+                if SHORT_RECORD < got < size:
+                    got, error = self._fill_up(buffer, got, size)
+                self._took(got)
+                if error is not None:
+                    self.failed(error)
+                    return
+                if not self._broken and (got < size or not self._pending()):
+                    return
+        except Exception as exc:
+            self.failed(exc)
+
+    def _fill_up(self, buffer: memoryview, got: int, size: int) -> tuple[int, Exception | None]:
+        """Receive more into the same buffer, while there is room and anything comes."""
+        try:
+            while got < size:
+                more = self._fill(size - got, buffer[got:])
+                if not more:
+                    return got, EOFError()
+                got += more
+        except OSError as exc:
+            return got, exc
+        return got, None
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep what the socket does not take."""
+        if self._closing or not data:
+            return
+        if self.queued or len(data) > LONG_WRITE:
+            self.enqueue(data)
+            return
+        try:
+            self._offer(data)
+        except OSError as exc:
+            self.refused(data, exc)
+
+    def refused(self, data: bytes, exc: OSError) -> None:
+        """The socket did not take what was to be written."""
+        raise NotImplementedError
