@@ -63,7 +63,9 @@ cdef class Broadcaster:
             if members is None:
                 return -1
         frame = build_command(command, message, self._header_len)
-        return 0 if members is None else write_to_all(members, frame, left_out)
+        if members is None:
+            return 0
+        return write_to_all(members, frame, NULL if left_out is None else <PyObject*>left_out)
 
     @cython.final
     cdef Outbox outbox_of(self, client):

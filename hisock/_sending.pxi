@@ -14,11 +14,11 @@ def fan_out(outboxes, frame, /):
     """Write one frame to every outbox (of a dict: its keys); return how many accepted it."""
     if not PyBytes_Check(frame):
         reject_frame(frame)
-    return write_to_all(outboxes, frame, None)
+    return write_to_all(outboxes, frame, NULL)
 
 
-cdef Py_ssize_t write_to_all(outboxes, frame, Outbox left_out) except -1:
-    """Write one frame to every outbox but one; return how many accepted it."""
+cdef Py_ssize_t write_to_all(outboxes, frame, PyObject* left_out) except -1:
+    """Write one frame to every outbox but one, or but none (NULL); as :func:`fan_out`."""
     cdef list calls = []  # not later: a new list may run the garbage collector, and so anything
     cdef Py_ssize_t accepted = 0
     cdef Py_ssize_t at = 0
@@ -26,11 +26,11 @@ cdef Py_ssize_t write_to_all(outboxes, frame, Outbox left_out) except -1:
     try:
         if PyDict_CheckExact(outboxes) and not HISOCK_FREE_THREADED:
             while PyDict_Next(outboxes, &at, &key, NULL):
-                if key != <PyObject*>left_out:
+                if key != left_out:
                     accepted += put_one(<object>key, frame, calls)
         else:
             for outbox in list(outboxes):
-                if outbox is not left_out:
+                if <PyObject*>outbox != left_out:
                     accepted += put_one(outbox, frame, calls)
     finally:
         if PyList_GET_SIZE(calls):
@@ -75,9 +75,9 @@ cdef inline int put_one(outbox, frame, list calls) except -1:
 cdef inline bint put_behind(Outbox box, const char* frame, Py_ssize_t n) noexcept:
     """Copy a frame behind others if that is all there is to do; return whether it was."""
     with cython.critical_section(box):
-        if box._state or not box._dirty or n > box._room or box.size + n > box.limit:
+        if box._state or not box._dirty or box.size + n > box.limit:
             return False
-        if n >= BY_REFERENCE:
+        if not 0 < n <= box._room or n >= BY_REFERENCE:  # where no room is left there is no tail
             return False
         memcpy(PyBytes_AS_STRING(<object>box._tail) + box._used, frame, n)
         box._used += n

@@ -70,15 +70,16 @@ def test_nobody_to_send_to_is_no_error(core: Core) -> None:
     assert core.fan_out([], b"x") == core.fan_out({}, b"x") == 0
 
 
+@pytest.mark.parametrize("kind", [list, dict.fromkeys])
+@pytest.mark.parametrize("other", ["text", None])
 def test_something_else_among_the_outboxes_is_an_error_and_the_others_are_announced(
-    core: Core,
+    core: Core, kind: Any, other: Any
 ) -> None:
     queue: list[object] = []
     calls = Calls()
     box = core.Outbox(queue, "me", calls)
-    things: Any = {box: 1, "text": 2}
-    with pytest.raises(TypeError, match="writes to outboxes, not to str"):
-        core.fan_out(things, b"x")
+    with pytest.raises(TypeError, match=f"writes to outboxes, not to {type(other).__name__}"):
+        core.fan_out(kind([box, other]), b"x")
     assert (queue, calls.count, box.take()) == (["me"], 1, [b"x"])
 
 
@@ -128,6 +129,14 @@ def test_a_large_frame_goes_by_reference_even_where_there_is_room_for_a_copy(cor
     box.send("first")
     assert core.fan_out([box], built) == 1
     assert box.take()[-1] is built
+
+
+def test_an_empty_frame_may_follow_a_large_one(core: Core) -> None:
+    box = make_outbox(core)
+    box.write(bytes(LARGE))
+    assert core.fan_out([box], b"") == 1
+    assert box.frames == 2
+    assert b"".join(box.take()) == bytes(LARGE)
 
 
 def test_a_frame_that_reaches_the_limit_is_announced_although_others_wait(core: Core) -> None:
