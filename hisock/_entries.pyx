@@ -257,7 +257,8 @@ cdef int write_all(dict waiting, dict groups, dict everyone, rooms, otherwise) e
         for target, frames in waiting.items():
             letter = PyUnicode_READ_CHAR(target, 0)
             if letter == u"g":
-                members = groups.get(target[1:])
+                with cython.critical_section(groups):  # get() borrows; see _publishing.pxi
+                    members = groups.get(target[1:])
             elif letter == u"*":
                 members = everyone
             elif letter == u"r":

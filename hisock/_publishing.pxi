@@ -50,10 +50,13 @@ cdef class Broadcaster:
             left_out = self.outbox_of(exclude)
             if left_out is None:
                 return -1
+        # Locked, since get() borrows what it finds, and another thread may remove it meanwhile.
         if kind == "group":
-            members = self._groups.get(name)
+            with cython.critical_section(self._groups):
+                members = self._groups.get(name)
         elif kind == "room":
-            members = self._rooms.get(name)
+            with cython.critical_section(self._rooms):
+                members = self._rooms.get(name)
             if members is not None:
                 members = members.members
         elif kind == "everybody":

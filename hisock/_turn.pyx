@@ -257,7 +257,8 @@ cdef class _Reader:
         cdef PyObject* args[2]
         if not PyBytes_CheckExact(message) or not PyBytes_GET_SIZE(message):
             return False
-        handler = self._handlers.get(command)
+        with cython.critical_section(self._handlers):  # get() borrows; see _publishing.pxi
+            handler = self._handlers.get(command)
         if handler is None:
             return False
         info = slot(self, INFO)
