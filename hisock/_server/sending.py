@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from hisock._core.client_info import ClientInfo, ClientRef, title_of
 from hisock._core.codec import Codec, Falsy
@@ -13,6 +13,24 @@ from hisock._server.connection import Connection
 from hisock._server.registry import Registry
 from hisock.exceptions import ClientNotFound
 from hisock.framing import send_client, send_group, send_room
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _done_by(function: Any) -> Callable[[F], F]:
+    """Have a compiled function in place of a method, with the types that the method declares.
+
+    They name what the framing does not know, and what it says to type checkers and editors would
+    not let a class that inherits declare the same.
+    """
+
+    def take(method: F) -> F:
+        function.__annotations__ = get_type_hints(method)
+        function.__qualname__ = method.__qualname__
+        taken: F = function
+        return taken
+
+    return take
 
 
 class Sending:
@@ -34,8 +52,17 @@ class Sending:
     _registry: Registry[Connection]
     _codec: Codec
 
-    # The compiled function: no look-up for a ClientInfo of this server, else _send_otherwise().
-    send_client = send_client
+    # No look-up for a ClientInfo of this server, else _send_otherwise().
+    @_done_by(send_client)
+    def send_client(
+        self,
+        client: ClientRef,
+        command: str,
+        content: Any = None,
+        volatile: bool = False,
+        latest: str | None = None,
+    ) -> None:
+        raise NotImplementedError
 
     def _send_otherwise(
         self,
@@ -81,8 +108,30 @@ class Sending:
         message = self._codec.encode(content)
         return self._broadcast.publish(everybody(), command, message, volatile, latest)
 
-    send_group = send_group
-    send_room = send_room
+    @_done_by(send_group)
+    def send_group(
+        self,
+        group: str | ClientInfo,
+        command: str,
+        content: Any = None,
+        *,
+        volatile: bool = False,
+        latest: str | None = None,
+    ) -> int:
+        raise NotImplementedError
+
+    @_done_by(send_room)
+    def send_room(
+        self,
+        room: str,
+        command: str,
+        content: Any = None,
+        *,
+        exclude: ClientRef | None = None,
+        volatile: bool = False,
+        latest: str | None = None,
+    ) -> int:
+        raise NotImplementedError
 
     def _in_no_group(self, group: ClientInfo | None) -> NoReturn:
         who = repr(group) if group is None else title_of(group)

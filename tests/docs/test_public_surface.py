@@ -156,6 +156,19 @@ def test_the_annotations_of_methods_can_be_evaluated(module: str, public: type) 
             typing.get_type_hints(function)
 
 
+@pytest.mark.parametrize(
+    ("method", "parameter"),
+    [("send_client", "client"), ("send_group", "group"), ("send_room", "exclude")],
+)
+def test_methods_that_are_compiled_have_the_types_of_those_that_are_not(
+    method: str, parameter: str
+) -> None:
+    function = getattr(hisock.HiSockServer, method)
+    hint = inspect.signature(function).parameters[parameter].annotation
+    assert hint == typing.get_type_hints(function)[parameter]
+    assert hisock.ClientInfo in typing.get_args(hint)
+
+
 def test_a_function_is_called_by_the_name_that_programs_import() -> None:
     functions = [
         value

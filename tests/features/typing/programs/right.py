@@ -177,6 +177,17 @@ class Arena(hisock.ThreadedHiSockServer):
         points: int = self.session("Ada").points
         return points
 
+    def send_group(
+        self,
+        group: str | hisock.ClientInfo,
+        command: str,
+        content: Any = None,
+        *,
+        volatile: bool = False,
+        latest: str | None = None,
+    ) -> int:
+        return super().send_group(group, command, content, volatile=volatile, latest=latest)
+
 
 with hisock.ThreadedHiSockServer(("::1", 0)) as running, client as connected:
     assert_type(running, hisock.ThreadedHiSockServer)
