@@ -72,6 +72,8 @@ class Streams(EntryGatherer):
         self._to_one: dict[str, int] = {}
         self._common = EntryQueue()
         self._last = 0.0
+        #: Whether a retry is due; each one that fails makes the next, so there is one at a time.
+        self._retrying = False
         #: Whether what is for all goes to each node by itself, behind what is for that alone.
         self._split = not link.broadcasts
         #: Held while something is put or taken; for a few instructions only, but for sending.
@@ -208,10 +210,12 @@ class Streams(EntryGatherer):
                     if lane.entries:
                         done = self._flush_lane(node, lane) and done
                 self._split = not (done and self.link.broadcasts)
-        if not done:
+        if not done and not self._retrying:
+            self._retrying = True
             self._thread.loop.call_later(_RETRY, self._retry)
 
     def _retry(self) -> None:
+        self._retrying = False
         if self._common.entries or any(lane.entries for lane in self.lanes.values()):
             self.flush()
 

@@ -1,9 +1,11 @@
-"""The streams of a node where two threads send at the same time."""
+"""The streams of a node: two threads that send at the same time, a link that is full."""
 
 from __future__ import annotations
 
 import asyncio
 from threading import Thread
+
+from support.memory import on_virtual_loop
 
 from hisock._cluster.batch import HEAD_BYTES, Sealer, message_entry
 from hisock._cluster.records import Beat, entry_of
@@ -49,3 +51,28 @@ def test_what_another_thread_puts_goes_behind_what_the_loop_has_gathered() -> No
         thread.end()
 
     asyncio.run(main())
+
+
+def test_a_link_that_is_full_is_tried_again_by_one_timer() -> None:
+    class Full(Link):
+        """A link that takes nothing."""
+
+        def send(self, node: str, batch: bytes) -> bool:
+            super().send(node, batch)
+            return False
+
+    async def main() -> None:
+        link, thread = Full(), LoopThread()
+        thread.begin()
+        streams = Streams(link, Sealer("app", None), NODE, thread, 0.0, 1 << 20)  # type: ignore[arg-type] # what is used of it
+        streams.up = True
+        streams.open_lane(OTHER)
+        streams.put((OTHER,), entry_of(Beat(1, 0)))
+        for _ in range(50):  # as at each message that is sent meanwhile
+            streams.flush()
+        link.sent.clear()
+        await asyncio.sleep(1.05)
+        assert 9 <= len(link.sent) <= 12
+        thread.end()
+
+    on_virtual_loop(main())
