@@ -108,6 +108,8 @@ class NatsLink(BrokerLink):
         self._more_options = options
         self.claims = NatsClaims(self)
         self._no_answer = False
+        # uvloop raises RuntimeError where something is written to a connection that is closed.
+        self._failures = (nats.errors.Error, OSError, asyncio.TimeoutError, RuntimeError)
         #: Whether something was sent since the last measurement.
         self._sent = False
         self._handing_over = False
@@ -155,7 +157,7 @@ class NatsLink(BrokerLink):
     async def _reconnected(self) -> None:
         if self._up or self._closing:
             return
-        with contextlib.suppress(self._nats.errors.Error, asyncio.TimeoutError, OSError):
+        with contextlib.suppress(*self._failures):
             # A ping overtakes what the client has not written yet, such as subscriptions. They are
             # written before the first answer comes, so the server has them when it answers again:
             # nothing that is sent from then on is missed.
@@ -196,7 +198,7 @@ class NatsLink(BrokerLink):
             self._sent = self._handing_over = True
             try:
                 await self._hand_over(self._take_queue())
-            except (self._nats.errors.Error, OSError, ValueError) as exc:
+            except (*self._failures, ValueError) as exc:
                 reason = self.reason(exc)
                 said = fields("cluster_link_error", reason=reason)
                 logger.debug("NATS did not take a batch: %s", reason, extra=said)
@@ -226,7 +228,7 @@ class NatsLink(BrokerLink):
         except self._nats.errors.NoRespondersError:
             if self._up and not self._closing:
                 self._receiver.gone(node, "nobody answers at its subject")
-        except (self._nats.errors.Error, asyncio.TimeoutError, OSError):
+        except self._failures:
             pass  # silence is no proof
 
     async def _measure(self) -> None:

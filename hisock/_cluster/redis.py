@@ -90,7 +90,8 @@ class RedisLink(BrokerLink):
         from redis.exceptions import RedisError
         from redis.retry import Retry
 
-        self.lost = (RedisError, OSError, asyncio.TimeoutError)
+        # uvloop raises RuntimeError where something is written to a connection that is closed.
+        self.lost = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
         self._refused = RedisError
         client = redis.Redis.from_url(
             url,

@@ -17,6 +17,8 @@ from support.polling import until
 
 from hisock._cluster.link import LinkDown, NodeHello, NodeLink
 from hisock._cluster.links import make_link
+from hisock._cluster.redis import RedisLink
+from hisock._runtime.loops import fast_loop_module
 
 BROKERS = ["nats", "nats-newest", "redis", "valkey"]
 pytestmark = pytest.mark.timeout(60)
@@ -104,7 +106,12 @@ def url(request: pytest.FixtureRequest, brokers: Callable[[str], Broker]) -> Ite
         folder.rmdir()
 
 
-def run(url: str, count: int, test: Callable[[Mesh], Awaitable[None]]) -> None:
+def run(
+    url: str,
+    count: int,
+    test: Callable[[Mesh], Awaitable[None]],
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> None:
     async def main() -> None:
         mesh = Mesh(url)
         try:
@@ -115,7 +122,11 @@ def run(url: str, count: int, test: Callable[[Mesh], Awaitable[None]]) -> None:
             for link in mesh.links:
                 await link.close()
 
-    asyncio.run(main())
+    if loop is None:
+        asyncio.run(main())
+        return
+    with contextlib.closing(loop):
+        loop.run_until_complete(main())
 
 
 def test_batches_arrive_once_in_order_and_not_at_their_sender(url: str) -> None:
@@ -284,3 +295,37 @@ def test_a_broker_that_stops_is_given_nothing_more(kind: str, tmp_path: Path) ->
             talking.cancel()
 
         run(broker.url, 2, test)
+
+
+@pytest.mark.skipif(fast_loop_module() is None, reason="there is no uvloop")
+@pytest.mark.parametrize("kind", ["nats-newest", "redis"])
+def test_a_write_to_a_connection_that_is_just_gone_ends_no_link(
+    kind: str, brokers: Callable[[str], Broker]
+) -> None:
+    async def test(mesh: Mesh) -> None:
+        link: Any = mesh.links[0]
+        if kind == "redis":
+            transport = outlets[0]._writer.transport
+        else:
+            # The client writes by itself once its own task has met the closed connection.
+            link._client._flusher_task.cancel()
+            await asyncio.sleep(0.01)
+            transport = link._client._transport._io_writer.transport
+        transport.abort()
+        link.send_all(b"lost")
+        await until(lambda: mesh.ears[0].count("up") == 2)
+        link.send_all(b"arrives")
+        await until(lambda: mesh.ears[1].batches() == [b"arrives"])
+
+    outlets: list[Any] = []
+    fast = fast_loop_module()
+    assert fast is not None
+    with pytest.MonkeyPatch.context() as patch:
+        publish = RedisLink._publish
+
+        def noted(link: RedisLink, outlet: Any) -> Any:
+            outlets.append(outlet)
+            return publish(link, outlet)
+
+        patch.setattr(RedisLink, "_publish", noted)
+        run(brokers(kind).url, 2, test, fast.new_event_loop())
