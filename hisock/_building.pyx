@@ -50,7 +50,7 @@ def build_header(length, header_len=DEFAULT_HEADER_LEN):
     return begun(n, 0, head, &end)
 
 
-cpdef bytes build_command(command, message=None, header_len=DEFAULT_HEADER_LEN):
+def build_command(command, message=None, header_len=DEFAULT_HEADER_LEN):
     """Build the whole frame of a command, header included."""
     cdef Py_ssize_t n, length
     cdef const char* name = command_utf8(command, &n)

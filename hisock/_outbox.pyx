@@ -18,12 +18,11 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcpy
 
-from hisock._building cimport build_command
 from hisock._wire cimport (
     MARK, command_utf8, digits_of, payload_length, write_command, write_header
 )
 
-from hisock._building import build_raw
+from hisock._building import build_command, build_raw
 from hisock._framing_common import (
     DEFAULT_HEADER_LEN, build_header, checked_header_len, reject_command, reject_frame,
     reject_message
