@@ -40,12 +40,18 @@ cdef class Broadcaster:
     ) except -2:
         """Write a message to an audience; -1, and nothing is done, if there is more to it."""
         cdef object members
+        cdef object elsewhere = None
         cdef Outbox left_out = None
-        if self.backplane is not None or volatile is not False or latest is not None:
+        cdef Py_ssize_t passed = 0
+        if volatile is not False or latest is not None:
             return -1
         if message is not None and not PyBytes_CheckExact(message):
             return -1
         kind, name, refs, exclude = audience
+        if self.backplane is not None:
+            elsewhere = self.backplane.reach[kind](name)
+            if elsewhere is not None and (exclude is not None or kind == "clients"):
+                return -1
         if exclude is not None:
             left_out = self.outbox_of(exclude)
             if left_out is None:
@@ -66,9 +72,13 @@ cdef class Broadcaster:
             if members is None:
                 return -1
         frame = build_command(command, message, self._header_len)
+        if elsewhere is not None:
+            passed = self.backplane.pass_on(elsewhere, kind, name, frame)
         if members is None:
-            return 0
-        return write_to_all(members, frame, NULL if left_out is None else <PyObject*>left_out)
+            return passed
+        return passed + write_to_all(
+            members, frame, NULL if left_out is None else <PyObject*>left_out
+        )
 
     @cython.final
     cdef Outbox outbox_of(self, client):

@@ -60,32 +60,42 @@ class Broadcaster:
         self, audience: Any, command: str, message: bytes | None, volatile: Any, latest: str | None
     ) -> int:
         """Write a message to an audience; -1, and nothing is done, if there is more to it."""
-        if self.backplane is not None or volatile is not False or latest is not None:
+        if volatile is not False or latest is not None:
             return -1
         if message is not None and type(message) is not bytes:
             return -1
         kind, name, refs, exclude = audience
-        members: Iterable[Outbox] | None
+        elsewhere = None
+        if self.backplane is not None:
+            elsewhere = self.backplane.reach[kind](name)
+            if elsewhere is not None and (exclude is not None or kind == "clients"):
+                return -1
         left_out = None
         if exclude is not None and (left_out := self._outbox_of(exclude)) is None:
             return -1
+        members = self._members(kind, name, refs)
+        if members is None:
+            return -1
+        frame = build_command(command, message, self._header_len)
+        passed: int = 0
+        if elsewhere is not None:
+            passed = self.backplane.pass_on(elsewhere, kind, name, frame)
+        if left_out is not None:
+            members = [box for box in list(members) if box is not left_out]
+        return passed + fan_out(members, frame)
+
+    def _members(self, kind: str, name: str, refs: Iterable[Any]) -> Iterable[Outbox] | None:
+        """Return the outboxes of an audience, or ``None`` if a client has to be looked up."""
         if kind == "group":
-            members = self._groups.get(name)
+            members: Iterable[Outbox] = self._groups.get(name, ())
         elif kind == "room":
             room = self._rooms.get(name)
-            members = None if room is None else room.members
+            members = () if room is None else room.members
         elif kind == "everybody":
             members = self._everyone
         else:
-            members = self._outboxes_of(refs)
-            if members is None:
-                return -1
-        frame = build_command(command, message, self._header_len)
-        if members is None:
-            return 0
-        if left_out is not None:
-            members = [box for box in list(members) if box is not left_out]
-        return fan_out(members, frame)
+            return self._outboxes_of(refs)
+        return members
 
     def _outbox_of(self, client: Any) -> Outbox | None:
         """Return the outbox of a client that has to be looked up nowhere; else ``None``."""

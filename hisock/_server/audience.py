@@ -74,20 +74,12 @@ class Broadcast(Broadcaster):
         volatile: bool = False,
         latest: str | None = None,
     ) -> int:
-        """Write a message that other servers may have to get, or that may replace another."""
+        """Write a message that is more than a frame for many clients."""
         backplane = self.backplane
+        passed = 0
         if backplane is not None:
-            elsewhere = backplane.reach[audience[0]](audience[1])
-            if elsewhere is not None:
-                kind, name, _, exclude = audience
-                plain = not volatile and latest is None and type(message) is not Falsy
-                if plain and kind != "clients" and exclude is None:
-                    frame = build_command(command, message, self._header_len)
-                    passed = backplane.pass_on(elsewhere, kind, name, frame)
-                    return passed + fan_out(self.members(audience), frame)
-                passed = backplane.publish(audience, command, message, volatile, latest)
-                return passed + self.deliver(audience, command, message, volatile, latest)
-        return self.deliver(audience, command, message, volatile, latest)
+            passed = backplane.publish(audience, command, message, volatile, latest)
+        return passed + self.deliver(audience, command, message, volatile, latest)
 
     def deliver(
         self,

@@ -110,24 +110,49 @@ class Falsy(bytes):
 
 
 @pytest.mark.parametrize(
-    ("message", "volatile", "latest", "backplane"),
-    [
-        (Falsy(b"0"), False, None, None),
-        (b"x", True, None, None),
-        (b"x", False, "key", None),
-        (b"x", False, None, "plane"),
-    ],
+    ("message", "volatile", "latest"),
+    [(Falsy(b"0"), False, None), (b"x", True, None), (b"x", False, "key")],
 )
 def test_what_needs_more_is_left_to_who_inherits(
-    server: Server, message: bytes, volatile: bool, latest: str | None, backplane: Any
+    server: Server, message: bytes, volatile: bool, latest: str | None
 ) -> None:
-    server.broadcast.backplane = backplane
     audience = ("group", "red", (), None)
     assert server.broadcast.publish(audience, "move", message, volatile, latest) == 99
     assert server.otherwise == [(audience, "move", message, volatile, latest)]
     options: dict[str, Any] = {"volatile": volatile, "latest": latest}
     assert server.sender.send_group("red", "move", message, **options) == 99
     assert server.otherwise == [(audience, "move", message, volatile, latest)] * 2
+    assert server.got() == {}
+
+
+def test_a_message_is_passed_on_where_other_servers_have_some_of_its_audience(
+    server: Server,
+) -> None:
+    passed: list[tuple[Any, ...]] = []
+
+    def pass_on(*given: Any) -> int:
+        passed.append(given)
+        return 7
+
+    reach = {"group": {"red": "those", "blue": "them"}.get, "room": {}.get, "clients": str}
+    server.broadcast.backplane = SimpleNamespace(reach=reach, pass_on=pass_on)
+    assert server.sender.send_group("red", "move", b"north") == 7 + 2
+    assert server.sender.send_group("blue", "move", b"north") == 7
+    assert server.sender.send_room("hall", "move", b"north") == 2
+    frame = server.core.build_command("move", b"north")
+    assert passed == [("those", "group", "red", frame), ("them", "group", "blue", frame)]
+    assert server.got() == {"ada": FRAME, "bob": FRAME * 2, "cleo": FRAME}
+    assert server.otherwise == []
+
+
+@pytest.mark.parametrize("kind", ["clients", "group"])
+def test_clients_that_other_servers_may_have_are_left_to_who_inherits(
+    server: Server, kind: str
+) -> None:
+    server.broadcast.backplane = SimpleNamespace(reach={kind: str})
+    ada = server.infos["ada"]
+    audience = (kind, "", (ada,), None) if kind == "clients" else (kind, "red", (), ada)
+    assert server.broadcast.publish(audience, "move", b"north") == 99
     assert server.got() == {}
 
 
