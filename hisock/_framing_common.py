@@ -50,8 +50,10 @@ MOST_DIGITS = 18
 MANY = 256
 #: Bytes that a read takes at most, once an iteration of the loop has spent enough on others.
 SHORT_READ = 16384
-#: Bytes of a record of TLS up to which no other is expected to have come with it.
-SHORT_RECORD = 4096
+#: What a system says of a socket in which nothing waits to be read.
+NOTHING_WAITS = bytes(4)
+#: After so many reads over TLS behind which nothing waited, this is asked at every such read only.
+MOST_ALONE = 8
 #: Bytes that are written over TLS at a time, which is one record.
 LONG_WRITE = 16384
 

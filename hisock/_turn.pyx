@@ -19,7 +19,10 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from hisock._framing cimport Decoder
 from hisock._outbox cimport Outbox
 
+from hisock._framing_common import NOTHING_WAITS as _NOTHING_WAITS
 from hisock.exceptions import FramingError
+
+cdef bytes NOTHING_WAITS = _NOTHING_WAITS
 
 cdef extern from "Python.h":
     ctypedef struct PyMemberDef:
@@ -37,8 +40,8 @@ cdef extern from *:
 cdef enum:
     MANY = 256  # as in _framing_common
     SHORT_READ = 16384  # as in _framing_common
-    SHORT_RECORD = 4096  # likewise
     LONG_WRITE = 16384  # likewise
+    MOST_ALONE = 8  # likewise
 
 cdef object COROUTINE = CoroutineType
 
@@ -327,14 +330,9 @@ cdef Py_ssize_t WRITER = place(Reader, "writer")
 cdef class Channel:
     """A connection over TLS: reads when its socket can be read, and writes at once."""
 
-    cdef public bint _broken
-    cdef public bint _closing
-    cdef public bint _paused
-    cdef public object _fill
-    cdef public object _offer
-    cdef public object _pending
-    cdef public object _take
-    cdef public object _took
+    cdef Py_ssize_t _alone, _skips
+    cdef public bint _broken, _closing, _paused
+    cdef public object _fill, _offer, _pending, _take, _took, _waits
     cdef public list queued
 
     def __init__(self):
@@ -352,7 +350,7 @@ cdef class Channel:
                     self.ended()
                     return
                 error = None
-                if SHORT_RECORD < got < size:
+                if got < size and self.more():
                     got, error = self._fill_up(buffer, got, size)
                 self._took(got)
                 if error is not None:
@@ -363,10 +361,23 @@ cdef class Channel:
         except Exception as exc:
             self.failed(exc)
 
+    @cython.final
+    cdef bint more(self) except -1:
+        if self._skips:
+            self._skips -= 1
+            return False
+        if self._waits() != NOTHING_WAITS:
+            self._alone = 0
+            return True
+        self._alone += 1
+        if self._alone >= MOST_ALONE:
+            self._skips = MOST_ALONE - 1
+        return False
+
     def _fill_up(self, buffer, Py_ssize_t got, Py_ssize_t size):
         cdef Py_ssize_t more
         try:
-            while got < size:
+            while got < size and self._waits() != NOTHING_WAITS:
                 more = self._fill(size - got, buffer[got:])
                 if not more:
                     return got, EOFError()

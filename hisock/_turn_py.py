@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hisock._framing_common import LONG_WRITE, MANY, SHORT_READ, SHORT_RECORD
+from hisock._framing_common import LONG_WRITE, MANY, MOST_ALONE, NOTHING_WAITS, SHORT_READ
 from hisock._framing_py import Decoder, Frame
 from hisock._outbox_py import Outbox
 from hisock.exceptions import FramingError
@@ -245,14 +245,17 @@ class Channel:
     """
 
     __slots__ = (
+        "_alone",
         "_broken",
         "_closing",
         "_fill",
         "_offer",
         "_paused",
         "_pending",
+        "_skips",
         "_take",
         "_took",
+        "_waits",
         "queued",
     )
 
@@ -261,8 +264,11 @@ class Channel:
     _pending: Callable[[], int]
     _take: Callable[[int], Any]
     _took: Callable[[int], object]
+    _waits: Callable[[], bytes]
 
     def __init__(self) -> None:
+        #: Reads in a row behind which nothing waited, and reads until that is asked again.
+        self._alone = self._skips = 0
         #: Whether the connection has broken down, and only what came before is still to be read.
         self._broken = False
         self._closing = False
@@ -284,8 +290,8 @@ class Channel:
     def read_ready(self) -> None:
         """Receive what there is. Called by the loop.
 
-        Asking whether more has come costs an exception, so that is done after much only: else the
-        loop calls again.
+        Reading when nothing has come costs an exception, so the system is asked before; a peer that
+        awaits each answer is seldom asked about. What is left waits for the loop's next call.
         """
         try:
             while not self._paused and not self._closing:
@@ -296,7 +302,7 @@ class Channel:
                     self.ended()
                     return
                 error = None
-                if SHORT_RECORD < got < size:
+                if got < size and self._more():
                     got, error = self._fill_up(buffer, got, size)
                 self._took(got)
                 if error is not None:
@@ -307,10 +313,22 @@ class Channel:
         except Exception as exc:
             self.failed(exc)
 
+    def _more(self) -> bool:
+        if self._skips:
+            self._skips -= 1
+            return False
+        if self._waits() != NOTHING_WAITS:
+            self._alone = 0
+            return True
+        self._alone += 1
+        if self._alone >= MOST_ALONE:
+            self._skips = MOST_ALONE - 1
+        return False
+
     def _fill_up(self, buffer: memoryview, got: int, size: int) -> tuple[int, Exception | None]:
         """Receive more into the same buffer, while there is room and anything comes."""
         try:
-            while got < size:
+            while got < size and self._waits() != NOTHING_WAITS:
                 more = self._fill(size - got, buffer[got:])
                 if not more:
                     return got, EOFError()

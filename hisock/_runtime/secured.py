@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hisock._framing_common import LONG_WRITE
+from hisock._runtime import sockets
 from hisock._runtime.hangups import hangups_of
 from hisock.framing import Channel
 
@@ -80,6 +81,7 @@ class Secured(Channel):
         # OpenSSL's part of the socket has the same methods, and saves a call each time.
         tls: Any = getattr(sock, "_sslobj", None) or sock
         self._fill, self._offer, self._pending = tls.read, tls.write, tls.pending
+        self._waits = sockets.asks_unread(self._fd)
         self.set_protocol(protocol)
         self._done: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hisock._framing_common import LONG_WRITE, SHORT_RECORD
+from hisock._framing_common import LONG_WRITE, MOST_ALONE, NOTHING_WAITS
 from hisock.framing import IMPLEMENTATION
 
 MODULES = ["hisock._turn_py", *(["hisock._turn"] if IMPLEMENTATION == "compiled" else [])]
@@ -30,6 +30,7 @@ def made(module: str, records: list[Any], size: int = 65536, on_data: Any = None
             self.buffer = bytearray(size)
             self.asked = 0
             self._fill, self._pending, self._offer = self.fill, self.pending, self.offer
+            self._waits = lambda: b"\1\0\0\0" if records else NOTHING_WAITS
             self._take, self._took = lambda hint: memoryview(self.buffer), self.took
 
         def fill(self, most: int, buffer: memoryview) -> int:
@@ -82,19 +83,39 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return lambda *given, **more: made(request.param, *given, **more)
 
 
-LONG = b"x" * (SHORT_RECORD + 1)
-
-
-def test_a_short_record_is_taken_without_asking_for_more(make: Callable[..., Any]) -> None:
+def test_all_records_that_have_come_are_taken_at_once(make: Callable[..., Any]) -> None:
     channel = make([b"one", b"two"], size=1000)
     channel.read_ready()
-    assert (channel.trace, channel.asked) == ([b"one"], 1)
+    assert (channel.trace, channel.asked) == ([b"onetwo"], 2)
 
 
-def test_what_comes_with_a_long_record_is_taken_with_it(make: Callable[..., Any]) -> None:
-    channel = make([LONG, LONG, b"end"])
+def test_a_peer_that_awaits_each_answer_is_seldom_asked_about(make: Callable[..., Any]) -> None:
+    records: list[Any] = []
+    channel = make(records)
+    asked: list[int] = []
+    waits = channel._waits
+
+    def ask() -> bytes:
+        asked.append(1)
+        found: bytes = waits()
+        return found
+
+    channel._waits = ask
+    for _ in range(3 * MOST_ALONE):
+        records.append(b"one")
+        channel.read_ready()
+    assert len(asked) == MOST_ALONE + 2
+    for _ in range(4 * MOST_ALONE):
+        records += [b"one", b"two"]
+        channel.read_ready()
+    assert not records, "many that come together are taken together again"
+    assert channel.trace[-1] == b"onetwo"
+
+
+def test_part_of_a_record_behind_another_waits_for_the_rest(make: Callable[..., Any]) -> None:
+    channel = make([b"one", Nothing()])
     channel.read_ready()
-    assert channel.trace[0] == LONG + LONG + b"end"
+    assert channel.trace[0] == b"one"
     assert isinstance(channel.trace[1], Nothing)
 
 
@@ -102,15 +123,15 @@ def test_what_comes_with_a_long_record_is_taken_with_it(make: Callable[..., Any]
 def test_an_error_is_told_behind_what_came_before_it(
     make: Callable[..., Any], error: Exception
 ) -> None:
-    channel = make([LONG, error])
+    channel = make([b"one", error])
     channel.read_ready()
-    assert channel.trace == [LONG, error]
+    assert channel.trace == [b"one", error]
 
 
 def test_so_is_the_end(make: Callable[..., Any]) -> None:
-    channel = make([LONG, b""])
+    channel = make([b"one", b""])
     channel.read_ready()
-    assert channel.trace[0] == LONG
+    assert channel.trace[0] == b"one"
     assert isinstance(channel.trace[1], EOFError)
     channel = make([b""])
     channel.read_ready()
@@ -133,7 +154,7 @@ def test_reading_stops_in_the_middle_of_a_record(make: Callable[..., Any], name:
 
 
 def test_all_is_taken_that_came_before_a_breakdown(make: Callable[..., Any]) -> None:
-    channel = make([b"one", b"two", ConnectionResetError()])
+    channel = make([b"one", b"two", ConnectionResetError()], size=3)
     channel._broken = True
     channel.read_ready()
     assert channel.trace[:2] == [b"one", b"two"]
@@ -166,7 +187,7 @@ def test_what_is_not_taken_waits_and_all_that_follows_behind_it(make: Callable[.
 def test_both_do_the_same_with_whatever_comes() -> None:
     rng = random.Random(11)
     for _ in range(40):
-        sizes = [rng.choice((1, 100, SHORT_RECORD, SHORT_RECORD + 1, 16384)) for _ in range(5)]
+        sizes = [rng.choice((1, 100, 4096, 16384)) for _ in range(5)]
         script: list[Any] = [rng.randbytes(size) for size in sizes]
         script += rng.choice(([], [b""], [ConnectionResetError()]))
         buffer = rng.choice((10, 5000, 65536))
