@@ -50,15 +50,25 @@ class FlushQueue:
             self.schedule_turn()
 
     def flush_first(self, most: int, /) -> None:
-        """Write to the first of those in the queue, at most so many; those behind them stay."""
+        """Write to the first of those in the queue, at most so many; those behind them stay.
+
+        If it fails for one, the others are in the queue again.
+        """
         queue = self.queue
         batch = queue[:most]
         del queue[: len(batch)]
         self.written += len(batch)
-        for reader in batch:
-            if not isinstance(reader, Reader):
-                raise TypeError(f"the queue holds readers, not {type(reader).__name__}")
-            reader.writer.flush()
+        at = 0
+        try:
+            for reader in batch:
+                at += 1
+                if not isinstance(reader, Reader):
+                    raise TypeError(f"the queue holds readers, not {type(reader).__name__}")
+                reader.writer.flush()
+        except BaseException:
+            self.written -= len(batch) - at
+            queue[:0] = batch[at:]
+            raise
 
     def finish(self, reader: Reader) -> None:
         """Write what the handlers of a reader have sent.

@@ -104,10 +104,12 @@ class Flushing(FlushQueue):
 
     def _take_turn(self) -> None:
         late = self._turned is not None and perf_counter() - self._turned > _LONG
-        self.flush_first(_MOST_WRITES_IF_LATE if late else _MOST_WRITES)
-        if self._resuming and not self._resumes:
-            self._resume()
         self._turned = None
-        if self.queue:
-            self._turned = perf_counter()
-            self.turn_soon()
+        try:
+            self.flush_first(_MOST_WRITES_IF_LATE if late else _MOST_WRITES)
+            if self._resuming and not self._resumes:
+                self._resume()
+        finally:
+            if self.queue:  # also when one has failed: nothing else schedules a turn while it lasts
+                self._turned = perf_counter()
+                self.turn_soon()

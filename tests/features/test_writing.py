@@ -179,3 +179,28 @@ def test_newest_states_take_one_place_in_line_however_many_they_are(
     assert events.wait_for("written")[1] == [2, 0]
     assert first.read().message == str(100 * MOST_WRITES - 1).encode()
     assert second.read().command == "news"
+
+
+def test_one_that_cannot_be_written_to_keeps_no_other_waiting(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flushing, "_MOST_WRITES", 2)
+
+    class Broken:
+        def __init__(self, writer: Any) -> None:
+            self.writer, self.transport = writer, writer._transport
+            writer._transport = self
+
+        def write(self, chunk: bytes) -> None:
+            self.writer._transport = self.transport
+            raise MemoryError
+
+    @server.on("all")
+    def to_all(client: hisock.ClientInfo) -> None:
+        Broken(server._registry.find("Ada").writer)
+        server.send_all_clients("news")
+
+    server.start()
+    peers = [make_peer(server, name, group=name) for name in ("Ada", "Bob", "Cleo", "Dan")]
+    peers[3].send("all")
+    assert [peer.read().command for peer in peers[1:]] == ["news"] * 3

@@ -168,10 +168,19 @@ def test_what_is_for_others_waits_for_the_end_of_the_iteration(world: World) -> 
     world.queue.flush_first(64)
 
 
-def test_only_readers_are_written_to(world: World) -> None:
+def test_one_that_cannot_be_written_to_keeps_no_other_waiting(world: World) -> None:
+    world.bob.writer.outbox.send("one", b"1")
     world.queue.queue.append("no reader")
+    world.ada.writer.outbox.send("two", b"2")
+    del world.bob.writer._transport.trace
+    with pytest.raises(AttributeError, match="trace"):
+        world.queue.flush_first(2)
+    assert (world.queue.queue, world.queue.written) == (["no reader", world.ada], 1)
     with pytest.raises(TypeError, match="holds readers, not str"):
         world.queue.flush_first(64)
+    assert (world.queue.queue, world.queue.written) == ([world.ada], 2)
+    world.queue.flush_first(64)
+    assert world.trace[-1] == ("written", "Ada", world.frames(("two", b"2")))
 
 
 def test_an_answer_behind_a_frame_for_another_waits_with_it(world: World) -> None:
