@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ class Backpressure:
         on_slow = self._hub.options.on_slow
         if not callable(on_slow):
             return on_slow
+        # What the function itself sends to the client does not ask it once more.
+        connection.outbox.limit = sys.maxsize
         try:
             return on_slow(connection.info, backlog)
         except Exception as exc:

@@ -180,6 +180,20 @@ def test_a_function_that_fails_to_decide_keeps_memory_bounded(
     assert server.stats().handler_errors in (1, 2)
 
 
+def test_a_function_that_decides_may_send_to_the_client(start_server: StartServer) -> None:
+    asked = []
+
+    def decide(client: hisock.ClientInfo, backlog: int) -> None:
+        asked.append(backlog)
+        server.send_client(client, "slow", "you are slow")
+
+    server = start_server(send_buffer=BUFFER, on_slow=decide, announce="none")
+    with deaf(server):
+        send_until(server, "deaf", lambda: len(asked) > 2)
+        assert server.stats().handler_errors == 0
+        assert asked[2] > asked[1] + BUFFER // 2
+
+
 def test_one_large_message_may_pass_the_bound(start_server: StartServer) -> None:
     server = start_server(send_buffer=BUFFER)
     with Peer.joined(server.addr, "reader") as reader:
