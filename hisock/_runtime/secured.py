@@ -112,6 +112,8 @@ class Secured(Channel):
         except BaseException:
             self._lose(None)
             raise
+        finally:
+            del done  # its error refers to this frame
 
     def _give_up(self, timeout: float) -> None:
         self._end_handshake(ConnectionAbortedError(f"it took longer than {timeout:g} s"))
@@ -191,6 +193,18 @@ class Secured(Channel):
             # Of these the socket does not tell.
             if self._broken or self._pending():
                 self._loop.call_soon(self.read_ready)
+            if self.queued and not self._writing:
+                self._loop.call_soon(self._read_and_write)
+
+    def _read_and_write(self) -> None:
+        # The peer asked for new keys. Until these are agreed on, nothing can be written.
+        if self.is_reading():
+            self._loop.add_reader(self._fd, self.read_ready)
+            self.read_ready()
+        else:
+            self._loop.remove_reader(self._fd)
+        if not self._lost:
+            self._write_queued()
 
     def _break_down(self) -> None:
         self._broken = True
@@ -218,6 +232,8 @@ class Secured(Channel):
         if isinstance(exc, ssl.SSLWantWriteError):
             self._watch_writing(True)
             self.enqueue(data)
+        elif isinstance(exc, ssl.SSLWantReadError):
+            self.enqueue(data)
         else:
             self._lose(exc)
 
@@ -229,6 +245,7 @@ class Secured(Channel):
             self._stalled = False
             if self.is_reading():
                 self._read_again()
+                self.read_ready()  # that is what writes the answer
         self._write_queued()
 
     def _write_queued(self) -> None:
@@ -240,6 +257,9 @@ class Secured(Channel):
                 self._size -= len(piece)
         except ssl.SSLWantWriteError:
             self._watch_writing(True)
+        except ssl.SSLWantReadError:
+            self._watch_writing(False)
+            self._loop.add_reader(self._fd, self._read_and_write)
         except OSError as exc:
             self._lose(exc)
             return
@@ -373,5 +393,5 @@ class Secured(Channel):
                 "compression": sock.compression,
             }
             return ways[name]() if name in ways else default
-        except (OSError, ValueError):  # it has closed
+        except (OSError, ValueError, AttributeError):  # it has closed, or its TLS has ended
             return default

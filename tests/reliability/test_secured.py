@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import struct
@@ -221,3 +222,71 @@ def test_it_tells_what_a_transport_over_tls_tells(talk: Callable[..., None]) -> 
         assert asked("peername", "gone") == "gone"
 
     talk(act)
+
+
+def test_what_is_written_while_new_keys_are_agreed_on_waits(talk: Callable[..., None]) -> None:
+    """OpenSSL then asks for bytes of the peer first; Python cannot make a peer that does that."""
+
+    async def act(side: Side, peer: ssl.SSLSocket) -> None:
+        transport = side.transport
+        offer = transport._offer
+
+        def agree_first(data: Any) -> int:
+            if not side.got:
+                raise ssl.SSLWantReadError
+            return offer(data)
+
+        transport._offer = agree_first
+        transport.write(b"answer")
+        assert (transport.get_write_buffer_size(), transport.is_closing()) == (6, False)
+        peer.sendall(b"x")
+        assert await asyncio.to_thread(peer.recv, 10) == b"answer"
+
+    talk(act)
+
+
+def test_a_read_that_had_to_write_goes_on_when_that_is_possible(talk: Callable[..., None]) -> None:
+    async def act(side: Side, peer: ssl.SSLSocket) -> None:
+        transport, again = side.transport, asyncio.Event()
+        fill = transport._fill
+
+        def write_first(most: int, buffer: memoryview) -> int:
+            fill(most, buffer)
+            transport._fill = go_on
+            raise ssl.SSLWantWriteError
+
+        def go_on(most: int, buffer: memoryview) -> int:
+            again.set()
+            return fill(most, buffer)
+
+        transport._fill = write_first
+        peer.sendall(b"x")
+        await asyncio.wait_for(again.wait(), PATIENCE)
+
+    talk(act)
+
+
+def test_a_handshake_that_fails_leaves_nothing_to_the_collector(
+    authority: Authority, loop: Any
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.server)
+
+    async def main() -> int:
+        ours, peer = socket.socketpair()
+        with peer:
+            ours.setblocking(False)
+            peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ssl.SSLError):
+                await accept(asyncio.get_running_loop(), Side, ours, context, PATIENCE)
+            await asyncio.sleep(0)
+            return sum(isinstance(each, Secured) for each in gc.get_objects())
+
+    made = new_loop(loop)
+    gc.collect()
+    gc.disable()
+    try:
+        assert made.run_until_complete(main()) == 0
+    finally:
+        gc.enable()
+        made.close()
