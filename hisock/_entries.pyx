@@ -91,15 +91,15 @@ cdef class EntryQueue:
     def sent(self, Py_ssize_t count):
         """Remove the first entries, which have been sent."""
         cdef list entries = self.entries
-        cdef set volatile = self._volatile
-        self.clear()
+        cdef Py_ssize_t at
         if count == PyList_GET_SIZE(entries):
+            self.clear()  # the caller may still have the list
             return
-        for entry in entries[count:]:
-            self.append(entry)
-        for number in volatile:
-            if number >= count:
-                self._volatile.add(number - count)
+        for at in range(count):
+            self.size -= PyBytes_GET_SIZE(entries[at])
+        del entries[:count]
+        if self._volatile:
+            self._volatile = {number - count for number in self._volatile if number >= count}
 
 
 cdef class EntryGatherer:
@@ -270,11 +270,21 @@ cdef int write_all(dict waiting, dict groups, dict everyone, rooms, otherwise) e
             if members:
                 write_frames(members, frames, due, full)
     finally:
-        # Not earlier: what is called may change the dicts.
-        for box in due:
-            (<Outbox>box)._schedule()
-        for box in full:
+        announce_all(due, full)
+    return 0
+
+
+cdef int announce_all(list due, list full) except -1:
+    """Make the calls that are due, and forget them.
+
+    Not while a dict is read: what is called may change it.
+    """
+    while due:
+        (<Outbox>due.pop())._schedule()
+    if full:
+        for box in list(full):
             (<Outbox>box).announce(FULL)
+        full.clear()
     return 0
 
 
@@ -287,6 +297,7 @@ cdef int write_frames(dict members, frames, list due, list full) except -1:
         return write_to(members, together, PyList_GET_SIZE(frames), due, full)
     for frame in <list>frames:
         write_to(members, frame, 1, due, full)
+        announce_all(due, full)  # an outbox that is full may refuse the next one
     return 0
 
 

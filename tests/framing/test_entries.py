@@ -143,10 +143,12 @@ def delivered(
     queue: list[int] = []
     calls: list[Any] = []
     due: list[None] = []
-    boxes = [
-        out.Outbox(queue, n, lambda: due.append(None), full=lambda n: calls.append(("full", n)))
-        for n in range(4)
-    ]
+
+    def full(number: int) -> None:
+        calls.append(("full", number))
+        boxes[number].refusing = True
+
+    boxes = [out.Outbox(queue, n, lambda: due.append(None), full=full) for n in range(4)]
     for box in boxes:
         box.limit = 50_000
     boxes[2].refusing = slow
