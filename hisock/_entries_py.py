@@ -58,10 +58,12 @@ class EntryQueue:
 
     def sent(self, count: int) -> None:
         """Remove the first entries, which have been sent."""
-        left = self.entries[count:]
-        volatile = {number - count for number in self._volatile if number >= count}
-        self.clear()
-        self.entries, self.size, self._volatile = left, sum(map(len, left)), volatile
+        if count == len(self.entries):
+            self.clear()  # the caller may still have the list
+            return
+        self.size -= sum(map(len, self.entries[:count]))
+        del self.entries[:count]
+        self._volatile = {number - count for number in self._volatile if number >= count}
 
 
 class Reachable(Protocol):
