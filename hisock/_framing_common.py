@@ -54,6 +54,8 @@ SHORT_READ = 16384
 NOTHING_WAITS = bytes(4)
 #: After so many reads over TLS behind which nothing waited, this is asked at every such read only.
 MOST_ALONE = 8
+#: Records of TLS, behind the first, that are taken before others have their turn.
+MOST_RECORDS = 64
 #: Bytes that are written over TLS at a time, which is one record.
 LONG_WRITE = 16384
 

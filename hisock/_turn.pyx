@@ -42,6 +42,7 @@ cdef enum:
     SHORT_READ = 16384  # as in _framing_common
     LONG_WRITE = 16384  # likewise
     MOST_ALONE = 8  # likewise
+    MOST_RECORDS = 64  # likewise
 
 cdef object COROUTINE = CoroutineType
 
@@ -237,6 +238,7 @@ cdef class Channel:
     def read_ready(self):
         """Receive what there is. Called by the loop."""
         cdef Py_ssize_t size, got
+        cdef bint first = True
         try:
             while not self._paused and not self._closing:
                 buffer = self._take(-1)
@@ -246,8 +248,9 @@ cdef class Channel:
                     self.ended()
                     return
                 error = None
-                if got < size and self.more():
+                if first and got < size and self.more():
                     got, error = self._fill_up(buffer, got, size)
+                first = False
                 self._took(got)
                 if error is not None:
                     self.failed(error)
@@ -272,8 +275,10 @@ cdef class Channel:
 
     def _fill_up(self, buffer, Py_ssize_t got, Py_ssize_t size):
         cdef Py_ssize_t more
+        cdef int records = 0
         try:
-            while got < size and self._waits() != NOTHING_WAITS:
+            while records < MOST_RECORDS and got < size and self._waits() != NOTHING_WAITS:
+                records += 1
                 more = self._fill(size - got, buffer[got:])
                 if not more:
                     return got, EOFError()

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hisock._framing_common import LONG_WRITE, MANY, MOST_ALONE, NOTHING_WAITS, SHORT_READ
+from hisock._framing_common import (
+    LONG_WRITE,
+    MANY,
+    MOST_ALONE,
+    MOST_RECORDS,
+    NOTHING_WAITS,
+    SHORT_READ,
+)
 from hisock._framing_py import Decoder, Frame
 from hisock._outbox_py import Outbox
 from hisock.exceptions import FramingError
@@ -303,6 +310,7 @@ class Channel:
         Reading when nothing has come costs an exception, so the system is asked before; a peer that
         awaits each answer is seldom asked about. What is left waits for the loop's next call.
         """
+        first = True
         try:
             while not self._paused and not self._closing:
                 buffer = self._take(-1)
@@ -312,8 +320,9 @@ class Channel:
                     self.ended()
                     return
                 error = None
-                if got < size and self._more():
+                if first and got < size and self._more():
                     got, error = self._fill_up(buffer, got, size)
+                first = False
                 self._took(got)
                 if error is not None:
                     self.failed(error)
@@ -338,7 +347,9 @@ class Channel:
     def _fill_up(self, buffer: memoryview, got: int, size: int) -> tuple[int, Exception | None]:
         """Receive more into the same buffer, while there is room and anything comes."""
         try:
-            while got < size and self._waits() != NOTHING_WAITS:
+            for _ in range(MOST_RECORDS):
+                if got == size or self._waits() == NOTHING_WAITS:
+                    break
                 more = self._fill(size - got, buffer[got:])
                 if not more:
                     return got, EOFError()

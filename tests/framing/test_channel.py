@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hisock._framing_common import LONG_WRITE, MOST_ALONE, NOTHING_WAITS
+from hisock._framing_common import LONG_WRITE, MOST_ALONE, MOST_RECORDS, NOTHING_WAITS
 from hisock.framing import IMPLEMENTATION
 
 MODULES = ["hisock._turn_py", *(["hisock._turn"] if IMPLEMENTATION == "compiled" else [])]
@@ -110,6 +110,15 @@ def test_a_peer_that_awaits_each_answer_is_seldom_asked_about(make: Callable[...
         channel.read_ready()
     assert not records, "many that come together are taken together again"
     assert channel.trace[-1] == b"onetwo"
+
+
+def test_a_flood_of_records_leaves_others_their_turn(make: Callable[..., Any]) -> None:
+    channel = make([b"x"] * 1000)
+    channel.read_ready()
+    assert channel.trace == [b"x" * (1 + MOST_RECORDS)]
+    channel = make([bytes(8192), *[bytes(16384)] * 100], size=16384)
+    channel.read_ready()
+    assert [len(each) for each in channel.trace] == [16384, 8192], "the rest of a record at most"
 
 
 def test_part_of_a_record_behind_another_waits_for_the_rest(make: Callable[..., Any]) -> None:
