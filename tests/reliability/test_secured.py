@@ -217,6 +217,8 @@ def test_it_tells_what_a_transport_over_tls_tells(talk: Callable[..., None]) -> 
         assert asked("socket").fileno() == asked("ssl_object").fileno()
         assert asked("peercert") is None
         assert asked("unheard of", 1) == 1
+        side.transport.close()
+        assert asked("peercert", "gone") == "gone", "its TLS has ended"
         side.transport.abort()
         await asyncio.wait_for(side.lost, PATIENCE)
         assert asked("peername", "gone") == "gone"
