@@ -164,7 +164,7 @@ def test_limits_of_the_write_buffer_are_kept(talk: Callable[..., None]) -> None:
 def test_a_cut_is_no_end_that_was_said(talk: Callable[..., None]) -> None:
     async def act(side: Side, peer: ssl.SSLSocket) -> None:
         peer.sendall(b"x")
-        peer.close()
+        socket.socket.shutdown(peer, socket.SHUT_WR)
         assert await asyncio.wait_for(side.lost, PATIENCE) is None
         assert bytes(side.got) == b"x"
         assert side.told == []
