@@ -50,14 +50,6 @@ MOST_DIGITS = 18
 MANY = 256
 #: Bytes that a read takes at most, once an iteration of the loop has spent enough on others.
 SHORT_READ = 16384
-#: What a system says of a socket in which nothing waits to be read.
-NOTHING_WAITS = bytes(4)
-#: After so many reads over TLS behind which nothing waited, this is asked at every such read only.
-MOST_ALONE = 8
-#: Records of TLS, behind the first, that are taken before others have their turn.
-MOST_RECORDS = 64
-#: Bytes that are written over TLS at a time, which is one record.
-LONG_WRITE = 16384
 
 _SHOWN = 64  # bytes or characters of a command that an error repeats
 

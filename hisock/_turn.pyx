@@ -19,10 +19,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from hisock._framing cimport Decoder
 from hisock._outbox cimport Outbox
 
-from hisock._framing_common import NOTHING_WAITS as _NOTHING_WAITS
 from hisock.exceptions import FramingError
-
-cdef bytes NOTHING_WAITS = _NOTHING_WAITS
 
 cdef extern from "Python.h":
     ctypedef struct PyMemberDef:
@@ -40,9 +37,6 @@ cdef extern from *:
 cdef enum:
     MANY = 256  # as in _framing_common
     SHORT_READ = 16384  # as in _framing_common
-    LONG_WRITE = 16384  # likewise
-    MOST_ALONE = 8  # likewise
-    MOST_RECORDS = 64  # likewise
 
 cdef object COROUTINE = CoroutineType
 
@@ -222,80 +216,3 @@ cdef Py_ssize_t INFO = place(Reader, "info")
 cdef Py_ssize_t JOINED = place(Reader, "joined")
 cdef Py_ssize_t LIMIT = place(Reader, "limit")
 cdef Py_ssize_t WRITER = place(Reader, "writer")
-
-
-cdef class Channel:
-    """A connection over TLS: reads when its socket can be read, and writes at once."""
-
-    cdef Py_ssize_t _alone, _skips
-    cdef public bint _broken, _closing, _paused
-    cdef public object _fill, _offer, _pending, _take, _took, _waits
-    cdef public list queued
-
-    def __init__(self):
-        self.queued = []
-
-    def read_ready(self):
-        """Receive what there is. Called by the loop."""
-        cdef Py_ssize_t size, got
-        cdef bint first = True
-        try:
-            while not self._paused and not self._closing:
-                buffer = self._take(-1)
-                size = len(buffer)
-                got = self._fill(size, buffer)
-                if not got:
-                    self.ended()
-                    return
-                error = None
-                if first and got < size and self.more():
-                    got, error = self._fill_up(buffer, got, size)
-                first = False
-                self._took(got)
-                if error is not None:
-                    self.failed(error)
-                    return
-                if not self._broken and (got < size or not self._pending()):
-                    return
-        except Exception as exc:
-            self.failed(exc)
-
-    @cython.final
-    cdef bint more(self) except -1:
-        if self._skips:
-            self._skips -= 1
-            return False
-        if self._waits() != NOTHING_WAITS:
-            self._alone = 0
-            return True
-        self._alone += 1
-        if self._alone >= MOST_ALONE:
-            self._skips = MOST_ALONE - 1
-        return False
-
-    def _fill_up(self, buffer, Py_ssize_t got, Py_ssize_t size):
-        cdef Py_ssize_t more
-        cdef int records = 0
-        try:
-            while records < MOST_RECORDS and got < size and self._waits() != NOTHING_WAITS:
-                records += 1
-                more = self._fill(size - got, buffer[got:])
-                if not more:
-                    return got, EOFError()
-                got += more
-        except OSError as exc:
-            return got, exc
-        return got, None
-
-    def write(self, data not None):
-        """Write, or keep what the socket does not take."""
-        cdef Py_ssize_t size = len(data)
-        if self._closing or not size:
-            return
-        if PyList_GET_SIZE(self.queued) or size > LONG_WRITE:
-            self.enqueue(data)
-            return
-        try:
-            self._offer(data)
-        except OSError as exc:
-            self.refused(data, exc)

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     )
     from hisock._outbox_py import Outbox, Recipient, fan_out, fan_out_joined, send_client
     from hisock._publishing_py import Broadcaster, send_group, send_room
-    from hisock._turn_py import Channel, Flusher, FlushQueue, Reader
+    from hisock._turn_py import Flusher, FlushQueue, Reader
 
     IMPLEMENTATION: str
 else:
@@ -93,7 +93,6 @@ else:
         from hisock import _publishing_py as _publishing
         from hisock import _turn_py as _turn
 
-    Channel = _turn.Channel
     Decoder = _core.Decoder
     EntryGatherer = _entries.EntryGatherer
     EntryQueue = _entries.EntryQueue
@@ -130,7 +129,6 @@ __all__ = [
     "IMPLEMENTATION",
     "MAX_HEADER_LEN",
     "Broadcaster",
-    "Channel",
     "Decoder",
     "EntryGatherer",
     "EntryQueue",

@@ -9,8 +9,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -317,12 +316,6 @@ def unsent(sock: Any) -> int:
         return int.from_bytes(fcntl.ioctl(sock.fileno(), _QUEUED, bytes(4)), sys.byteorder)
     except (AttributeError, OSError, ValueError):  # it is closed
         return 0
-
-
-def asks_unread(descriptor: int) -> Callable[[], bytes]:
-    """What asks how many bytes wait to be read; it returns a C ``int``. Not on Windows."""
-    ask: Any = fcntl.ioctl  # with bytes it returns bytes, which its annotation does not say
-    return partial(ask, descriptor, termios.FIONREAD, bytes(4))
 
 
 def host_of(addr: RemoteAddress) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hisock._core.addresses import format_addr
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
-from hisock._runtime import secured, sockets
+from hisock._runtime import sockets
 from hisock._runtime.sockets import ListeningSocket
 from hisock._server.connection import Connection
 from hisock._server.handing_over import HandingOver
@@ -53,6 +53,7 @@ class Acceptor:
         self._is_unix = sockets.is_unix(listening.sock)
         #: Accepted sockets that are being handed over to the loop, with a TLS handshake.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
+        self._tls: dict[str, Any] = {}
         self._started = False
 
     def start(self, hub: Hub) -> None:
@@ -61,6 +62,9 @@ class Acceptor:
         self._started = True
         #: Hands over the sockets without TLS.
         self._plain = HandingOver(hub.loop, self._hand_over)
+        if hub.options.tls is not None:
+            self._tls["ssl"] = hub.options.tls
+            self._tls["ssl_handshake_timeout"] = hub.options.hello_timeout
         self._accept()
 
     async def close(self) -> None:
@@ -91,7 +95,7 @@ class Acceptor:
         # At a shared address the other processes go on accepting, and are not closing.
         if options is None or options.health is None or self._listening.shared:
             return False
-        return self._hub.shutdown.turn_away(Turnaway(self._hub, self._listening))
+        return self._hub.shutdown.turn_away(Turnaway(self._hub, self._listening, self._tls))
 
     def _accept(self) -> None:
         """Accept connections from now on."""
@@ -167,7 +171,7 @@ class Acceptor:
             sock.close()
             return
         connection = Connection(self._hub, addr)
-        if self._hub.options.tls is not None:
+        if self._tls:
             self._shake_hands(connection, sock, addr[0])
             return
         self._plain.add(connection, sock)
@@ -198,23 +202,21 @@ class Acceptor:
         self._hub.admission.handshake_ended(self._arriving.pop(task))
 
     async def _hand_over(self, connection: Connection, sock: socket.socket) -> None:
-        """Connect an accepted socket, after the handshake where there is TLS."""
-        options = self._hub.options
+        """Give an accepted socket to the loop, which does the handshake and connects it."""
+        loop = self._hub.loop
         try:
             sock.setblocking(False)
             greeter = self._hub.greeter
-            await secured.accept(
-                self._hub.loop,
+            await loop.connect_accepted_socket(
                 lambda: connection if greeter is None else greeter.greet(connection),
                 sock,
-                options.tls,
-                options.hello_timeout,
+                **self._tls,
             )
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
             self._hub.admission.handshake_ended(connection)
             who = connection.info
-            if options.tls is not None:
+            if self._tls:
                 self._hub.note_end("tls", f"the TLS handshake failed: {exc}", who)
             else:
                 self._hub.note_end("reset", str(exc), who)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from hisock._runtime import secured
 from hisock._runtime.patience import within
 from hisock._runtime.sockets import ListeningSocket
 
@@ -25,11 +24,13 @@ class Turnaway:
     """Accepts connections of one listening socket only to say that the server is closing.
 
     :param listening: the socket; it is closed in the end.
+    :param tls: what ``connect_accepted_socket`` needs where there is TLS.
     """
 
-    def __init__(self, hub: Hub, listening: ListeningSocket) -> None:
+    def __init__(self, hub: Hub, listening: ListeningSocket, tls: dict[str, Any]) -> None:
         self._hub = hub
         self._listening = listening
+        self._tls = tls
         self._asking: dict[asyncio.Task[None], Asking] = {}
 
     def start(self) -> bool:
@@ -82,13 +83,8 @@ class Turnaway:
     async def _hand_over(self, asking: Asking, sock: socket.socket) -> None:
         greeter = self._hub.greeter
         assert greeter is not None, "only where there may be HTTP"
-        options = self._hub.options
-        await secured.accept(
-            self._hub.loop,
-            lambda: greeter.greet(asking),
-            sock,
-            options.tls,
-            options.hello_timeout,
+        await self._hub.loop.connect_accepted_socket(
+            lambda: greeter.greet(asking), sock, **self._tls
         )
         await asking.over.wait()
 
