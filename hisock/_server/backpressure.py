@@ -30,8 +30,8 @@ class Backpressure:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._log_limit = LogLimit()
-        #: The connections that on_slow decides about just now.
-        self._asking: set[Connection] = set()
+        #: Whether on_slow decides about a connection just now.
+        self._asking = False
         #: The connections that hold something, the largest last. They are looked for once in an
         #: iteration of the loop, or when all have been ended, since each of a thousand that read
         #: may find that memory is short.
@@ -57,8 +57,8 @@ class Backpressure:
     def over_limit(self, connection: Connection, backlog: int) -> None:
         """Apply the policy for slow clients: a client's backlog has passed ``send_buffer``."""
         hub = self._hub
-        if connection in self._asking:
-            return  # what on_slow itself sends to the client does not ask it once more
+        if self._asking:
+            return  # what on_slow itself sends, to whichever client, does not ask it once more
         policy = self._policy(connection, backlog)
         if policy not in ("drop", "disconnect"):
             # The policy allows it to wait: ask again when the backlog has grown by as much again.
@@ -75,14 +75,14 @@ class Backpressure:
         on_slow = self._hub.options.on_slow
         if not callable(on_slow):
             return on_slow
-        self._asking.add(connection)
+        self._asking = True
         try:
             return on_slow(connection.info, backlog)
         except Exception as exc:
             self._hub.runner.report(exc, "on_slow", connection.info)
             return "disconnect"
         finally:
-            self._asking.discard(connection)
+            self._asking = False
 
     def control_over_limit(self, connection: Connection) -> None:
         """End a client that keeps asking but does not read the answers."""

@@ -194,6 +194,27 @@ def test_a_function_that_decides_may_send_to_the_client(start_server: StartServe
         assert asked[2] > asked[1] + BUFFER // 2
 
 
+def test_a_function_that_decides_may_send_to_other_slow_clients(start_server: StartServer) -> None:
+    asked: list[str | None] = []
+    deciding = 0
+    deepest = 0
+
+    def decide(client: hisock.ClientInfo, backlog: int) -> None:
+        nonlocal deciding, deepest
+        asked.append(client.name)
+        deciding += 1
+        deepest = max(deepest, deciding)
+        server.send_all_clients("slow", "you are slow")
+        deciding -= 1
+
+    server = start_server(send_buffer=BUFFER, on_slow=decide, announce="none")
+    with deaf(server, "one"), deaf(server, "two"):
+        while len(asked) < 4:
+            server.send_all_clients("fill", b"x" * 1024)
+        eventually(lambda: {"one", "two"} == set(asked), "both are asked about")
+        assert (deepest, server.stats().handler_errors) == (1, 0)
+
+
 def test_one_large_message_may_pass_the_bound(start_server: StartServer) -> None:
     server = start_server(send_buffer=BUFFER)
     with Peer.joined(server.addr, "reader") as reader:
