@@ -52,8 +52,9 @@ class Link:
         self.local_addr = _local_address(sock)
         self.received = 0
         self._cut = 0
-        #: Why sending failed.
+        #: Why sending failed; and the same where that was an interruption, which ends reading too.
         self.loss: ConnectionLost | None = None
+        self.given_up: ConnectionLost | None = None
 
     def send(self, frame: bytes) -> None:
         """Send a whole frame; blocks while the server takes nothing. From any thread.
@@ -74,7 +75,8 @@ class Link:
 
     def _break_off(self) -> None:
         """Sending was interrupted, as by Ctrl-C: nothing may follow what may be half of a frame."""
-        self.loss = ConnectionLost("the connection was given up, as sending was interrupted")
+        given_up = ConnectionLost("the connection was given up, as sending was interrupted")
+        self.loss = self.given_up = given_up
         self.abort()
 
     def send_many(self, frames: list[bytes]) -> int:

@@ -155,7 +155,7 @@ class BlockingReader(ClientBase):
         try:
             frames = session.receive(timeout)
         except ConnectionLost as exc:
-            session.end(End.LOST, exc)
+            session.end(End.LOST, session.link.given_up or exc)
             # Fire now: the waiters have failed, and no other thread may read after this one.
             self._fire_news()
             return False

@@ -167,4 +167,6 @@ def test_nothing_follows_half_of_a_frame_that_was_interrupted(
         assert b"before" in received
         assert b"A" * 100 in received
         assert b"B" not in received
+        with pytest.raises(hisock.ConnectionLost, match="given up, as sending was interrupted"):
+            client.recv("never")
     client.close()
