@@ -35,8 +35,9 @@ UNCLAIMED_BYTES = 16 * 1024 * 1024
 #: bound pauses reading. After that, the client assumes that there will be no other reader.
 UNREAD_SECONDS = 5.0
 #: Connections that wait for handlers, and bytes of what came by them, beyond which the client does
-#: not come back before handlers have ended. One may hold 4 MiB.
-MOST_IN_LINE = 64
+#: not come back before handlers have ended. One may hold 4 MiB, and takes some 3 KiB without that;
+#: each holds what the server announces at once, and a handler may wait through many of them.
+MOST_IN_LINE = 1024
 MOST_HELD = 16 * 1024 * 1024
 
 #: The client whose handler the running code belongs to.

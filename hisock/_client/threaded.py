@@ -77,6 +77,7 @@ class ThreadedWork:
             self._queued, self._since = queued, now
         if now - self._since < STUCK_SECONDS:
             return None
+        self._queued = -1  # the next connection, if there is one, has as long
         return ConnectionLost(
             f"all {work.MOST_THREADS} threads wait for the server, of which nothing may be read "
             f"while {queued} messages wait for them; give what handlers wait for a timeout"

@@ -290,3 +290,39 @@ async def test_a_server_that_sends_much_and_hangs_up_again_and_again_fills_no_me
         await until(lambda: served == 10 and len(handled) == 20)
         await within(client.close())
     assert handled == sorted(handled)
+
+
+@on_one_loop
+async def test_a_handler_may_wait_while_its_client_comes_back_a_hundred_times() -> None:
+    soon = hisock.Reconnect(initial=0.001, maximum=0.001)
+    answers: list[bytes] = []
+
+    def serve() -> None:
+        with server.accept() as peer:
+            peer.write(frame(b"$CMD$ask"))
+        for _ in range(100):
+            with server.accept() as peer:  # which announces the client to itself
+                peer.write(frame(b"$KEEPALIVE$"))
+                peer.wait_for(lambda got: got.reserved == "KEEPACK")
+        with server.accept() as peer:
+            peer.write(frame(b"$CMD$answer$MSG$yes"))
+            peer.rest()
+
+    with HandServer() as server:
+        serving = asyncio.ensure_future(asyncio.to_thread(serve))
+        client = await within(hisock.async_connect(server.addr, reconnect=soon))
+
+        async def ask() -> None:
+            answers.append(await client.recv("answer"))
+
+        client.on("ask")(ask)
+        await until(lambda: answers)
+        await within(client.close())
+        await within(serving)
+    assert answers == [b"yes"]
+
+
+def test_after_an_end_because_all_threads_wait_the_next_connection_has_as_long() -> None:
+    waits = threaded.ThreadedWork()
+    ends = [now for now in range(100) if waits.stuck(work.MOST_THREADS, now) is not None]
+    assert ends == [30, 61, 92]
