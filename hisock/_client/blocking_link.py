@@ -385,7 +385,7 @@ class BlockingSession(Session):
                 if self.link.received == before:
                     break
         except ConnectionLost as exc:  # found again after these frames, where a thread reads
-            self.loss_ahead = fresh(exc)
+            self.loss_ahead = fresh(self.link.given_up or exc)
         if frames:
             self.hold([*self.pending, *frames])
         return operator.length_hint(self.pending) - sum(count for count, _ in self.earlier)

@@ -170,3 +170,21 @@ def test_nothing_follows_half_of_a_frame_that_was_interrupted(
         with pytest.raises(hisock.ConnectionLost, match="given up, as sending was interrupted"):
             client.recv("never")
     client.close()
+
+
+def test_a_client_that_comes_back_hears_that_sending_was_interrupted(by_hand: HandServer) -> None:
+    reasons: list[str] = []
+    client = hisock.connect(by_hand.addr, reconnect=True)
+    client.on("disconnect")(reasons.append)
+    with by_hand.accept():
+        client.send("before")
+        link: Any = client._driver.session.link
+        link.socket = Interrupted(link.socket)
+        with pytest.raises(KeyboardInterrupt):
+            client.send("cut", b"A" * 1000)
+        link.socket = link.socket._sock
+        with pytest.raises(hisock.ConnectionLost):
+            client.send("next")
+        client.update()
+    client.close()
+    assert reasons == ["the connection was given up, as sending was interrupted"]
