@@ -53,6 +53,18 @@ def test_those_who_wait_for_one_client_come_first() -> None:
     assert bob.messages == []
 
 
+def test_a_frame_without_a_command_is_for_those_who_wait_for_its_client_first() -> None:
+    waiting = make_waiting()
+    anybody, named, ada = KeptWaiter(), KeptWaiter(), KeptWaiter()
+    waiting.add((None, None), anybody)
+    waiting.add(("a", "ada"), named)
+    waiting.add((None, "ada"), ada)
+    for message in (b"1", b"2"):
+        assert waiting.offer(frame(None, message, "ada"))
+    assert not waiting.offer(frame(None, b"3", "ada"))
+    assert (ada.messages, anybody.messages, named.messages) == ([b"1"], [b"2"], [])
+
+
 def test_a_waiter_that_has_given_up_is_passed_over() -> None:
     waiting = make_waiting()
     gone, there = KeptWaiter(gone=True), KeptWaiter()
