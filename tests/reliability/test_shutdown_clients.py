@@ -78,7 +78,10 @@ def test_what_waits_for_a_slow_client_arrives_whole(
     wanted = b"".join(
         frame(b"$CMD$part$MSG$" + content[start : start + MIB]) for start in range(0, 8 * MIB, MIB)
     )
-    assert received == wanted + frame(b"$DISCONN$")
+    # What it said before the listener was closed may have been answered yet.
+    pong = frame(b"$CMD$pong$MSG$still here")
+    assert received.startswith(wanted)
+    assert received[len(wanted) :].replace(pong, b"") == frame(b"$DISCONN$")
 
 
 def test_a_client_that_never_reads_holds_it_up_no_longer_than_the_timeout(
