@@ -130,7 +130,7 @@ def send_group(
     """
     name: Any = group
     if isinstance(name, Recipient):
-        name = name.group  # type: ignore[attr-defined]
+        name = name.group  # type: ignore[attr-defined]  # it is a ClientInfo
     if name is None:
         self._in_no_group(group)
     message = content if type(content) is bytes else self._codec.encode(content)

@@ -70,9 +70,9 @@ class CallTable:
         """Stop waiting for a reply; returns the waiter, if there is one."""
         return self._waiting.pop(number, None)
 
-    def take_message(self, number: int, message: bytes) -> bool:
+    def take_message(self, number: int, message: bytes | None) -> bool:
         """Deliver what a handler has returned; ``False`` if nobody waits for it (any more)."""
-        waiter = self._waiting.pop(number, None)
+        waiter = self.take(number)
         if waiter is None:
             return False
         waiter.deliver(message)
@@ -80,13 +80,12 @@ class CallTable:
 
     def take_reply(self, reply: call_frames.Reply) -> bool:
         """Deliver a reply to its waiter; ``False`` if there is none (any more)."""
+        if reply.error is None:
+            return self.take_message(reply.number, reply.message)
         waiter = self.take(reply.number)
         if waiter is None:
             return False
-        if reply.error is None:
-            waiter.deliver(reply.message)
-        else:
-            waiter.fail(self._error(reply))
+        waiter.fail(self._error(reply))
         return True
 
     def _error(self, reply: call_frames.Reply) -> RemoteError:
