@@ -24,12 +24,11 @@ from typing import Final
 import msgspec
 
 from hisock._cluster.link import MOST_BATCH_BYTES
+from hisock._framing_common import ENTRY_DIGITS
 from hisock.exceptions import FramingError, HiSockError
 from hisock.framing import Decoder, Frame, build_command, build_raw
 
 VERSION: Final = 1
-#: Digits of an entry's length.
-ENTRY_DIGITS: Final = 8
 #: The sender is a publisher, which is no node: it has no clients, and its batches go to all.
 PUBLISHER: Final = 2
 _KEYED: Final = 1

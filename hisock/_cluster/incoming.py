@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from hisock._cluster.batch import ENTRY_DIGITS, BadBatch, Head, Sealer, open_entries
+from hisock._cluster.batch import BadBatch, Head, Sealer, open_entries
 from hisock._cluster.link import MOST_BATCH_BYTES
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import DECODERS, Piece
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit, one_line
+from hisock._framing_common import ENTRY_DIGITS
 from hisock.framing import Decoder, Frame, all_commands
 
 logger = logging.getLogger("hisock.cluster")

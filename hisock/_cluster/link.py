@@ -126,9 +126,10 @@ class Claims(Protocol):
     store that allows less for its keys hashes them (BLAKE2b, 16 bytes).
 
     Each operation is atomic in the store, whatever other nodes do at the same time. Each raises
-    :class:`LinkDown` if the store cannot be reached or does not answer within a second (with
-    ``local:`` within three, as the process that decides may wait for a silent one); the caller
-    cannot know then whether it was done, and releases the name later.
+    :class:`LinkDown` if the store cannot be reached or does not answer within a second; the caller
+    cannot know then whether it was done, and releases the name later. With ``local:`` it is three
+    seconds, as the process that decides may wait for silent ones, and up to eleven while these
+    tell it their names one after another.
     """
 
     async def claim(self, name: str, holder: str) -> str:

@@ -31,7 +31,6 @@ from hisock._cluster.link import (
 from hisock._cluster.local_hub import LocalHub, private_folder
 from hisock._cluster.local_line import LocalLine, Refusals
 from hisock._core.log_fields import fields
-from hisock._runtime.patience import within
 from hisock.exceptions import NotSupported
 
 logger = logging.getLogger("hisock.server")
@@ -39,7 +38,7 @@ logger = logging.getLogger("hisock.server")
 #: Seconds between two attempts to find a hub.
 _RETRY_SECONDS = 0.02
 #: Seconds that the hub may take to answer, besides those in which one that has taken over waits for
-#: a node that is silent.
+#: a node that is silent. They begin anew when it says that it still does.
 _ANSWER_SECONDS = 1.0
 #: Seconds that :meth:`LocalLink.close` waits for what was sent.
 _FAREWELL_SECONDS = 0.5
@@ -150,13 +149,13 @@ class LocalLink:
         self._claims.tell_held(control)
 
     def _hear_hub(self, message: ControlMessage) -> None:
-        if message["kind"] == "answer":
-            self._claims.answered(message)
-        elif message["kind"] == "nodes":
+        if message["kind"] == "nodes":
             self._begin(self._meet(message["nodes"]))
         elif message["kind"] == "lost":
             # This node was silent while the hub took over, and names of it were given away.
             self._receiver.up()
+        else:
+            self._claims.hear(message)
 
     async def _meet(self, nodes: dict[str, str]) -> None:
         """Connect to the nodes that were there before."""
@@ -264,6 +263,8 @@ class LocalClaims:
         self.held: dict[str, str] = {}
         self._ids = itertools.count()
         self._pending: dict[int, asyncio.Future[str | None]] = {}
+        #: When the hub last said that it waits for names of other nodes.
+        self._gathering = float("-inf")
 
     async def claim(self, name: str, holder: str) -> str:
         has = await self._ask("claim", name, holder)
@@ -290,13 +291,30 @@ class LocalClaims:
         self._pending[number] = answer
         self.control.send(kind, id=number, name=name, holder=holder, **rest)
         try:
-            return await within(_ANSWER_SECONDS + local_hub.GATHERING_SECONDS, answer)
-        except asyncio.TimeoutError:
-            raise LinkDown("the process that serves the names does not answer") from None
+            return await self._patiently(answer)
         finally:
             self._pending.pop(number, None)
+            if not answer.cancel():
+                answer.exception()  # else the loop logs that nobody has asked for it
 
-    def answered(self, message: ControlMessage) -> None:
+    async def _patiently(self, answer: asyncio.Future[str | None]) -> str | None:
+        """Wait for an answer, and longer for a hub that says it waits for other nodes' names."""
+        loop = asyncio.get_running_loop()
+        asked, most = loop.time(), _ANSWER_SECONDS + local_hub.GATHERING_SECONDS
+        while (left := max(asked, self._gathering) + most - loop.time()) > 0:
+            await asyncio.wait({answer}, timeout=left)
+            if answer.done():
+                return answer.result()
+        raise LinkDown("the process that serves the names does not answer")
+
+    def hear(self, message: ControlMessage) -> None:
+        """The hub answers a question, or asks for patience; other kinds are ignored."""
+        if message["kind"] == "gathering":
+            self._gathering = asyncio.get_running_loop().time()
+        elif message["kind"] == "answer":
+            self._answered(message)
+
+    def _answered(self, message: ControlMessage) -> None:
         answer = self._pending.get(message["id"])
         if answer is not None and not answer.done():
             answer.set_result(message["has"])

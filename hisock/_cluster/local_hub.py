@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,12 @@ try:
 except ImportError:  # pragma: no cover - on Windows, which has no local links
     fcntl = None  # type: ignore[assignment] # never used there
 
-#: Seconds that a hub which has taken over waits for nodes that are alive but tell no names.
+#: Seconds that a hub which has taken over waits for nodes that are alive but tell no names, each
+#: time that one of them has told some; and in all, which is less than a client may take to join.
 GATHERING_SECONDS = 2.0
+_LONGEST_GATHERING = 8.0
+#: Seconds between two words to those that wait meanwhile.
+_WORD_SECONDS = 0.5
 
 
 def private_folder(folder: Path) -> Path:
@@ -94,6 +99,8 @@ class LocalHub:
         self._awaited: set[str] = set()
         self._waiting: list[tuple[_Member, _Wish]] = []
         self._overdue: asyncio.TimerHandle | None = None
+        #: When it ends to wait for names at the latest, and when it last said that it waits.
+        self._latest = self._said = 0.0
 
     async def start(self) -> bool:
         """Serve, unless another process does; returns whether it is this one."""
@@ -107,12 +114,11 @@ class LocalHub:
         path = self._folder / "hub.sock"
         path.unlink(missing_ok=True)
         # Whether the hub before left its socket says nothing: some versions of asyncio remove it.
-        self._awaited = {
+        self.await_names(
             path.stem
             for path in self._folder.glob("*.sock")
             if path.is_socket() and not is_left_over(str(path))
-        }
-        self._wait_for_names()
+        )
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: _Member(self), str(path))
         return True
@@ -172,6 +178,12 @@ class LocalHub:
         if member in self._nodes:
             self._told(self._nodes[member].node)
 
+    def await_names(self, nodes: Iterable[str]) -> None:
+        """Answer nobody before nodes that were there before this hub have told their names."""
+        self._awaited = set(nodes)
+        self._latest = asyncio.get_running_loop().time() + _LONGEST_GATHERING
+        self._wait_for_names()
+
     def _wait_for_names(self) -> None:
         """A node that falls silent, as one that is stopped, holds up the others for a while."""
         if self._overdue is not None:
@@ -179,7 +191,16 @@ class LocalHub:
             self._overdue = None
         if self._awaited:
             loop = asyncio.get_running_loop()
-            self._overdue = loop.call_later(GATHERING_SECONDS, self._gathered)
+            left = min(GATHERING_SECONDS, self._latest - loop.time())
+            self._overdue = loop.call_later(left, self._gathered)
+            if loop.time() - self._said >= _WORD_SECONDS:
+                self._said = loop.time()
+                self._ask_for_patience()
+
+    def _ask_for_patience(self) -> None:
+        """Have those that wait for an answer begin to wait anew."""
+        for member in {member for member, _ in self._waiting}:
+            member.send("gathering")
 
     def _told(self, node: str) -> None:
         """A node has told all its names, or has ended."""
