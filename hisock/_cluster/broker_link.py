@@ -56,6 +56,9 @@ class BrokerLink(ABC):
         self._client = client
         self._urls = urls
         self.lag = 0.0
+        self.dropped = 0
+        #: Messages that were taken, and of these those that the broker is known to have.
+        self._taken = self._arrived = 0
         self._up = False
         self._closing = False
         self._told_unreachable = False
@@ -120,6 +123,8 @@ class BrokerLink(ABC):
         if not self._up:
             return
         self._up = False
+        self.dropped += self._taken - self._arrived
+        self._arrived = self._taken
         self._discard()
         if not self._closing:
             self._receiver.down(reason)
@@ -151,13 +156,13 @@ class BrokerLink(ABC):
 
     # -- batches
 
-    def send(self, node: str, batch: bytes) -> bool:
-        return self._give(to_one(self._app, node), batch)
+    def send(self, node: str, batch: bytes, messages: int = 1) -> bool:
+        return self._give(to_one(self._app, node), batch, messages)
 
-    def send_all(self, batch: bytes) -> bool:
-        return self._give(to_all(self._app), batch)
+    def send_all(self, batch: bytes, messages: int = 1) -> bool:
+        return self._give(to_all(self._app), batch, messages)
 
-    def _give(self, subject: str, batch: bytes) -> bool:
+    def _give(self, subject: str, batch: bytes, messages: int) -> bool:
         if not self._up or self._closing:
             return False
         if self._stalled() or self.backlog(None) + len(batch) > self.limit:
@@ -165,6 +170,7 @@ class BrokerLink(ABC):
             return False
         self._queue.append((subject, batch))
         self._queued += len(batch)
+        self._taken += messages
         self._publish_soon()
         return True
 

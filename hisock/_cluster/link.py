@@ -159,6 +159,9 @@ class NodeLink(Protocol):
     :ivar limit: bytes that it holds for a node at most (a broker: in all).
     :ivar claims: the store of names.
     :ivar title: what it is called in logs and figures, ``"nats"``, without credentials.
+    :ivar dropped: messages that it took and that are not known to have left, of connections that
+        were lost since: it may be more than did not arrive, but not less, save for what waited in
+        the memory of the kernel for a process of this machine.
     :ivar lag: seconds of the last round trip to the broker; 0.0 where that is not measured.
     """
 
@@ -168,6 +171,7 @@ class NodeLink(Protocol):
     limit: int
     claims: Claims
     title: str
+    dropped: int
     lag: float
 
     @property
@@ -184,16 +188,18 @@ class NodeLink(Protocol):
         :raises ImportError: the client library is not installed; the error says what to install.
         """
 
-    def send(self, node: str, batch: bytes) -> bool:
+    def send(self, node: str, batch: bytes, messages: int = 1) -> bool:
         """Give a batch to one node. Never blocks, never raises.
 
+        :param messages: how many :attr:`dropped` counts for it.
         :returns: ``False`` if the link does not take it: it is down, does not know the node, or
             holds :attr:`limit` bytes for it already.
         """
 
-    def send_all(self, batch: bytes) -> bool:
+    def send_all(self, batch: bytes, messages: int = 1) -> bool:
         """Give a batch to all other nodes, for links with :attr:`broadcasts`.
 
+        :param messages: how many :attr:`dropped` counts for it, of all nodes together.
         :returns: ``False`` if the link does not take it.
         """
 

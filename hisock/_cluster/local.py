@@ -96,6 +96,7 @@ class LocalLink:
         self._lines: dict[str, LocalLine] = {}
         self._hub: LocalHub | None = None
         self._listening: asyncio.Server | None = None
+        self.dropped = 0
         self._up = False
         self._closing = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -202,6 +203,7 @@ class LocalLink:
     def ended(self, line: LocalLine) -> None:
         if line.node and self._lines.get(line.node) is line:
             del self._lines[line.node]
+            self.dropped += line.unsent()
             if not self._closing:
                 self._receiver.gone(line.node, "its connection was closed")
 
@@ -209,14 +211,14 @@ class LocalLink:
         if line.node and not self._closing:
             self._receiver.writable(line.node)
 
-    def send(self, node: str, batch: bytes) -> bool:
+    def send(self, node: str, batch: bytes, messages: int = 1) -> bool:
         line = self._lines.get(node)
         if line is None or line.backlog() + len(batch) > self.limit:
             return False
-        line.send(batch)
+        line.send(batch, messages)
         return True
 
-    def send_all(self, batch: bytes) -> bool:
+    def send_all(self, batch: bytes, messages: int = 1) -> bool:
         raise NotImplementedError("there is a connection for each node")
 
     def backlog(self, node: str | None) -> int:

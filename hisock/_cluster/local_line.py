@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -83,6 +84,9 @@ class LocalLine(asyncio.Protocol):
         self._owner = owner
         self._received = bytearray()
         self._transport: asyncio.Transport
+        #: The bytes and messages of batches that may not have left yet, and the bytes of all.
+        self._unsent: deque[tuple[int, int]] = deque()
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # that of uvloop is none by its class
@@ -99,6 +103,8 @@ class LocalLine(asyncio.Protocol):
         self.send(self._owner.greeting)
 
     def data_received(self, data: bytes) -> None:
+        if self._unsent:
+            self._note_left()
         received: bytes | bytearray = data
         if self._received:
             self._received += data
@@ -143,8 +149,28 @@ class LocalLine(asyncio.Protocol):
         self._received.clear()
         self._transport.abort()
 
-    def send(self, batch: bytes) -> None:
+    def send(self, batch: bytes, messages: int = 0) -> None:
+        """Write a batch.
+
+        :param messages: how many :meth:`unsent` counts for it.
+        """
+        size = _LENGTH_BYTES + len(batch)
         self._transport.write(len(batch).to_bytes(_LENGTH_BYTES, "big") + batch)
+        if messages:
+            self._unsent.append((size, messages))
+            self._unsent_bytes += size
+        if self._unsent:
+            self._note_left()
+
+    def _note_left(self) -> None:
+        """Forget the batches that the kernel has taken: it has all but the last bytes."""
+        left, unsent = self.backlog(), self._unsent
+        while unsent and self._unsent_bytes - unsent[0][0] >= left:
+            self._unsent_bytes -= unsent.popleft()[0]
+
+    def unsent(self) -> int:
+        """Messages that the kernel is not known to have taken; of a lost connection, the rest."""
+        return sum(messages for _, messages in self._unsent)
 
     def backlog(self) -> int:
         """Bytes that the kernel has not taken yet."""

@@ -243,6 +243,9 @@ class NatsLink(BrokerLink):
 
     async def _ping(self) -> None:
         began = time.monotonic()
+        # The ping overtakes what the client has not written.
+        waits = self._queue or self._handing_over or _pending(self._client)
+        taken = self._arrived if waits else self._taken
         flush = asyncio.ensure_future(self._client.flush(timeout=_ANSWER_SECONDS))
         flush.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
@@ -250,6 +253,8 @@ class NatsLink(BrokerLink):
             # What is sent to a server that does not answer would be delivered late.
             self._no_answer = not flush.done()
             await asyncio.wait((flush,))
+            if not flush.exception():
+                self._arrived = max(self._arrived, taken)
             self.lag = time.monotonic() - began
             self._warn(self.lag)
         finally:
@@ -280,13 +285,18 @@ class NatsLink(BrokerLink):
 
 
 def _held(client: Any) -> int:
-    """Bytes that the client has not written yet; not documented, so nothing where it is not."""
-    size = getattr(client, "_pending_data_size", 0) if client is not None else 0
+    """Bytes that the kernel has not taken yet; not documented, so nothing where it is not."""
+    size = _pending(client) if client is not None else 0
     transport = getattr(getattr(client, "_transport", None), "_io_writer", None)
     if transport is not None:
         with contextlib.suppress(Exception):
             size += transport.transport.get_write_buffer_size()
     return int(size)
+
+
+def _pending(client: Any) -> int:
+    """Bytes that the client has not written yet; not documented either."""
+    return int(getattr(client, "_pending_data_size", 0))
 
 
 def _forget_pending(client: Any) -> None:

@@ -238,7 +238,7 @@ class Plane:
             entries_out=streams.entries,
             bytes_out=streams.sent_bytes,
             waiting_bytes=streams.waiting_bytes(),
-            lost=streams.lost,
+            lost=streams.lost + node.link.dropped,
             behind=streams.behind,
             missed=node.counts["missed"],
             repeated=node.counts["repeated"],

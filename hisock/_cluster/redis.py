@@ -238,11 +238,13 @@ class RedisLink(BrokerLink):
         """Wait until Redis has read what was queued before."""
         async with self._asking:
             self._answered.clear()
+            taken = self._taken
             self._asked = began = time.monotonic()
             self._due = True
             self._publish_soon()
             await self._answered.wait()
             self._asked = 0.0
+            self._arrived = max(self._arrived, taken)
             self.lag = time.monotonic() - began
 
     def _stalled(self) -> bool:

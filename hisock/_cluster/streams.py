@@ -229,7 +229,8 @@ class Streams(EntryGatherer):
         common = self._common
         for portion in self._portions(common) if common.entries else ():
             number = self._to_all + len(portion)
-            if not self.link.send_all(batch := self._seal("", number, 0, portion)):
+            batch = self._seal("", number, 0, portion)
+            if not self.link.send_all(batch, len(portion) * len(self.lanes)):
                 return False
             self._to_all = number
             self._count(common, portion, batch)
@@ -239,7 +240,7 @@ class Streams(EntryGatherer):
         for portion in self._portions(lane):
             number = self._to_one.get(node, 0) + len(portion)
             batch = self._seal(node, self._to_all, number, portion)
-            if not self.link.send(node, batch):
+            if not self.link.send(node, batch, len(portion)):
                 return False
             self._to_one[node] = number
             self._count(lane, portion, batch)

@@ -83,8 +83,9 @@ class ClusterStats:
     :ivar batches_out: batches sent; ``entries_out`` the messages and changes in them, and
         ``bytes_out`` their bytes.
     :ivar waiting_bytes: gauge: bytes that wait to be sent to other nodes.
-    :ivar lost: messages that were dropped because a link was down or a node was behind, counted
-        for each node that did not get them.
+    :ivar lost: messages that were dropped because a link was down or a node was behind, and those
+        that a link had taken and that are not known to have left when it was cut; counted for each
+        node that did not get them. A node that lives counts the latter among ``missed`` as well.
     :ivar behind: how often what waited for a node was dropped because that was behind.
     :ivar missed: messages and changes of other nodes that did not arrive, though these had sent
         them.

@@ -76,13 +76,14 @@ class SimulatedLink:
         self.limit = 1024 * 1024
         self.title = "simulated"
         self.lag = 0.0
+        self.dropped = 0
         self.refused = 0
         self.claims: Claims = SimulatedClaims(self)
         self.is_up = False
         self.dead = False
         #: Whether it takes batches but does not pass them on, as if the other end did not read.
         self.stalled: set[str | None] = set()
-        self._held: dict[str | None, list[tuple[str | None, bytes]]] = {}
+        self._held: dict[str | None, list[tuple[str | None, bytes, int]]] = {}
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
         self.node = hello.node
@@ -108,6 +109,7 @@ class SimulatedLink:
         """The broker is away: what is held is discarded."""
         if self.is_up:
             self.is_up = False
+            self.dropped += sum(held[2] for lane in self._held.values() for held in lane)
             self._held.clear()
             self.tell("down", reason)
 
@@ -119,25 +121,25 @@ class SimulatedLink:
         if not self.dead:
             getattr(self._receiver, what)(*args)
 
-    def send(self, node: str, batch: bytes) -> bool:
+    def send(self, node: str, batch: bytes, messages: int = 1) -> bool:
         if not self.is_up or self.dead or self.backlog(node) + len(batch) > self.limit:
             return False
         if not self.broadcasts and node not in self.network.links:
             return False
-        self._take(node, batch)
+        self._take(node, batch, messages)
         return True
 
-    def send_all(self, batch: bytes) -> bool:
+    def send_all(self, batch: bytes, messages: int = 1) -> bool:
         assert self.broadcasts
         if not self.is_up or self.dead or self.backlog(None) + len(batch) > self.limit:
             return False
-        self._take(None, batch)
+        self._take(None, batch, messages)
         return True
 
-    def _take(self, node: str | None, batch: bytes) -> None:
+    def _take(self, node: str | None, batch: bytes, messages: int) -> None:
         lane = None if self.broadcasts else node
         if lane in self.stalled:
-            self._held.setdefault(lane, []).append((node, batch))
+            self._held.setdefault(lane, []).append((node, batch, messages))
         else:
             self._carry(node, batch)
 
@@ -148,7 +150,7 @@ class SimulatedLink:
     def unstall(self, node: str | None = None) -> None:
         """Pass on what is held."""
         self.stalled.discard(node)
-        for target, batch in self._held.pop(node, []):
+        for target, batch, _ in self._held.pop(node, []):
             self._carry(target, batch)
         self.tell("writable", node)
 
@@ -171,7 +173,7 @@ class SimulatedLink:
 
     def backlog(self, node: str | None) -> int:
         lane = None if self.broadcasts else node
-        return sum(len(batch) for _, batch in self._held.get(lane, ()))
+        return sum(len(batch) for _, batch, _ in self._held.get(lane, ()))
 
     def probe(self, node: str) -> None:
         if self.is_up and node not in self.network.links:

@@ -25,7 +25,7 @@ class Link:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    def send(self, node: str, batch: bytes) -> bool:
+    def send(self, node: str, batch: bytes, messages: int = 1) -> bool:
         self.sent.append(batch)
         return True
 
@@ -57,8 +57,8 @@ def test_a_link_that_is_full_is_tried_again_by_one_timer() -> None:
     class Full(Link):
         """A link that takes nothing."""
 
-        def send(self, node: str, batch: bytes) -> bool:
-            super().send(node, batch)
+        def send(self, node: str, batch: bytes, messages: int = 1) -> bool:
+            super().send(node, batch, messages)
             return False
 
     async def main() -> None:
