@@ -71,10 +71,11 @@ def generate(
 ) -> list[dict[str, float]]:
     """Run a load generator for each port at the same time."""
     results: list[dict[str, float]] = []
+    generator = str(compiling.generator(program))  # not in two threads at once
 
     def one(port: int) -> None:
         given = {"wire": wire, "port": port, "conns": conns // len(ports), "settle": 0.5}
-        command = [str(compiling.generator(program)), "--limit", "60"]
+        command = [generator, "--limit", "60"]
         for name, value in {**given, **options}.items():
             command += [f"--{name}", str(value)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=70)

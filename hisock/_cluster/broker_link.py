@@ -66,8 +66,6 @@ class BrokerLink(ABC):
         self._queue: list[tuple[str, bytes]] = []
         self._queued = 0
         self._was_full = False
-        #: What the task that publishes waits for, while there is nothing to publish.
-        self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
 
     # -- what each broker adds
@@ -78,6 +76,10 @@ class BrokerLink(ABC):
 
         Calls :meth:`_went_up`, :meth:`_went_down` and :meth:`_unreachable`.
         """
+
+    @abstractmethod
+    def _publish_soon(self) -> None:
+        """There is something to publish."""
 
     @abstractmethod
     def _under_way(self) -> int:
@@ -173,19 +175,6 @@ class BrokerLink(ABC):
         self._taken += messages
         self._publish_soon()
         return True
-
-    def _publish_soon(self) -> None:
-        """There is something to publish."""
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
-
-    async def _until_given(self) -> None:
-        """Wait until there is something to publish.
-
-        One task publishes all the time: to make one for each batch costs as much as publishing it.
-        """
-        self._idle = asyncio.get_running_loop().create_future()
-        await self._idle
 
     def _take_queue(self) -> list[tuple[str, bytes]]:
         queue, self._queue = self._queue, []

@@ -29,7 +29,7 @@ from hisock._core.reporting import LogLimit
 logger = logging.getLogger("hisock.server")
 
 #: Seconds between two measurements of the round trip, while nothing is sent and while much is.
-_LAG_INTERVAL, _BUSY_INTERVAL = 1.0, 0.1
+_LAG_INTERVAL, _BUSY_INTERVAL = 1.0, 0.25
 #: Seconds that the round trip should not take.
 _LAG_WARNING = 0.25
 #: Seconds between two warnings about it.
@@ -113,6 +113,8 @@ class NatsLink(BrokerLink):
         #: Whether something was sent since the last measurement.
         self._sent = False
         self._handing_over = False
+        #: What the task that publishes waits for, while there is nothing to publish.
+        self._idle: asyncio.Future[None] | None = None
         self._warned = float("-inf")
         self._log_limit = LogLimit(1 / 60, burst=5)
 
@@ -189,11 +191,19 @@ class NatsLink(BrokerLink):
         else:
             self._receiver.received(message.data)
 
+    def _publish_soon(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
     async def _publish(self) -> None:
-        """Hand to the client what has been gathered, whenever there is something."""
+        """Hand to the client what has been gathered, whenever there is something.
+
+        One task publishes all the time: to make one for each batch costs as much as publishing it.
+        """
         while True:
             if not self._queue:
-                await self._until_given()
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
                 continue
             self._sent = self._handing_over = True
             try:

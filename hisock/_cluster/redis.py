@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from hisock._cluster.broker_link import RECONNECT_SECONDS, STALLED_SECONDS, BrokerLink
 from hisock._cluster.brokers import broker_query, key_of, to_all, to_one
 from hisock._cluster.link import LinkDown, NodeHello, Receiver
+from hisock._cluster.redis_wire import RedisWire
 from hisock._runtime.patience import within
 
 #: Seconds that connecting and answering may take.
@@ -23,7 +23,7 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
 #: Seconds that an operation on names may take.
 _CLAIM_SECONDS = 1.0
 #: Seconds between two measurements, while nothing is sent and while much is.
-_PING_SECONDS, _BUSY_INTERVAL = 1.0, 0.1
+_PING_SECONDS, _BUSY_INTERVAL = 1.0, 0.25
 #: Seconds that a probe waits for an answer.
 _PROBE_SECONDS = 1.0
 #: Bytes of the id of a node, which each batch in a channel of all begins with.
@@ -65,13 +65,14 @@ def make_link(url: str) -> RedisLink:
     files = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
     options = {files[name]: value for name, value in given.items()}
     where = urlunsplit((scheme, parts.netloc, parts.path, "", ""))
-    return RedisLink(redis.asyncio, hiredis.pack_command, where, options)
+    return RedisLink(redis.asyncio, hiredis, where, options)
 
 
 class RedisLink(BrokerLink):
     """One node's connections to Redis: one that listens, one that publishes, and a pool.
 
-    Redis answers each PUBLISH, and reading the answers would cost more than publishing. So answers
+    redis-py connects, and looks names up; what is published and heard passes it by. Redis answers
+    each PUBLISH, and reading the answers would cost more than publishing. So answers
     are turned off where that is permitted, and a question now and then measures the delay.
     """
 
@@ -82,7 +83,7 @@ class RedisLink(BrokerLink):
     def __init__(
         self,
         redis: Any,
-        pack: Callable[[tuple[Any, ...]], bytes],
+        hiredis: Any,
         url: str,
         options: dict[str, Any],
     ) -> None:
@@ -105,10 +106,12 @@ class RedisLink(BrokerLink):
         )
         super().__init__(client, [url])
         self.claims = RedisClaims(self)
+        self._hiredis = hiredis
         #: Packs a command as redis-py does, which takes six times as long for it.
-        self._pack = pack
-        #: Bytes that the connection was given and has not taken.
-        self._in_hand = 0
+        self._pack = hiredis.pack_command
+        #: What batches go out by, while it is connected, and whether they are about to.
+        self._outlet: RedisWire | None = None
+        self._publishing = False
         #: What is sent to be answered, whether that is due, and since when an answer is awaited.
         self._question: list[bytes] = []
         self._due = False
@@ -140,22 +143,20 @@ class RedisLink(BrokerLink):
     async def _serve(self, channels: list[str]) -> None:
         """Listen and publish until one of the two connections is lost, which raises."""
         ears, outlet = self._new_connection(), self._new_connection()
-        tasks: list[asyncio.Future[None]] = []
+        wires: list[RedisWire] = []
+        measuring = None
         try:
-            await within(_ANSWER_SECONDS, self._connect(ears, outlet, channels))
-            self._asked, self._due = 0.0, False
-            works = (
-                self._listen(ears),
-                self._publish(outlet),
-                self._hear_answers(outlet),
-                self._measure(),
-            )
-            tasks += map(asyncio.ensure_future, works)
+            await within(_ANSWER_SECONDS, self._connect(ears, outlet, channels, wires))
+            self._outlet, self._asked, self._due = wires[0], 0.0, False
+            measuring = asyncio.ensure_future(self._measure())
             self._went_up()
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*(wire.lost for wire in wires), measuring)
         finally:
-            for task in tasks:
-                task.cancel()
+            self._outlet = None
+            if measuring is not None:
+                measuring.cancel()
+            for wire in wires:
+                wire.end()
             for connection in (ears, outlet, self._client.connection_pool):
                 with contextlib.suppress(*self.lost):
                     await connection.disconnect()
@@ -166,11 +167,17 @@ class RedisLink(BrokerLink):
         connection.socket_timeout = None
         return connection
 
-    async def _connect(self, ears: Any, outlet: Any, channels: list[str]) -> None:
+    async def _connect(
+        self, ears: Any, outlet: Any, channels: list[str], wires: list[RedisWire]
+    ) -> None:
+        await self._prepare(outlet)
+        wires.append(RedisWire(outlet, self._hiredis, self._answer))
         await ears.connect()
-        await ears.send_command("SUBSCRIBE", *channels)
-        for _ in channels:
-            await ears.read_response()
+        wires.append(RedisWire(ears, self._hiredis, self._hear))
+        await wires[1].ask(self._pack(("SUBSCRIBE", *channels)), len(channels))
+
+    async def _prepare(self, outlet: Any) -> None:
+        """Connect what is to publish, and have its answers turned off where that is permitted."""
         await outlet.connect()
         # A batch without content, which nobody hears: it shows whether this user may publish.
         await outlet.send_command("PUBLISH", to_all(self._app), self._id)
@@ -187,44 +194,41 @@ class RedisLink(BrokerLink):
             await outlet.send_command(*off)
             self._question = outlet.pack_commands([on, off])
 
-    def _discard(self) -> None:
-        super()._discard()
-        self._in_hand = 0
-
     # -- batches
 
-    async def _listen(self, ears: Any) -> None:
-        while True:
-            kind, _, data = await ears.read_response()
-            if kind == b"message" and data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:
-                self._receiver.received(data[_ID_BYTES:])  # not its own, and no probe
+    def _hear(self, message: Any) -> None:
+        kind, _, data = message
+        if kind == b"message" and data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:
+            self._receiver.received(data[_ID_BYTES:])  # not its own, and no probe
 
-    async def _publish(self, outlet: Any) -> None:
-        """Write what has been gathered, whenever there is something; nothing else is sent there."""
-        while outlet.is_connected:  # else the task that reads the answers fails
-            if not (self._queue or self._due):
-                await self._until_given()
-                continue
-            self._in_hand = self._queued
-            queue = self._take_queue()
-            self._sent = self._sent or bool(queue)
-            pack, node = self._pack, self._id
-            commands = [pack(("PUBLISH", channel, node + batch)) for channel, batch in queue]
-            if self._due:
-                self._due = False
-                commands += self._question
-            await outlet.send_packed_command(commands, check_health=False)
-            self._in_hand = 0
+    def _publish_soon(self) -> None:
+        if not self._publishing:
+            self._publishing = True
+            asyncio.get_running_loop().call_soon(self._publish)
+
+    def _publish(self) -> None:
+        """Write what has been gathered in this iteration of the loop."""
+        self._publishing = False
+        if self._outlet is None:
+            return
+        queue = self._take_queue()
+        self._sent = self._sent or bool(queue)
+        pack, node = self._pack, self._id
+        commands = [pack(("PUBLISH", channel, node + batch)) for channel, batch in queue]
+        if self._due:
+            self._due = False
+            commands += self._question
+        if commands:
+            self._outlet.write(commands)
 
     def _under_way(self) -> int:
-        return self._in_hand
+        return 0 if self._outlet is None else self._outlet.backlog()
 
     # -- looking after it
 
-    async def _hear_answers(self, outlet: Any) -> None:
-        while True:
-            if type(await outlet.read_response()) is bytes:  # those to PUBLISH are numbers
-                self._answered.set()
+    def _answer(self, answer: Any) -> None:
+        if type(answer) is bytes:  # those to PUBLISH are numbers
+            self._answered.set()
 
     async def _measure(self) -> None:
         """Measure how long Redis takes to answer, and tell when there is room again."""

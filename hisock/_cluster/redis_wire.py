@@ -1,0 +1,92 @@
+"""A connection to Redis whose answers are taken as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+
+class RedisWire(asyncio.Protocol):
+    """Takes over a connection that redis-py has made, with TLS and passwords and whatever else.
+
+    redis-py reads by a stream, from which a task takes each answer in five coroutines: that is
+    more than all else that a batch takes. The transport is not documented; the versions of redis-py
+    that the extra allows are known to have it, and the tests of the link hold that.
+
+    :param connection: a connection of redis-py that is made, all of whose answers have been read.
+    :param hiredis: its module, which parses the answers.
+    :param take: called with each answer.
+    :ivar lost: fails when the connection is lost, or an error is answered.
+    """
+
+    def __init__(self, connection: Any, hiredis: Any, take: Callable[[Any], None]) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = hiredis.Reader()
+        self._refusal = hiredis.ReplyError
+        self._nonsense = hiredis.ProtocolError
+        self._take = take
+        self._transport: asyncio.Transport = connection._writer.transport
+        #: That of redis-py, which waits for the end of the connection.
+        self._before = cast(asyncio.Protocol, self._transport.get_protocol())
+        self._asked: asyncio.Future[None] | None = None
+        self._expected = 0
+        self._transport.set_protocol(self)
+
+    async def ask(self, command: bytes, answers: int) -> None:
+        """Send a command, and wait until so many answers have come; they are taken as any others.
+
+        :raises OSError: the connection was lost, or Redis refuses it.
+        """
+        self._asked, self._expected = asyncio.get_running_loop().create_future(), answers
+        self.write([command])
+        await asyncio.wait({self._asked, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        if self.lost.done():
+            self.lost.result()
+
+    def write(self, commands: Sequence[bytes]) -> None:
+        """Send commands; nothing happens when the connection is closed."""
+        if not self._transport.is_closing():
+            self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
+
+    def backlog(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def end(self) -> None:
+        """Close it at once: what is not written yet is dropped."""
+        self._transport.abort()
+        if not self.lost.cancel() and not self.lost.cancelled():
+            self.lost.exception()  # else the loop logs that nobody has asked for it
+
+    # -- the transport's side
+
+    def data_received(self, data: bytes) -> None:
+        reader, take = self._reader, self._take
+        try:
+            reader.feed(data)
+            while (answer := reader.gets()) is not False:
+                if isinstance(answer, self._refusal):
+                    self._fail(ConnectionError(str(answer)))
+                    return
+                take(answer)
+                if self._expected:
+                    self._expect_less()
+        except self._nonsense as exc:
+            self._fail(ConnectionError(str(exc)))
+
+    def _expect_less(self) -> None:
+        self._expected -= 1
+        if not self._expected and self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+
+    def _fail(self, exc: OSError) -> None:
+        if not self.lost.done():
+            self.lost.set_exception(exc)
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.lost.done():
+            why = exc if isinstance(exc, OSError) else ConnectionError("Redis has closed it")
+            self.lost.set_exception(why)
+        self._before.connection_lost(exc)
