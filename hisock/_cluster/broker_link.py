@@ -62,10 +62,9 @@ class BrokerLink(ABC):
         self._up = False
         self._closing = False
         self._told_unreachable = False
-        #: What is to be published: subjects or channels, and batches.
-        self._queue: list[tuple[str, bytes]] = []
-        self._queued = 0
         self._was_full = False
+        #: Whether anything was sent since the broker was last asked.
+        self._sent = False
         self._tasks: set[asyncio.Future[Any]] = set()
 
     # -- what each broker adds
@@ -78,12 +77,12 @@ class BrokerLink(ABC):
         """
 
     @abstractmethod
-    def _publish_soon(self) -> None:
-        """There is something to publish."""
+    def _publish(self, subject: str, batch: bytes) -> None:
+        """Publish a batch, or begin to."""
 
     @abstractmethod
-    def _under_way(self) -> int:
-        """Bytes that the client was given and has not written."""
+    def backlog(self, node: str | None) -> int:
+        """Bytes that were taken and that the kernel does not have yet."""
 
     @abstractmethod
     def _stalled(self) -> bool:
@@ -97,10 +96,9 @@ class BrokerLink(ABC):
     async def _disconnect(self) -> None:
         """Close the client."""
 
+    @abstractmethod
     def _discard(self) -> None:
         """Drop what waits to be written: after an outage it would be late."""
-        self._queue.clear()
-        self._queued = 0
 
     # -- up and down
 
@@ -170,19 +168,10 @@ class BrokerLink(ABC):
         if self._stalled() or self.backlog(None) + len(batch) > self.limit:
             self._was_full = True
             return False
-        self._queue.append((subject, batch))
-        self._queued += len(batch)
+        self._sent = True
         self._taken += messages
-        self._publish_soon()
+        self._publish(subject, batch)
         return True
-
-    def _take_queue(self) -> list[tuple[str, bytes]]:
-        queue, self._queue = self._queue, []
-        self._queued = 0
-        return queue
-
-    def backlog(self, node: str | None) -> int:
-        return self._queued + self._under_way()
 
     def _tell_room(self) -> None:
         """Say that there is room again, if there was none."""

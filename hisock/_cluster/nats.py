@@ -110,8 +110,9 @@ class NatsLink(BrokerLink):
         self._no_answer = False
         # uvloop raises RuntimeError where something is written to a connection that is closed.
         self._failures = (nats.errors.Error, OSError, asyncio.TimeoutError, RuntimeError)
-        #: Whether something was sent since the last measurement.
-        self._sent = False
+        #: What is to be published, each with its subject, and the bytes of that.
+        self._queue: list[tuple[str, bytes]] = []
+        self._queued = 0
         self._handing_over = False
         #: What the task that publishes waits for, while there is nothing to publish.
         self._idle: asyncio.Future[None] | None = None
@@ -132,7 +133,7 @@ class NatsLink(BrokerLink):
         for subject in subjects:
             subscription = await client.subscribe(subject, pending_bytes_limit=0)
             subscription._pending_queue = Inlet(self._take)
-        self._begin(self._publish())
+        self._begin(self._publish_all())
         await self._reconnected()
         await self._measure()
 
@@ -172,7 +173,7 @@ class NatsLink(BrokerLink):
         self._went_down("the connection to NATS was lost")
 
     def _discard(self) -> None:
-        super()._discard()
+        self._queue, self._queued = [], 0
         # What the client holds would be delivered after the outage, and late.
         _forget_pending(self._client)
 
@@ -191,11 +192,13 @@ class NatsLink(BrokerLink):
         else:
             self._receiver.received(message.data)
 
-    def _publish_soon(self) -> None:
+    def _publish(self, subject: str, batch: bytes) -> None:
+        self._queue.append((subject, batch))
+        self._queued += len(batch)
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    async def _publish(self) -> None:
+    async def _publish_all(self) -> None:
         """Hand to the client what has been gathered, whenever there is something.
 
         One task publishes all the time: to make one for each batch costs as much as publishing it.
@@ -205,9 +208,11 @@ class NatsLink(BrokerLink):
                 self._idle = asyncio.get_running_loop().create_future()
                 await self._idle
                 continue
-            self._sent = self._handing_over = True
+            self._handing_over = True
+            queue = self._queue
+            self._queue, self._queued = [], 0
             try:
-                await self._hand_over(self._take_queue())
+                await self._hand_over(queue)
             except (*self._failures, ValueError) as exc:
                 reason = self.reason(exc)
                 said = fields("cluster_link_error", reason=reason)
@@ -220,8 +225,8 @@ class NatsLink(BrokerLink):
                 return
             await self._client.publish(subject, batch)
 
-    def _under_way(self) -> int:
-        return _held(self._client)
+    def backlog(self, node: str | None) -> int:
+        return self._queued + _held(self._client)
 
     def _stalled(self) -> bool:
         return self._no_answer

@@ -109,17 +109,13 @@ class RedisLink(BrokerLink):
         self._hiredis = hiredis
         #: Packs a command as redis-py does, which takes six times as long for it.
         self._pack = hiredis.pack_command
-        #: What batches go out by, while it is connected, and whether they are about to.
+        #: What batches go out by, while it is connected.
         self._outlet: RedisWire | None = None
-        self._publishing = False
-        #: What is sent to be answered, whether that is due, and since when an answer is awaited.
-        self._question: list[bytes] = []
-        self._due = False
+        #: What is sent to be answered, and since when an answer is awaited.
+        self._question = b""
         self._asked = 0.0
         self._answered = asyncio.Event()
         self._asking = asyncio.Lock()
-        #: Whether something was published since the last question.
-        self._sent = False
 
     async def start(self, hello: NodeHello, receiver: Receiver) -> None:
         self._id = hello.node.encode().ljust(_ID_BYTES)
@@ -147,7 +143,7 @@ class RedisLink(BrokerLink):
         measuring = None
         try:
             await within(_ANSWER_SECONDS, self._connect(ears, outlet, channels, wires))
-            self._outlet, self._asked, self._due = wires[0], 0.0, False
+            self._outlet, self._asked = wires[0], 0.0
             measuring = asyncio.ensure_future(self._measure())
             self._went_up()
             await asyncio.gather(*(wire.lost for wire in wires), measuring)
@@ -188,11 +184,14 @@ class RedisLink(BrokerLink):
         except self._refused:
             if not outlet.is_connected:
                 raise
-            self._question = outlet.pack_command("PING")  # it answers everything
+            self._question = self._pack(("PING",))  # it answers everything
         else:
             on, off = ("CLIENT", "REPLY", "ON"), ("CLIENT", "REPLY", "OFF")
             await outlet.send_command(*off)
-            self._question = outlet.pack_commands([on, off])
+            self._question = self._pack(on) + self._pack(off)
+
+    def _discard(self) -> None:
+        pass  # it goes with its connection
 
     # -- batches
 
@@ -201,27 +200,14 @@ class RedisLink(BrokerLink):
         if kind == b"message" and data[:_ID_BYTES] != self._id and len(data) > _ID_BYTES:
             self._receiver.received(data[_ID_BYTES:])  # not its own, and no probe
 
-    def _publish_soon(self) -> None:
-        if not self._publishing:
-            self._publishing = True
-            asyncio.get_running_loop().call_soon(self._publish)
+    def _publish(self, subject: str, batch: bytes) -> None:
+        self._write(self._pack(("PUBLISH", subject, self._id + batch)))
 
-    def _publish(self) -> None:
-        """Write what has been gathered in this iteration of the loop."""
-        self._publishing = False
-        if self._outlet is None:
-            return
-        queue = self._take_queue()
-        self._sent = self._sent or bool(queue)
-        pack, node = self._pack, self._id
-        commands = [pack(("PUBLISH", channel, node + batch)) for channel, batch in queue]
-        if self._due:
-            self._due = False
-            commands += self._question
-        if commands:
-            self._outlet.write(commands)
+    def _write(self, command: bytes) -> None:
+        if self._outlet is not None:
+            self._outlet.write(command)
 
-    def _under_way(self) -> int:
+    def backlog(self, node: str | None) -> int:
         return 0 if self._outlet is None else self._outlet.backlog()
 
     # -- looking after it
@@ -244,8 +230,7 @@ class RedisLink(BrokerLink):
             self._answered.clear()
             taken = self._taken
             self._asked = began = time.monotonic()
-            self._due = True
-            self._publish_soon()
+            self._write(self._question)
             await self._answered.wait()
             self._asked = 0.0
             self._arrived = max(self._arrived, taken)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
+
+#: What transports raise just before they tell that the connection is lost: those of uvloop, and
+#: those of asyncio in Python 3.10, over TLS.
+_JUST_LOST = RuntimeError, AttributeError
 
 
 class RedisWire(asyncio.Protocol):
@@ -39,19 +43,25 @@ class RedisWire(asyncio.Protocol):
         :raises OSError: the connection was lost, or Redis refuses it.
         """
         self._asked, self._expected = asyncio.get_running_loop().create_future(), answers
-        self.write([command])
+        self.write(command)
         await asyncio.wait({self._asked, self.lost}, return_when=asyncio.FIRST_COMPLETED)
         if self.lost.done():
             self.lost.result()
 
-    def write(self, commands: Sequence[bytes]) -> None:
-        """Send commands; nothing happens when the connection is closed."""
-        if not self._transport.is_closing():
-            self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
+    def write(self, command: bytes) -> None:
+        """Send a command; nothing happens when the connection is closed."""
+        try:
+            if not self._transport.is_closing():
+                self._transport.write(command)
+        except _JUST_LOST:
+            pass
 
     def backlog(self) -> int:
         """Bytes that the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size()
+        try:
+            return self._transport.get_write_buffer_size()
+        except _JUST_LOST:
+            return 0
 
     def end(self) -> None:
         """Close it at once: what is not written yet is dropped."""
