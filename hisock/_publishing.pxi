@@ -10,7 +10,10 @@ cdef class Broadcaster:
     :ivar backplane: passes messages on to other servers; ``None`` where there are none.
     """
 
-    cdef public object backplane
+    cdef object _backplane
+    cdef dict _reach  # of the backplane, and what it has for the kinds that are sent to most often
+    cdef dict _groups_elsewhere
+    cdef dict _rooms_elsewhere
     cdef dict _everyone
     cdef dict _groups
     cdef dict _rooms
@@ -23,6 +26,18 @@ cdef class Broadcaster:
         self._groups = groups
         self._rooms = rooms
         self._header_len = header_len
+
+    @property
+    def backplane(self):
+        return self._backplane
+
+    @backplane.setter
+    def backplane(self, backplane):
+        cdef dict reach = None if backplane is None else backplane.reach
+        self._reach = reach
+        self._groups_elsewhere = None if reach is None else reach["group"]
+        self._rooms_elsewhere = None if reach is None else reach["room"]
+        self._backplane = backplane
 
     def publish(self, audience, command, message, object volatile=False, latest=None):
         """Write a message to an audience, wherever its clients are.
@@ -48,8 +63,8 @@ cdef class Broadcaster:
         if message is not None and not PyBytes_CheckExact(message):
             return -1
         kind, name, refs, exclude = audience
-        if self.backplane is not None:
-            elsewhere = self.backplane.reach[kind](name)
+        if self._backplane is not None:
+            elsewhere = self.elsewhere(kind, name)
             if elsewhere is not None and (exclude is not None or kind == "clients"):
                 return -1
         if exclude is not None:
@@ -73,12 +88,25 @@ cdef class Broadcaster:
                 return -1
         frame = build_command(command, message, self._header_len)
         if elsewhere is not None:
-            passed = self.backplane.pass_on(elsewhere, kind, name, frame)
+            passed = self._backplane.pass_on(elsewhere, kind, name, frame)
         if members is None:
             return passed
         return passed + write_to_all(
             members, frame, NULL if left_out is None else <PyObject*>left_out
         )
+
+    @cython.final
+    cdef object elsewhere(self, kind, name):
+        """Return what other servers have of an audience, or ``None``."""
+        cdef dict there
+        if kind == "group":
+            there = self._groups_elsewhere
+        elif kind == "room":
+            there = self._rooms_elsewhere
+        else:
+            there = self._reach[kind]
+        with cython.critical_section(there):  # get() borrows; see above
+            return there.get(name)
 
     @cython.final
     cdef Outbox outbox_of(self, client):

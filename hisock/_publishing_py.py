@@ -67,7 +67,7 @@ class Broadcaster:
         kind, name, refs, exclude = audience
         elsewhere = None
         if self.backplane is not None:
-            elsewhere = self.backplane.reach[kind](name)
+            elsewhere = self.backplane.reach[kind].get(name)
             if elsewhere is not None and (exclude is not None or kind == "clients"):
                 return -1
         left_out = None

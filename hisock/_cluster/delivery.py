@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from hisock._cluster.batch import message_entry
@@ -70,8 +70,7 @@ class Outgoing:
 class Delivery:
     """Passes messages on, from any thread, and delivers those that come.
 
-    :ivar reach: the nodes that have some of an audience of each kind, by its name; ``None`` if
-        there are none.
+    :ivar reach: the nodes that have some of an audience of each kind, by its name.
     """
 
     def __init__(self, hub: Hub, roster: ClusterRoster, streams: Streams) -> None:
@@ -80,11 +79,11 @@ class Delivery:
         self._roster = roster
         self._streams = streams
         streams.put_apart = self._put_apart
-        self.reach: dict[Kind, Callable[[str], Reached | None]] = {
-            "group": roster.group_reach.of,
-            "room": roster.room_reach.of,
-            "everybody": roster.reach.of,
-            "clients": lambda name: roster.reach.of(""),
+        self.reach: dict[Kind, dict[str, Reached]] = {
+            "group": roster.group_reach.all,
+            "room": roster.room_reach.all,
+            "everybody": roster.reach.all,
+            "clients": roster.reach.all,  # neither of the two has a name
         }
 
     # -- out

@@ -206,7 +206,7 @@ class Plane:
         latest: str | None,
     ) -> int:
         kind, name, refs, exclude = audience
-        nodes = self.reach[kind](name)
+        nodes = self.reach[kind].get(name)
         if nodes is None:
             return 0
         without = None if exclude is None else self.elsewhere(exclude)

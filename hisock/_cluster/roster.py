@@ -210,18 +210,17 @@ class Reach:
     """How many clients each node has under a name: where a message for it has to go.
 
     :param letter: what targets of this kind begin with.
+    :ivar all: the nodes by name, where there are any; not to be changed.
     """
 
     def __init__(self, letter: str) -> None:
         self._letter = letter
-        self._all: dict[str, Reached] = {}
-        #: The nodes, or ``None`` if there are none.
-        self.of = self._all.get
+        self.all: dict[str, Reached] = {}
 
     def add(self, name: str, node: str) -> None:
-        nodes = self._all.get(name)
+        nodes = self.all.get(name)
         if nodes is None:
-            nodes = self._all[name] = Reached(self._letter + name)
+            nodes = self.all[name] = Reached(self._letter + name)
         counts = nodes.counts
         counts[node] = counts.get(node, 0) + 1
         nodes.total += 1
@@ -229,14 +228,14 @@ class Reach:
             nodes.names = tuple(counts)
 
     def discard(self, name: str, node: str) -> None:
-        nodes = self._all[name]
+        nodes = self.all[name]
         nodes.counts[node] -= 1
         nodes.total -= 1
         if not nodes.counts[node]:
             del nodes.counts[node]
             nodes.names = tuple(nodes.counts)
             if not nodes.names:
-                del self._all[name]
+                del self.all[name]
 
 
 class ClusterRoster:
@@ -357,7 +356,7 @@ class ClusterRoster:
         """Give a client the same set as others in the same rooms, since a set takes 216 bytes."""
         if len(client.rooms) > _MOST_SHARED:
             return
-        there = [nodes for nodes in map(self.room_reach.of, client.rooms) if nodes is not None]
+        there = [nodes for nodes in map(self.room_reach.all.get, client.rooms) if nodes is not None]
         for nodes in there:
             if nodes.rooms == client.rooms:
                 client.rooms = nodes.rooms

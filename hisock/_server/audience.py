@@ -77,7 +77,7 @@ class Broadcast(Broadcaster):
         """Write a message that is more than a frame for many clients."""
         backplane = self.backplane
         passed = 0
-        if backplane is not None and backplane.reach[audience[0]](audience[1]) is not None:
+        if backplane is not None and audience[1] in backplane.reach[audience[0]]:
             passed = backplane.publish(audience, command, message, volatile, latest)
         return passed + self.deliver(audience, command, message, volatile, latest)
 

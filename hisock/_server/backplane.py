@@ -21,10 +21,10 @@ class Backplane(Protocol):
     message; with one, a message for clients of this server alone takes one look at :attr:`reach`.
 
     :ivar reach: for each kind of audience, what other servers have some of it, by its name, for
-        :meth:`pass_on`; ``None`` if none has. From any thread.
+        :meth:`pass_on`; nothing if none has. The dicts stay the same. From any thread.
     """
 
-    reach: dict[Kind, Callable[[str], Any]]
+    reach: dict[Kind, dict[str, Any]]
 
     async def start(self) -> None:
         """The server begins to run; clients are accepted when this returns."""

@@ -137,7 +137,7 @@ def test_clients_in_the_same_rooms_share_one_set_of_them() -> None:
     roster.move(two, Moved(2, "all", False))
     assert two.rooms is other.rooms
     assert roster.rooms.of("all") == [one]
-    assert roster.room_reach.of("7").counts == {"0" * 16: 2, "1" * 16: 1}  # type: ignore[union-attr] # it is there
+    assert roster.room_reach.all["7"].counts == {"0" * 16: 2, "1" * 16: 1}
     for room in ("7", "8"):
         roster.move(two, Moved(2, room, room == "8"))
     assert two.rooms == {"8"}

@@ -134,7 +134,7 @@ def test_a_message_is_passed_on_where_other_servers_have_some_of_its_audience(
         passed.append(given)
         return 7
 
-    reach = {"group": {"red": "those", "blue": "them"}.get, "room": {}.get, "clients": str}
+    reach = {"group": {"red": "those", "blue": "them"}, "room": {}}
     server.broadcast.backplane = SimpleNamespace(reach=reach, pass_on=pass_on)
     assert server.sender.send_group("red", "move", b"north") == 7 + 2
     assert server.sender.send_group("blue", "move", b"north") == 7
@@ -149,7 +149,8 @@ def test_a_message_is_passed_on_where_other_servers_have_some_of_its_audience(
 def test_clients_that_other_servers_may_have_are_left_to_who_inherits(
     server: Server, kind: str
 ) -> None:
-    server.broadcast.backplane = SimpleNamespace(reach={kind: str})
+    reach = {"group": {"red": "those"}, "room": {}, "clients": {"": "those"}}
+    server.broadcast.backplane = SimpleNamespace(reach=reach)
     ada = server.infos["ada"]
     audience = (kind, "", (ada,), None) if kind == "clients" else (kind, "red", (), ada)
     assert server.broadcast.publish(audience, "move", b"north") == 99
