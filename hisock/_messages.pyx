@@ -5,22 +5,66 @@
 ``_messages_py.py`` is its twin in Python; ``tests/framing`` compares the two.
 """
 
+cimport cython
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 )
+from cpython.exc cimport PyErr_Clear, PyErr_ExceptionMatches
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from cpython.set cimport PySet_Contains
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_CheckExact
 from libc.string cimport memchr, memcmp
 
+from hisock._calling cimport PyObject_Vectorcall, raise_pending
 from hisock._wire cimport MARK, is_message
-
-from hisock._outbox import send_call, send_reply
 
 cdef enum:
     LONGEST_FALSY = 5  # as in _framing_common
     MOST_DIGITS = 18  # as in _framing_common
     CALL = 6  # length of $CALL$
     REPLY = 7  # length of $REPLY$
+
+
+@cython.final
+cdef class Encoder:
+    """What :func:`encoder` makes, for compiled code to call without a call of Python's."""
+
+    @cython.binding(False)
+    def encode(self, content, /):
+        """Return the bytes of a value."""
+        return self.encoded(content)
+
+    cdef object encoded(self, content):
+        cdef PyObject* args[1]
+        cdef PyObject* result = NULL
+        if PyBytes_CheckExact(content):
+            return content
+        if PyUnicode_CheckExact(content):
+            try:
+                return PyUnicode_AsUTF8String(content)
+            except Exception:
+                pass
+        elif PySet_Contains(self._direct, type(content)):
+            args[0] = <PyObject*>content
+            result = PyObject_Vectorcall(self._write, args, 1, NULL)
+            if result is NULL:
+                forget_exception()
+        if result is NULL:
+            return self._otherwise(content)
+        written = <object>result
+        Py_DECREF(written)
+        if is_settled(written, self._nulls):
+            return written
+        return self._settle(content, written)
+
+
+cdef int forget_exception() except -1:
+    """Clear the exception that is set, unless it ends the program."""
+    if not PyErr_ExceptionMatches(Exception):
+        return raise_pending()
+    PyErr_Clear()
+    return 0
 
 
 def encoder(write, set direct not None, otherwise, settle, bint nulls):
@@ -31,22 +75,13 @@ def encoder(write, set direct not None, otherwise, settle, bint nulls):
     :param settle: called with the value and its bytes if these are few, or perhaps not all.
     :param nulls: whether bytes that hold ``null`` may not be all.
     """
-    def encode(content, /):
-        if PyBytes_CheckExact(content):
-            return content
-        try:
-            if PyUnicode_CheckExact(content):
-                return PyUnicode_AsUTF8String(content)
-            encoded = write(content) if PySet_Contains(direct, type(content)) else None
-        except Exception:
-            encoded = None
-        if encoded is None:
-            return otherwise(content)
-        if is_settled(encoded, nulls):
-            return encoded
-        return settle(content, encoded)
-
-    return encode
+    cdef Encoder made = Encoder.__new__(Encoder)
+    made._write = write
+    made._direct = direct
+    made._otherwise = otherwise
+    made._settle = settle
+    made._nulls = nulls
+    return made.encode
 
 
 cdef inline bint is_settled(encoded, bint nulls) noexcept:
@@ -76,11 +111,7 @@ def handler_of_two(func, decode, recover):
     :param recover: gets the bytes and the exception if that raises; returns the value or raises.
     """
     def call(client, message, /):
-        try:
-            value = decode(message)
-        except Exception as exc:
-            value = recover(message, exc)
-        return func(client, value)
+        return func(client, decoded(decode, recover, message))
 
     return call
 
@@ -88,13 +119,29 @@ def handler_of_two(func, decode, recover):
 def handler_of_one(func, decode, recover):
     """Return ``call(message)``, otherwise the same."""
     def call(message, /):
-        try:
-            value = decode(message)
-        except Exception as exc:
-            value = recover(message, exc)
-        return func(value)
+        return func(decoded(decode, recover, message))
 
     return call
+
+
+cdef inline object decoded(decode, recover, message):
+    cdef PyObject* args[1]
+    cdef PyObject* result
+    args[0] = <PyObject*>message
+    result = PyObject_Vectorcall(decode, args, 1, NULL)
+    if result is NULL:
+        return recovered(recover, message)
+    value = <object>result
+    Py_DECREF(value)
+    return value
+
+
+cdef object recovered(recover, message):
+    """Return what ``recover`` makes of a message, and of the exception that is set."""
+    try:
+        raise_pending()
+    except Exception as exc:
+        return recover(message, exc)
 
 
 def split_call(bytes payload not None, /):

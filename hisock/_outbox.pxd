@@ -4,6 +4,8 @@
 cimport cython
 from cpython.object cimport PyObject
 
+from hisock._messages cimport Encoder
+
 
 cdef class Gathered:
     cdef readonly list frames
@@ -17,7 +19,7 @@ cdef class Outbox:
     cdef list _queue
     cdef readonly object owner
     cdef public object sender
-    cdef object _encode  # what encodes the messages of the sender, once it has sent one
+    cdef Encoder _encode  # what encodes the messages of the sender, once it has sent one
     cdef object _schedule
     cdef object _full
     # The chunks before the tail. Allocated with the outbox, because allocating a list later may

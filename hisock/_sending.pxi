@@ -220,8 +220,8 @@ def send_client(
             content = self._codec.encode(content)
         else:
             if outbox._encode is None:
-                outbox._encode = self._codec.encode
-            content = outbox._encode(content)
+                outbox._encode = <Encoder?>self._codec.encode.__self__
+            content = outbox._encode.encoded(content)
         # Anything but bytes depends on what the peer is.
         plain = content is None or PyBytes_CheckExact(content)
     if known and plain and volatile is False and latest is None:

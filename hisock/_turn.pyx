@@ -16,6 +16,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from cpython.pythread cimport PyThread_get_thread_ident
 
+from hisock._calling cimport PyObject_Vectorcall, raise_pending
 from hisock._framing cimport Decoder
 from hisock._outbox cimport Outbox
 
@@ -26,13 +27,6 @@ cdef extern from "Python.h":
         Py_ssize_t offset
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
-    PyObject* PyObject_Vectorcall(object func, PyObject** args, size_t count, PyObject* names)
-
-cdef extern from *:
-    """
-    static int raise_pending(void) { return -1; }
-    """
-    int raise_pending() except -1
 
 cdef enum:
     MANY = 256  # as in _framing_common
@@ -127,6 +121,10 @@ cdef class _Reader:
             if flushing.due:
                 flushing.finish(self)
         return 0
+
+    def dispatch_all(self, list frames not None, /):
+        """Call the handlers of frames, in order; the list is used up."""
+        self.dispatch(frames, 0)
 
     @cython.final
     cdef int dispatch(self, list frames, Py_ssize_t at) except -1:

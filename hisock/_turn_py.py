@@ -227,15 +227,19 @@ class Reader:
         if decoder.error is not None:
             self.fail_if_idle()
 
+    def dispatch_all(self, frames: list[Frame], /) -> None:
+        """Call the handlers of frames, in order; the list is used up."""
+        self._batch = frames
+        self._events.dispatch(self, iter(frames))
+        self._batch = None
+
     def _handle(self, frames: list[Frame]) -> None:
         """Dispatch a batch of frames, then write what its handlers sent."""
         flushing = self._flushing
         flushing._reading = True
         try:
             if self.limit is None and self.joined and not self.busy and len(frames) < MANY:
-                self._batch = frames
-                self._events.dispatch(self, iter(frames))
-                self._batch = None
+                self.dispatch_all(frames)
             else:
                 self.take_batch(frames)
         except (SystemExit, KeyboardInterrupt) as exc:

@@ -82,13 +82,14 @@ else:
             from hisock import _framing as _core
             from hisock import _outbox as _out
 
-            _publishing = _out
+            _publishing = _sending = _out
         except ImportError:
             IMPLEMENTATION = "python"
     if IMPLEMENTATION == "python":
         from hisock import _entries_py as _entries
         from hisock import _framing_py as _core
         from hisock import _messages_py as _messages
+        from hisock import _messages_py as _sending
         from hisock import _outbox_py as _out
         from hisock import _publishing_py as _publishing
         from hisock import _turn_py as _turn
@@ -117,8 +118,8 @@ else:
     encoder = _messages.encoder
     handler_of_one = _messages.handler_of_one
     handler_of_two = _messages.handler_of_two
-    send_call = _messages.send_call
-    send_reply = _messages.send_reply
+    send_call = _sending.send_call
+    send_reply = _sending.send_reply
     send_room = _publishing.send_room
     split_call = _messages.split_call
     split_reply = _messages.split_reply

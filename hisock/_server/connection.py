@@ -122,12 +122,12 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def take(self, frames: list[Frame]) -> None:
         """Handle frames, or defer them while handlers run."""
-        self._batch = frames
         if self.joined and not self.busy:
-            self.hub.dispatch(self, iter(frames))
+            self.dispatch_all(frames)
         else:
+            self._batch = frames
             self._take_otherwise(iter(frames))
-        self._batch = None
+            self._batch = None
 
     def _take_limited(self, frames: list[Frame], limit: RateLimit) -> None:
         allowed = limit.allowance(self.hub.loop.time())

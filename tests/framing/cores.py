@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 from hisock.framing import (
     Broadcaster,
@@ -43,6 +44,7 @@ class Core:
     build_header: Callable[..., bytes]
     build_raw: Callable[..., bytes]
     check_command: Callable[..., None]
+    encoder: Callable[..., Callable[[Any], bytes | None]]
     fan_out: Callable[..., int]
     fan_out_joined: Callable[..., int]
     send_client: Callable[..., None]
@@ -50,8 +52,9 @@ class Core:
     send_room: Callable[..., int]
 
 
-def load(name: str, reading: str, writing: str, turning: str, publishing: str) -> Core:
+def load(name: str, reading: str, writing: str, turning: str, publishing: str, typed: str) -> Core:
     """Import one implementation."""
+    messages = import_module(typed)
     turn = import_module(turning)
     read = import_module(reading)
     write = import_module(writing)
@@ -71,6 +74,7 @@ def load(name: str, reading: str, writing: str, turning: str, publishing: str) -
         read.build_header,
         read.build_raw,
         read.check_command,
+        messages.encoder,
         write.fan_out,
         write.fan_out_joined,
         write.send_client,
@@ -79,15 +83,15 @@ def load(name: str, reading: str, writing: str, turning: str, publishing: str) -
     )
 
 
-_MODULES = ("_framing", "_outbox", "_turn", "_publishing")
+_MODULES = ("_framing", "_outbox", "_turn", "_publishing", "_messages")
 
 
 def load_all() -> list[Core]:
     """Import both; the compiled one may be missing only where Python was asked for."""
     cores = [load("python", *(f"hisock.{name}_py" for name in _MODULES))]
-    compiled = [f"hisock.{name}" for name in ("_framing", "_outbox", "_turn", "_outbox")]
+    compiled = [name.replace("publishing", "outbox") for name in _MODULES]
     try:
-        cores.insert(0, load("compiled", *compiled))
+        cores.insert(0, load("compiled", *(f"hisock.{name}" for name in compiled)))
     except ImportError:
         if os.environ.get("HISOCK_PURE_PYTHON", "") in ("", "0"):
             raise

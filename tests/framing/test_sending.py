@@ -15,12 +15,12 @@ PATIENCE = 20.0  # seconds
 class Codec:
     """Encodes text, or nothing."""
 
-    def encode(self, content: Any) -> bytes | None:
-        if content is None:
-            return None
-        if isinstance(content, str):
-            return content.encode()
-        raise TypeError(f"{content!r} cannot be encoded")
+    def __init__(self, core: Core) -> None:
+        self.encode = core.encoder(None, set(), self._encode_any, None, False)
+
+    def _encode_any(self, content: Any) -> None:
+        if content is not None:
+            raise TypeError(f"{content!r} cannot be encoded")
 
 
 class Office:
@@ -33,7 +33,7 @@ class Office:
         office = self
 
         class Sender:
-            _codec = Codec()
+            _codec = Codec(core)
             send_client = core.send_client
 
             def _send_otherwise(self, *args: Any) -> None:

@@ -266,6 +266,38 @@ def test_what_is_not_usual_is_left_to_the_server(world: World, why: str) -> None
     assert world.read(world.ada, world.frames(("echo", b"1")) * count) == [("batch", count)]
 
 
+def test_frames_that_waited_are_dispatched_as_those_of_a_read(world: World) -> None:
+    data = [("echo", b"1"), ("bad", b"2"), ("echo", b"3"), ("unknown", b"4"), ("echo", b"5")]
+    world.on("bad", lambda who, message: 1 / 0)
+    world.ada.dispatch_all(list(data))
+    assert world.trace == [
+        "scheduled",
+        ("failed", "Ada", "bad", "ZeroDivisionError('division by zero')"),
+        ("dispatched", "unknown", b"4"),
+    ]
+    echoed = world.frames(("echo", b"1"), ("echo", b"3"), ("echo", b"5"))
+    assert b"".join(world.ada.writer.outbox.take()) == echoed
+    assert world.ada._batch is None
+
+
+def test_the_end_leaves_out_what_waited_behind_it(world: World) -> None:
+    world.on("end", lambda who, message: world.ada._batch.clear())
+    world.ada.dispatch_all([("echo", b"1"), ("end", b"2"), ("echo", b"3"), ("unknown", b"4")])
+    assert world.trace == ["scheduled"]
+    assert b"".join(world.ada.writer.outbox.take()) == world.frames(("echo", b"1"))
+
+
+def test_a_handler_that_ends_the_program_ends_what_waited_as_well(world: World) -> None:
+    def leave(who: str, message: bytes) -> None:
+        raise KeyboardInterrupt
+
+    world.on("exit", leave)
+    with pytest.raises(KeyboardInterrupt):
+        world.ada.dispatch_all([("echo", b"1"), ("exit", b"2"), ("unknown", b"3")])
+    assert world.ada.writer.outbox.frames == 1
+    assert not [entry for entry in world.trace if entry[0] == "dispatched"]
+
+
 def test_a_long_read_is_told_after_it_is_answered(world: World) -> None:
     long = world.frames(("echo", b"x" * SHORT_READ))
     assert [entry[0] for entry in world.read(world.ada, long)] == ["written", "much"]

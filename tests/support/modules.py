@@ -17,6 +17,7 @@ FRAMING = (
     "framing",
     "_framing",
     "_building",
+    "_calling",
     "_entries",
     "_scratch",
     "_messages",
