@@ -297,11 +297,12 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
     def buffer_updated(self, nbytes: int) -> None:
         if self._log.spoken:
             return
-        self.below += nbytes
+        self.below = below = self.below + nbytes
         _buffer_updated(self, nbytes)
         if self._log.spoken:
             self._heed()
-        if nbytes >= MUCH or nbytes == self._room:
+        # A part of a message costs no more than to be received, as one over TCP.
+        if (nbytes >= MUCH or nbytes == self._room) and self.below != below:
             self.endpoint.take_turns(nbytes == self._room)
         if self.below != self._told:
             self._told = self.below

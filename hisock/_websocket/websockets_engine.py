@@ -74,13 +74,16 @@ class WebsocketsProtocol(asyncio.BufferedProtocol):
         self._front = front
         self._pipe: WebsocketsPipe | None = None
         self._below = 0
+        #: Whether the last read has brought a frame, or the end of one.
+        self._heard = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
         self.take(bytes(_BUFFER[:nbytes]))
-        if nbytes == len(_BUFFER):
+        # A part of a message costs no more than to be received, as one over TCP.
+        if nbytes == len(_BUFFER) and self._heard:
             self.endpoint.take_turns(True)
 
     def take(self, data: bytes) -> None:
@@ -107,7 +110,9 @@ class WebsocketsProtocol(asyncio.BufferedProtocol):
     def _handle_events(self) -> None:
         payloads = []
         closed = False
-        for event in self.ws.events_received():
+        events = self.ws.events_received()
+        self._heard = bool(events)
+        for event in events:
             if isinstance(event, Request):
                 self._answer(event)
             elif isinstance(event, Frame) and event.opcode in (Opcode.BINARY, Opcode.CONT):

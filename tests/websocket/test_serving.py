@@ -17,6 +17,7 @@ from support.events import PATIENCE
 from support.wire import command_frame, frame
 
 import hisock
+from hisock._server.connection import Connection
 
 from .conftest import MakeWebServer
 from .web_peer import CLOSE, CONTINUATION, PING, PONG, WebPeer, message, request
@@ -54,6 +55,36 @@ def test_messages_of_every_size_come_back(join: Join, size: int) -> None:
         peer.write(whole[start : start + 65536])
     assert (peer.wait_for("echo").message or b"") == text
     assert max(peer.messages) <= 65536
+
+
+def test_a_part_of_a_message_keeps_nobody_waiting_for_a_turn(
+    make_web_server: MakeWebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pausing the rest of a batch that a client has joined costs an iteration of the loop."""
+    handled: list[bytes] = []
+    turns: list[int] = []
+    take_turns = Connection.take_turns
+
+    def noted(self: Connection, filled: bool) -> None:
+        turns.append(len(handled))
+        take_turns(self, filled)
+
+    monkeypatch.setattr(Connection, "take_turns", noted)
+    server = make_web_server()
+
+    @server.on("count")
+    def count(client: hisock.ClientInfo, counted: bytes) -> None:
+        handled.append(counted)
+
+    server.start()
+    with WebPeer.in_web(server.addr, "Ada") as peer:
+        peer.write(command_frame("count", b"x" * 100) * 400 + command_frame("echo", b"y"))
+        assert peer.wait_for("echo").message == b"y"
+        assert len(handled) == 400
+        assert 0 not in turns, turns
+        peer.say(message(command_frame("count", b"x" * 100)) * 5000)
+        peer.ask("echo", b"z")
+        assert turns, "who has sent much that is handled lets others have their turn"
 
 
 def test_a_burst_of_large_messages_is_not_mixed_up(make_web_server: MakeWebServer) -> None:
