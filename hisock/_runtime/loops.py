@@ -18,13 +18,38 @@ LoopName = Literal["auto", "asyncio", "uvloop"]
 #: bound: CVE-2024-12254.
 _NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
+#: Bytes from which on a chunk is not joined with others, and of its beginning, which is.
+_LONG = 131072
+_BEGINNING = 65536
+
 
 def write_chunks(transport: asyncio.WriteTransport, chunks: list[bytes]) -> None:
-    """Write all chunks, with ``writelines`` where that is safe."""
-    if _NEVER_PAUSES:  # pragma: no cover - measured on a newer Python
-        transport.write(b"".join(chunks))  # as older versions do themselves
+    """Write all chunks, with ``writelines`` where that is safe and copies nothing."""
+    kind = type(transport)
+    if kind.writelines is asyncio.WriteTransport.writelines or (
+        _NEVER_PAUSES and kind.__module__ == "asyncio.selector_events"
+    ):
+        _write_apart(transport, chunks)
     else:
         transport.writelines(chunks)
+
+
+def _write_apart(transport: asyncio.WriteTransport, chunks: list[bytes]) -> None:
+    """Join short chunks, and those before a long one with its beginning, but copy no more of it.
+
+    The peer gets the head of a message together with enough of it to receive the rest in place.
+    """
+    short: list[bytes | memoryview] = []
+    for chunk in chunks:
+        if len(chunk) < _LONG:
+            short.append(chunk)
+            continue
+        view = memoryview(chunk)
+        transport.write(b"".join([*short, view[:_BEGINNING]]))
+        transport.write(view[_BEGINNING:])
+        short = []
+    if short:
+        transport.write(b"".join(short))
 
 
 def fast_loop_module() -> Any | None:

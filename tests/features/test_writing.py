@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support import Events, Peer, command_frame
 from support.fixtures import MakePeer, MakeServer
 
 import hisock
+from hisock._runtime import loops
 from hisock._server import flushing
 
 CROWD = 200
@@ -204,3 +206,55 @@ def test_one_that_cannot_be_written_to_keeps_no_other_waiting(
     peers = [make_peer(server, name, group=name) for name in ("Ada", "Bob", "Cleo", "Dan")]
     peers[3].send("all")
     assert [peer.read().command for peer in peers[1:]] == ["news"] * 3
+
+
+class Sink(asyncio.Transport):
+    """Notes what it is given, as transports of asyncio that join what comes in one call."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+
+class Gatherer(Sink):
+    """The same, as transports that give the system several chunks in one call."""
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        self.written.append(b"".join([b"|", *list_of_data]))
+
+
+def test_long_chunks_are_not_joined_where_that_would_copy_them() -> None:
+    kib = 1024
+    chunks = [b"a" * 30, b"b" * 1024 * kib, b"c" * 96 * kib, b"d" * 30, b"e" * 128 * kib, b"f"]
+    sink = Sink()
+    loops.write_chunks(sink, chunks)
+    assert b"".join(sink.written) == b"".join(chunks)
+    assert [len(written) for written in sink.written] == [
+        30 + 64 * kib,
+        960 * kib,
+        96 * kib + 30 + 64 * kib,
+        64 * kib,
+        1,
+    ]
+    sink.written.clear()
+    loops.write_chunks(sink, [b"a", b"b" * 128 * kib])
+    assert [len(written) for written in sink.written] == [1 + 64 * kib, 64 * kib]
+    sink.written.clear()
+    loops.write_chunks(sink, [b"a", b"b"])
+    assert sink.written == [b"ab"]
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_transport_that_gathers_gets_all_in_one_call(
+    monkeypatch: pytest.MonkeyPatch, joins: bool
+) -> None:
+    """Unless it is one of asyncio whose `writelines` never says that it is behind."""
+    monkeypatch.setattr(loops, "_NEVER_PAUSES", joins)
+    gatherer = Gatherer()
+    loops.write_chunks(gatherer, [b"a", b"b"])
+    assert gatherer.written == [b"|ab"]
+    monkeypatch.setattr(Gatherer, "__module__", "asyncio.selector_events")
+    loops.write_chunks(gatherer, [b"a", b"b"])
+    assert gatherer.written[1] == (b"ab" if joins else b"|ab")
