@@ -268,7 +268,7 @@ class NatsLink(BrokerLink):
             # What is sent to a server that does not answer would be delivered late.
             self._no_answer = not flush.done()
             await asyncio.wait((flush,))
-            if not flush.exception():
+            if not (flush.cancelled() or flush.exception()):
                 self._arrived = max(self._arrived, taken)
             self.lag = time.monotonic() - began
             self._warn(self.lag)

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.brokers import Broker
 from support.polling import until
 
-from cluster.test_real_links import Ear, a_broker
+from cluster.test_real_links import Ear, Mesh, a_broker, run
 from hisock._cluster.link import NodeHello
 from hisock._cluster.links import make_link
 
@@ -45,6 +46,28 @@ async def slow_subscriptions(broker: Broker) -> AsyncIterator[str]:
         yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+
+
+def test_a_ping_that_is_cancelled_ends_no_link(tmp_path: Path) -> None:
+    """As those are that wait for an answer when the client ends a connection."""
+
+    async def test(mesh: Mesh) -> None:
+        link: Any = mesh.links[0]
+        flush = link._client.flush
+        cancelled: list[float] = []
+
+        async def cancelled_once(timeout: float) -> None:
+            if not cancelled:
+                cancelled.append(timeout)
+                raise asyncio.CancelledError
+            await flush(timeout=timeout)
+
+        link._client.flush = cancelled_once
+        assert link.send_all(b"news")
+        await until(lambda: cancelled and link._arrived == link._taken)
+
+    with a_broker("nats-newest", tmp_path) as broker:
+        run(broker.url, 2, test)
 
 
 def test_a_link_that_is_up_hears_everything_from_then_on(tmp_path: Path) -> None:
