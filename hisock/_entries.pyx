@@ -172,12 +172,14 @@ cdef class EntryGatherer:
     @property
     def gathered_bytes(self):
         """Bytes of what is gathered."""
-        return sum(map(len, self._gathered[1::2]))
+        with cython.critical_section(self):
+            return sum(map(len, self._gathered[1::2]))
 
     @property
     def has_gathered(self):
         """Whether anything is gathered."""
-        return PyList_GET_SIZE(self._gathered) > 0
+        with cython.critical_section(self):
+            return PyList_GET_SIZE(self._gathered) > 0
 
     @cython.final
     cdef list take_list(self):

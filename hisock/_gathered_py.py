@@ -30,6 +30,14 @@ class Gathered:
         with self._lock:
             self.frames.append(frame)
 
+    def got(self, outbox: Any, count: int, /) -> None:
+        """Note that an outbox holds nothing of it, and has got the frames before a number."""
+        self.caught_up[outbox] = count
+
+    def pop_caught_up(self) -> tuple[Any, int] | None:
+        """Return an outbox that holds nothing of it, and its number, which are forgotten."""
+        return self.caught_up.popitem() if self.caught_up else None
+
     def join(self, since: int, /) -> None:
         """Join the frames from a number on, so that outboxes which lack just those share them."""
         frames = self.frames[since - self.first :]

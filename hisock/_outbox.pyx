@@ -349,26 +349,13 @@ cdef class Outbox:
     cdef Py_ssize_t queue_held(self, Py_ssize_t end) except -1:
         """Queue what is held before a number; return how many frames. No Python code runs."""
         cdef Gathered held = self._held
-        cdef Py_ssize_t at = max(self._since - held.first, 0)
-        cdef Py_ssize_t gathered = held.first + len(held.frames)
-        cdef Py_ssize_t count = max(min(end, gathered) - held.first - at, 0)
-        cdef bint joined = held._joined_from == self._since
-        end = held.first + at + count
-        self._since = max(end, self._since)
-        if self._since >= gathered:
-            self._held = None
-            self._state &= ~HOLDING
-            held.caught_up[self] = end
-        if not count or self._state & (CLOSED | REFUSING):
-            self.refused += count
-            return 0
-        self.frames += count
-        if joined and held._joined_to == end:
-            self.append(held._joined)
-        else:
-            for at in range(at, at + count):
-                self.append(held.frames[at])
-        return count
+        while held is not None:
+            # Both, since to wait for the lock of what is held may give up that of the outbox.
+            with cython.critical_section(self, held):
+                if self._held is held:
+                    return queue_from(self, held, end)
+            held = self._held
+        return 0
 
     @cython.final
     cdef int mark(self) except -1:
@@ -378,8 +365,9 @@ cdef class Outbox:
             outcome |= FULL
         if not self._dirty:
             self._dirty = True
+            owner = self.owner  # now: to wait for the queue may give up the lock of the outbox
             with cython.critical_section(self._queue):
-                self._queue.append(self.owner)
+                self._queue.append(owner)
                 if len(self._queue) == 1:
                     outcome |= DUE
         return outcome
@@ -389,7 +377,8 @@ cdef class Outbox:
         if outcome & DUE:
             self._schedule()
         if outcome & FULL and self._full is not None:
-            owner = self.owner
+            with cython.critical_section(self):
+                owner = self.owner
             if owner is not None:  # else another thread has closed and released it
                 self._full(owner)
         return 0

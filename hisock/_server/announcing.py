@@ -128,16 +128,16 @@ class Announcements:
         gathered.add(frame)
         if own is not None and own not in self._behind:
             own.outbox.write(frame)
-            gathered.caught_up[own.outbox] = _count(gathered)
+            gathered.got(own.outbox, _count(gathered))
         self._hold(gathered, members)
 
     def _hold(self, gathered: Gathered, members: Members) -> None:
         """Have outboxes that hold nothing of it hold the frames that they have not got."""
-        caught_up, count = gathered.caught_up, _count(gathered)
+        count = _count(gathered)
         current = []
         # One by one, because other threads add to it when they write.
-        while caught_up:
-            outbox, got = caught_up.popitem()
+        while (caught_up := gathered.pop_caught_up()) is not None:
+            outbox, got = caught_up
             peer = members.get(outbox)
             if peer is None or peer in self._behind:
                 continue
@@ -146,7 +146,7 @@ class Announcements:
             else:
                 outbox.hold(gathered, got)
         for outbox in current:
-            caught_up.setdefault(outbox, count)
+            gathered.got(outbox, count)
 
     # -- writing
 
@@ -214,7 +214,7 @@ class Announcements:
     def _start_at_end(self, connection: Connection) -> None:
         gathered = self._gathered.get(self._key(connection.info.group))
         if gathered is not None:
-            gathered.caught_up[connection.outbox] = _count(gathered)
+            gathered.got(connection.outbox, _count(gathered))
 
     # -- clients that are behind
 

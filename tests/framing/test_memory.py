@@ -176,7 +176,7 @@ def test_after_an_error_nothing_is_held(core: Core, traced: Callable[[], tuple[i
         receive(decoder, frame(b"$CMD$$x$$MSG$" + bytes(1 << 20)))
     gc.collect()
     after, _ = traced()
-    assert after - before < 4000
+    assert after - before < 8000  # with the error, which pytest keeps
 
 
 @pytest.mark.parametrize("come", [0, 7, 16 + SIZE, 16 + 4 * SIZE])
