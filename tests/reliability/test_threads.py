@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import sysconfig
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -160,7 +161,8 @@ def test_a_client_that_sends_without_end_is_not_read_without_end(
     taken = server.stats().messages_in - before
     one_read = 65536 // (size + 27) + 1
     assert taken <= FAIR_SHARE + WAITING_WORK + DEFERRED_FRAMES + 2 * one_read
-    assert resident() - memory < 32 * MIB
+    # Each thread has a heap of its own where there is no GIL.
+    assert resident() - memory < (96 if sysconfig.get_config_var("Py_GIL_DISABLED") else 32) * MIB
     assert other.ask("work", "1", answer="worked").message == b"1"
     gate.open()
     endless.write(data[sent:])
