@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from hisock import __version__
+from hisock._runtime.accepting import tls_name
 from hisock._runtime.loops import loop_name
 from hisock.framing import IMPLEMENTATION
 
@@ -29,6 +30,7 @@ def facts() -> dict[str, str]:
         "hisock": __version__,
         "framing": IMPLEMENTATION,
         "event loop": _event_loop(),
+        "TLS": tls_name(),
         "msgspec": _version_of("msgspec"),
         "Python": python,
         "platform": platform.platform(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from hisock._runtime import sockets
+from hisock._runtime.accepting import counts_all
 
 #: Seconds between two looks at what is left. The system does not notify a change.
 _LOOK_SECONDS = 0.01
@@ -18,6 +19,8 @@ _MOST_TRIES = 1000
 
 def in_transport(transport: asyncio.WriteTransport) -> int:
     """Bytes that a transport holds and the operating system has not taken. From any thread."""
+    if counts_all(transport):
+        return int(transport.get_local_write_buffer_size())
     tries = 0
     while True:
         try:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Literal
 
+from hisock._runtime.accepting import resume_reading
+
 LoopName = Literal["auto", "asyncio", "uvloop"]
 
 #: Whether asyncio's writelines() never calls pause_writing(), so that a backlog grows without
@@ -164,6 +166,6 @@ def set_reading(transport: asyncio.Transport, reading: bool) -> None:
     if transport.is_closing():
         return
     if reading:
-        transport.resume_reading()
+        resume_reading(transport)
     else:
         transport.pause_reading()

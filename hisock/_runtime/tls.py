@@ -21,6 +21,14 @@ _CHUNK = 65536
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
+class PlainContext(ssl.SSLContext):
+    """The context of a certificate and its key, without anything that calls Python.
+
+    OpenSSL calls ``sni_callback``, ``keylog_filename`` and the like with an object of Python's own,
+    and crashes where the connection has none, as over aiofastnet.
+    """
+
+
 def server_context(option: ServerTLS) -> ssl.SSLContext | None:
     """The context that a server's ``ssl=`` stands for; TLS 1.2 or newer.
 
@@ -35,7 +43,7 @@ def server_context(option: ServerTLS) -> ssl.SSLContext | None:
         )
     certificate, key = option
     _require_files(certificate, key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = PlainContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(os.fspath(certificate), os.fspath(key))
     return context

@@ -16,6 +16,7 @@ from hisock._core.addresses import format_addr
 from hisock._core.log_fields import fields
 from hisock._core.reporting import LogLimit
 from hisock._runtime import sockets
+from hisock._runtime.accepting import Accepting
 from hisock._runtime.sockets import ListeningSocket
 from hisock._server.connection import Connection
 from hisock._server.handing_over import HandingOver
@@ -53,7 +54,6 @@ class Acceptor:
         self._is_unix = sockets.is_unix(listening.sock)
         #: Accepted sockets that are being handed over to the loop, with a TLS handshake.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
-        self._tls: dict[str, Any] = {}
         self._started = False
 
     def start(self, hub: Hub) -> None:
@@ -62,9 +62,7 @@ class Acceptor:
         self._started = True
         #: Hands over the sockets without TLS.
         self._plain = HandingOver(hub.loop, self._hand_over)
-        if hub.options.tls is not None:
-            self._tls["ssl"] = hub.options.tls
-            self._tls["ssl_handshake_timeout"] = hub.options.hello_timeout
+        self._accepting = Accepting(hub.loop, hub.options.tls, hub.options.hello_timeout)
         self._accept()
 
     async def close(self) -> None:
@@ -88,6 +86,7 @@ class Acceptor:
             await asyncio.wait(list(self._arriving))
         if not self._turn_away():
             self._listening.close()
+            self._accepting.close()
 
     def _turn_away(self) -> bool:
         """Have new connections answered, from now on, that the server is closing."""
@@ -95,7 +94,7 @@ class Acceptor:
         # At a shared address the other processes go on accepting, and are not closing.
         if options is None or options.health is None or self._listening.shared:
             return False
-        return self._hub.shutdown.turn_away(Turnaway(self._hub, self._listening, self._tls))
+        return self._hub.shutdown.turn_away(Turnaway(self._hub, self._listening, self._accepting))
 
     def _accept(self) -> None:
         """Accept connections from now on."""
@@ -171,7 +170,7 @@ class Acceptor:
             sock.close()
             return
         connection = Connection(self._hub, addr)
-        if self._tls:
+        if self._hub.options.tls is not None:
             self._shake_hands(connection, sock, addr[0])
             return
         self._plain.add(connection, sock)
@@ -203,20 +202,16 @@ class Acceptor:
 
     async def _hand_over(self, connection: Connection, sock: socket.socket) -> None:
         """Give an accepted socket to the loop, which does the handshake and connects it."""
-        loop = self._hub.loop
         try:
-            sock.setblocking(False)
             greeter = self._hub.greeter
-            await loop.connect_accepted_socket(
-                lambda: connection if greeter is None else greeter.greet(connection),
-                sock,
-                **self._tls,
+            await self._accepting.accept(
+                lambda: connection if greeter is None else greeter.greet(connection), sock
             )
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
             self._hub.admission.handshake_ended(connection)
             who = connection.info
-            if self._tls:
+            if self._hub.options.tls is not None:
                 self._hub.note_end("tls", f"the TLS handshake failed: {exc}", who)
             else:
                 self._hub.note_end("reset", str(exc), who)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
+from hisock._runtime.accepting import Accepting
 from hisock._runtime.patience import within
 from hisock._runtime.sockets import ListeningSocket
 
@@ -24,13 +25,13 @@ class Turnaway:
     """Accepts connections of one listening socket only to say that the server is closing.
 
     :param listening: the socket; it is closed in the end.
-    :param tls: what ``connect_accepted_socket`` needs where there is TLS.
+    :param accepting: gives the accepted sockets to the loop.
     """
 
-    def __init__(self, hub: Hub, listening: ListeningSocket, tls: dict[str, Any]) -> None:
+    def __init__(self, hub: Hub, listening: ListeningSocket, accepting: Accepting) -> None:
         self._hub = hub
         self._listening = listening
-        self._tls = tls
+        self._accepting = accepting
         self._asking: dict[asyncio.Task[None], Asking] = {}
 
     def start(self) -> bool:
@@ -48,6 +49,7 @@ class Turnaway:
             task.cancel()
             asking.hang_up()
         self._listening.close()
+        self._accepting.close()
 
     def _take_some(self) -> None:
         for _ in range(_MOST_AT_ONCE):
@@ -74,7 +76,6 @@ class Turnaway:
 
     async def _answer(self, asking: Asking, sock: socket.socket) -> None:
         try:
-            sock.setblocking(False)
             await within(_SECONDS, self._hand_over(asking, sock))
         except (OSError, asyncio.TimeoutError):
             asking.hang_up()
@@ -83,9 +84,7 @@ class Turnaway:
     async def _hand_over(self, asking: Asking, sock: socket.socket) -> None:
         greeter = self._hub.greeter
         assert greeter is not None, "only where there may be HTTP"
-        await self._hub.loop.connect_accepted_socket(
-            lambda: greeter.greet(asking), sock, **self._tls
-        )
+        await self._accepting.accept(lambda: greeter.greet(asking), sock)
         await asking.over.wait()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from hisock._core.http import HttpRequest
+from hisock._runtime.accepting import resume_reading
+from hisock._runtime.draining import in_transport
 from hisock._websocket.closing import close_code, cut
 
 #: Bytes of one WebSocket message at most.
@@ -146,7 +148,7 @@ class Pipe(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def get_write_buffer_size(self) -> int:
-        return self._raw.get_write_buffer_size()
+        return in_transport(self._raw)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._raw.set_write_buffer_limits(high, low)
@@ -157,7 +159,7 @@ class Pipe(asyncio.Transport):
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        self._raw.resume_reading()
+        resume_reading(self._raw)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "http_request":

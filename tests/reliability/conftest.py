@@ -11,10 +11,11 @@ from support import Events
 from support.logs import LogEvents, logged
 
 import hisock
+from hisock._runtime import accepting
 from hisock._runtime.loops import new_loop
 from reliability.certificates import Authority
 from reliability.shutting import Held
-from reliability.watching import LOOPBACK, LOOPS, answer_pings, nothing_left_behind
+from reliability.watching import LOOPBACK, LOOPS, TLS, answer_pings, nothing_left_behind
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,6 +47,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def loop(request: pytest.FixtureRequest) -> str:
     """Every event loop that there is."""
     name: str = request.param
+    return name
+
+
+@pytest.fixture(params=TLS)
+def tls_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All that can do a server's TLS, in turn."""
+    name: str = request.param
+    if name == "ssl":
+        monkeypatch.setattr(accepting, "fast_tls_module", lambda: None)
     return name
 
 

@@ -135,6 +135,7 @@ def test_one_on_uvloop(end: str) -> None:
 
 @pytest.mark.parametrize("end", ["leaves", "is kicked", "is reset"])
 @pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.usefixtures("tls_by")
 def test_one_over_tls(authority: Authority, loop: LoopName, end: str) -> None:
     """Its buffers are hundreds of KiB on asyncio."""
     server = _server(ssl=(authority.server, authority.server))

@@ -19,7 +19,7 @@ import hisock
 from hisock._server.admission import _MAX_PENDING_REJECTIONS
 from reliability.certificates import Authority
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = pytest.mark.usefixtures("nothing_left", "tls_by")
 #: Clients that may be connected at once in these tests.
 MOST = 3
 #: How a TLS record begins; what should follow never comes.

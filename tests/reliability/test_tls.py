@@ -28,7 +28,7 @@ from hisock.utils import ServerNotRunning
 from reliability.certificates import Authority
 from reliability.watching import LOOPBACK, MIB, nothing_left_behind
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = pytest.mark.usefixtures("nothing_left", "tls_by")
 
 
 @pytest.fixture

@@ -14,11 +14,14 @@ from support import Peer
 from support.polling import eventually
 
 import hisock
+from hisock._runtime.accepting import fast_tls_module
 from hisock._runtime.loops import fast_loop_module
 
 MIB = 1024 * 1024
 LOOPBACK = ("127.0.0.1", 0)
 LOOPS = ["asyncio"] if fast_loop_module() is None else ["asyncio", "uvloop"]
+#: What can do a server's TLS here: aiofastnet, and the loop with Python's ssl.
+TLS = ["ssl"] if fast_tls_module() is None else ["aiofastnet", "ssl"]
 PROGRAMS = Path(__file__).parent / "programs"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")

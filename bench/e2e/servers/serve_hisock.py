@@ -8,14 +8,15 @@ a missing extension is never measured by accident. BENCH_WEBSOCKET names an engi
 taken on the same port then.
 """
 
+import contextlib
 import json
 import os
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import handlers
-from certificate import CONTEXT
+from certificate import PAIR
 
 import hisock
 from hisock import ClientInfo, HiSockServer, framing
@@ -29,6 +30,10 @@ versions = {"hisock": hisock.__version__}
 if loop == "uvloop":
     versions["uvloop"] = version("uvloop")
 
+if PAIR:
+    with contextlib.suppress(PackageNotFoundError):
+        versions["aiofastnet"] = version("aiofastnet")
+
 engine: Any = os.environ.get("BENCH_WEBSOCKET")
 if engine:
     versions[engine] = version(engine)
@@ -41,7 +46,7 @@ server = HiSockServer(
     announce=announce,
     loop=loop,
     codec=codec,
-    ssl=CONTEXT,
+    ssl=PAIR,
     websocket=hisock.WebSocket(engine=engine) if engine else None,
 )
 

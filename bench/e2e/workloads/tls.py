@@ -231,7 +231,7 @@ TLS = Workload(
     better="less",
     references=("picows", "websockets"),
     contenders=(
-        *("hisock", "hisock-asyncio", "hisock-aiofastnet", "hisock-web", *PEERS),
+        *("hisock", "hisock-asyncio", "hisock-web", *PEERS),
         TLS_FLOOR.name,
     ),
     measure=_measure,
@@ -251,7 +251,7 @@ TO_MANY = Workload(
     unit="µs",
     better="less",
     references=("picows", "websockets"),
-    contenders=("hisock", "hisock-asyncio", "hisock-aiofastnet", *PEERS),
+    contenders=("hisock", "hisock-asyncio", *PEERS),
     measure=_to_many,
     columns=(("rate", "deliveries/s"), ("move_us", "µs a move"), ("p99_ms", "p99 ms")),
     weight="search",
