@@ -33,7 +33,7 @@ class Carried(OnDemand):
     @property
     def socket(self) -> Any:
         """The socket under the transport; ``None`` where there is none."""
-        return self._transport.get_extra_info("socket")
+        return self.writer.socket or self._transport.get_extra_info("socket")
 
     @property
     def made(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hisock._runtime import sockets
 from hisock._runtime.draining import in_transport
@@ -33,6 +33,7 @@ class Writer(Flusher):
     :ivar paused: whether the transport's buffer is full: the client is behind.
     :ivar latest: newest states that are not written yet, by key.
     :ivar latest_bytes: how long these are together.
+    :ivar socket: that under a transport of TLS, which may not answer another thread.
     :ivar dropped: newest states that were refused; the outbox counts its own refused frames.
     """
 
@@ -47,6 +48,7 @@ class Writer(Flusher):
         "_unanswered",
         "dropped",
         "latest_bytes",
+        "socket",
     )
 
     _transport: asyncio.Transport
@@ -58,6 +60,7 @@ class Writer(Flusher):
         self.outbox.limit = hub.options.send_buffer
         self.outbox.sender = hub.sender
         self.latest_bytes = 0
+        self.socket: Any = None
         self.dropped = 0
         #: ``None`` once its transport has closed.
         self._connection: Connection | None = connection
@@ -75,10 +78,11 @@ class Writer(Flusher):
     def start(self, transport: asyncio.Transport) -> None:
         """Write to a transport from now on."""
         self._transport = transport
+        tls = self._hub.options.tls is not None
+        if tls:
+            self.socket = transport.get_extra_info("socket")
         share = self._hub.options.send_buffer // 2
-        if share < _USUAL_TLS_BUFFER and (
-            share < _USUAL_BUFFER or transport.get_extra_info("sslcontext") is not None
-        ):
+        if share < (_USUAL_TLS_BUFFER if tls else _USUAL_BUFFER):
             # Else the client would be over its limit by the time that it is seen to be behind.
             transport.set_write_buffer_limits(high=share)
 
@@ -238,7 +242,7 @@ class Writer(Flusher):
 
     def unsent(self) -> int:
         """Bytes that the kernel has taken and the client has not acknowledged yet."""
-        return sockets.unsent(self._transport.get_extra_info("socket"))
+        return sockets.unsent(self.socket or self._transport.get_extra_info("socket"))
 
     def _in_transport(self) -> int:
         return in_transport(self._transport)
@@ -315,6 +319,7 @@ class Writer(Flusher):
         """Let go of the connection, which holds this, and of the transport, which may hold it."""
         self._connection = None
         self._transport = ENDED
+        self.socket = None
 
     def drop(self) -> None:
         """Drop all queued frames, and accept no more."""
