@@ -9,8 +9,9 @@ import time
 from functools import partial
 
 from hisock._client.base import leaving, offline_error
-from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession
+from hisock._client.blocking_link import LINGER_SECONDS
 from hisock._client.blocking_sender import BlockingSender
+from hisock._client.blocking_session import BlockingSession
 from hisock._client.connector import Connector
 from hisock._client.endings import PASSING, End, goodbye_in
 from hisock._client.options import ClientOptions
@@ -109,7 +110,7 @@ class BlockingDriver(BlockingSender):
     # -- losing the connection
 
     def write_failed(self, session: BlockingSession) -> None:
-        """A thread could not send; see :class:`hisock._client.blocking_link.BlockingOwner`.
+        """A thread could not send; see :class:`hisock._client.blocking_session.BlockingOwner`.
 
         The thread that reads finds the server's last frames; if none reads, this thread does.
         """
@@ -206,12 +207,12 @@ class BlockingDriver(BlockingSender):
                     raise ConnectionLost(f"the server said nothing within {timeout} seconds")
                 return
             frames = session.receive(left)
+            said = goodbye_in(frames[:1])
+            if said is None:
+                session.hold(frames)
+            else:
+                session.end(*said)
             if frames:
-                said = goodbye_in(frames[:1])
-                if said is None:
-                    session.hold(frames)
-                else:
-                    session.end(*said)
                 return
 
     def _use(self, session: BlockingSession) -> None:

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import operator
 import select
 import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from hisock._client.connector import Socket
 from hisock._client.options import ClientOptions
-from hisock._client.session import Owner, Session, State
-from hisock._client.vigil import Verdict, Vigil
 from hisock._core.raising import fresh
 from hisock._runtime import sockets
 from hisock._runtime.tls import TLSSocket
@@ -31,9 +27,6 @@ from hisock.framing import Decoder, Frame
 LINGER_SECONDS = 1.0
 #: Bytes of plain text in a TLS record at most.
 _RECORD = 16384
-#: Bounds for frames and bytes that are read ahead of their handlers.
-AHEAD_FRAMES = 1024
-AHEAD_BYTES = 4 * 1024 * 1024
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -52,6 +45,8 @@ class Link:
         self.local_addr = _local_address(sock)
         self.received = 0
         self._cut = 0
+        #: How many bytes each read has brought whose frames have not been taken over yet.
+        self._brought: list[int] = []
         #: Why sending failed; and the same where that was an interruption, which ends reading too.
         self.loss: ConnectionLost | None = None
         self.given_up: ConnectionLost | None = None
@@ -70,14 +65,15 @@ class Link:
                 self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
                 raise fresh(self.loss) from exc
             except BaseException:
-                self._break_off()
+                self._give_up("sending")
                 raise
 
-    def _break_off(self) -> None:
-        """Sending was interrupted, as by Ctrl-C: nothing may follow what may be half of a frame."""
-        given_up = ConnectionLost("the connection was given up, as sending was interrupted")
-        self.loss = self.given_up = given_up
+    def _give_up(self, what: str) -> ConnectionLost:
+        """Ctrl-C came amid sending or reading: nothing may follow what may be half a frame."""
+        text = f"the connection was given up, as {what} was interrupted"
+        self.loss = self.given_up = given_up = ConnectionLost(text)
         self.abort()
+        return given_up
 
     def send_many(self, frames: list[bytes]) -> int:
         """Send frames together; blocks while the server takes nothing. From any thread.
@@ -97,7 +93,7 @@ class Link:
                 self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
                 sent += self._cut
             except BaseException:
-                self._break_off()
+                self._give_up("sending")
                 raise
             return _whole_frames(frames, sent)
 
@@ -141,19 +137,39 @@ class Link:
                 return []
             # Never block, even if the socket is readable: over TLS it may have half a record.
             flags = _DONT_WAIT
+        brought = self._brought
         try:
-            count = self.socket.recv_into(buffer, 0, flags)
+            # One call from the system into the list: Ctrl-C comes before it has read, or after it
+            # has noted that, and never in between.
+            brought.extend(map(self.socket.recv_into, (buffer,), (0,), (flags,)))
         except (BlockingIOError, InterruptedError):
             return []
         except OSError as exc:
             raise ConnectionLost(f"the connection to the server ended: {exc}") from exc
+        count = brought[-1]
         if not count:
+            self.taken_over()
             raise ConnectionLost(self._why_ended())
         self.received += count
         try:
             return self._decoder.buffer_updated(count)
         except FramingError as exc:
+            self.taken_over()
             raise _broken(exc) from exc
+
+    def taken_over(self) -> None:
+        """There are no frames of a read that the caller of :meth:`receive` has not noted."""
+        self._brought.clear()
+        if isinstance(self.socket, TLSSocket):
+            self.socket.reading = False
+
+    def require_whole(self) -> None:
+        """Refuse to read on where Ctrl-C has come between a read and :meth:`taken_over`.
+
+        :raises ConnectionLost: what that read has brought, some of it or all, is lost.
+        """
+        if self._brought or (isinstance(self.socket, TLSSocket) and self.socket.reading):
+            raise fresh(self.given_up or self._give_up("reading"))
 
     def _why_ended(self) -> str:
         try:
@@ -264,137 +280,3 @@ def _local_address(sock: Socket) -> Any:
 
 def _broken(exc: FramingError) -> ConnectionLost:
     return ConnectionLost(f"the server sent what is no frame: {exc}")
-
-
-class BlockingOwner(Owner, Protocol):
-    """The client that a blocking session belongs to."""
-
-    def write_failed(self, session: Any) -> None:
-        """A thread could not send: the connection has ended, perhaps without a reader."""
-
-
-class BlockingSession(Session):
-    """One connection over a blocking socket.
-
-    :ivar pending: the frames that have come and are not handled yet.
-    :ivar earlier: how many of those had come before something was sent, with the number that they
-        have for waiters; several times that, oldest first.
-    :ivar loss_ahead: the end of the connection, found by reading ahead.
-    """
-
-    owner: BlockingOwner
-
-    def __init__(
-        self, owner: BlockingOwner, link: Link, identity: tuple[str | None, str | None]
-    ) -> None:
-        super().__init__(owner, identity)
-        self.link = link
-        self.pending: Iterator[Frame] = iter(())
-        self.earlier: deque[tuple[int, int]] = deque()
-        self.loss_ahead: ConnectionLost | None = None
-        self._ahead = 0
-        #: Set when the handler of ``reconnect`` or the session has ended.
-        self.handled = threading.Event()
-        #: Set when the offline buffer has been sent, or sending it has failed.
-        self.settled = threading.Event()
-        self._vigil: Vigil | None = None
-
-    def write(self, frame: bytes) -> None:
-        """Send a whole frame; blocks while the server takes nothing.
-
-        :raises ConnectionLost: the connection has ended.
-        :raises ClientDisconnected: the client is closed.
-        """
-        try:
-            self.link.send(frame)
-        except ConnectionLost:
-            if self.ended:
-                raise self.error() from None
-            # Wake the reading thread: a goodbye may be among the unread bytes.
-            self.link.abort()
-            self.owner.write_failed(self)
-            raise
-
-    def write_many(self, frames: list[bytes]) -> int:
-        """Send frames together; returns how many were sent whole, before the connection ended."""
-        sent = self.link.send_many(frames)
-        if sent < len(frames) and not self.ended:
-            self.link.abort()
-            self.owner.write_failed(self)
-        return sent
-
-    def forget(self, reason: Exception) -> None:
-        super().forget(reason)
-        self.pending = iter(())
-        self.link.forget()
-
-    @property
-    def broken(self) -> bool:
-        """Whether nothing can be sent on it."""
-        return self.ended or self.link.loss is not None
-
-    def defer(self, frames: Iterator[Frame]) -> None:
-        """Never needed: no handler of a blocking client is still running when it returns."""
-
-    def hold(self, frames: list[Frame]) -> None:
-        """Frames have come; the first ones say what the server knows."""
-        if frames and self.state is State.GREETING:
-            frames = self.take_greeting(frames)
-            if self.silence is not None:
-                self._vigil = Vigil(self.silence, time.monotonic())
-        self.batch = frames
-        self.pending = iter(frames)
-
-    def receive(self, timeout: float | None) -> list[Frame]:
-        """Receive once; see :meth:`Link.receive`.
-
-        :raises ConnectionLost: the connection has ended, or the server is silent for too long.
-        """
-        vigil = self._vigil
-        if vigil is None:
-            return self.link.receive(timeout)
-        before = self.link.received
-        left = max(0.0, vigil.due - time.monotonic())
-        frames = self.link.receive(left if timeout is None else min(left, timeout))
-        now = time.monotonic()
-        if self.link.received != before:
-            vigil.heard(now)
-            return frames
-        verdict = vigil.look(now)
-        if verdict is Verdict.ASK:
-            self.probe(self.link.send_now)
-        elif verdict is Verdict.LOST:
-            raise vigil.lost()
-        return frames
-
-    def read_ahead(self) -> int:
-        """Take what has come off the system, to be handled later, and within a bound.
-
-        :returns: how many frames wait to be handled, beside those in ``earlier``.
-        """
-        waiting = operator.length_hint(self.pending)
-        if not waiting:
-            self.earlier.clear()
-            self._ahead = 0
-        frames: list[Frame] = []
-        try:
-            while waiting + len(frames) < AHEAD_FRAMES and self._ahead < AHEAD_BYTES:
-                before = self.link.received
-                frames += self.receive(0)
-                self._ahead += self.link.received - before
-                if self.link.received == before:
-                    break
-        except ConnectionLost as exc:  # found again after these frames, where a thread reads
-            self.loss_ahead = fresh(self.link.given_up or exc)
-        if frames:
-            self.hold([*self.pending, *frames])
-        return operator.length_hint(self.pending) - sum(count for count, _ in self.earlier)
-
-    def receive_rest(self) -> list[Frame]:
-        """What has come on a connection that is broken; nothing follows."""
-        frames: list[Frame] = []
-        try:
-            while True:
-                frames += self.link.receive(0)
-        except ConnectionLost:
-            return frames

@@ -15,7 +15,8 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from hisock._client.base import ClientBase
-from hisock._client.blocking_link import LINGER_SECONDS, BlockingSession, Link
+from hisock._client.blocking_link import LINGER_SECONDS, Link
+from hisock._client.blocking_session import BlockingSession
 from hisock._client.connector import Connector
 from hisock._client.endings import PASSING, End, goodbye_in
 from hisock._client.options import ClientOptions
@@ -84,7 +85,7 @@ class BlockingReader(ClientBase):
         raise NotImplementedError
 
     def write_failed(self, session: BlockingSession) -> None:
-        """See :class:`hisock._client.blocking_link.BlockingOwner`."""
+        """See :class:`hisock._client.blocking_session.BlockingOwner`."""
         raise NotImplementedError
 
     def close(self, emit_leave: bool = True) -> None:
@@ -153,6 +154,7 @@ class BlockingReader(ClientBase):
                 timeout = max(0.0, began + timeout - time.monotonic())
         self._reading = session
         try:
+            session.link.require_whole()
             frames = session.receive(timeout)
         except ConnectionLost as exc:
             session.end(End.LOST, session.link.given_up or exc)
@@ -206,12 +208,13 @@ class BlockingReader(ClientBase):
         self.waiting.number = number
         try:
             self.events.dispatch(session, itertools.islice(session.pending, min(count, most)))
-        finally:
+        finally:  # also where a handler ends the program, which may go on all the same
             self.waiting.number = 0
-        done = before - operator.length_hint(session.pending)
-        session.earlier.popleft()
-        if done < count:
-            session.earlier.appendleft((count - done, number))
+            done = before - operator.length_hint(session.pending)
+            if done < count:
+                session.earlier[0] = (count - done, number)
+            else:
+                session.earlier.popleft()
         return done
 
     def note_sent(self) -> None:

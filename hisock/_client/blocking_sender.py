@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 
 from hisock._client.base import offline_error
-from hisock._client.blocking_link import BlockingSession
 from hisock._client.blocking_reader import BlockingReader
+from hisock._client.blocking_session import BlockingSession
 from hisock._client.connector import Connector
 from hisock._client.options import ClientOptions
 from hisock._client.returning import holds_back

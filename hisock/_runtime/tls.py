@@ -101,6 +101,10 @@ class TLSSocket:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._ended = False
+        #: What has come and is not decrypted yet; an empty one is the end.
+        self._chunks: list[bytes] = []
+        #: Whether something was decrypted, or may have been, since this was cleared.
+        self.reading = False
         try:
             self._shake_hands(timeout)
         except BaseException:
@@ -135,10 +139,15 @@ class TLSSocket:
 
     def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> int:
         """Receive once; with ``MSG_DONTWAIT`` in ``flags``, raises ``BlockingIOError`` instead of
-        waiting. 0 when the peer has closed."""
+        waiting. 0 when the peer has closed.
+
+        Where Ctrl-C ends it while it waits, nothing is lost; if it comes while something that has
+        come is decrypted, ``reading`` stays set."""
         size = nbytes or len(buffer)
         while True:
             with self._lock:
+                self.reading = True
+                self._take_chunks()
                 try:
                     # Given a buffer it returns a count, which its annotation does not say.
                     return cast(int, self._session.read(size, buffer))
@@ -146,17 +155,23 @@ class TLSSocket:
                     waits = self._outgoing.pending > 0
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                     return 0
+                self.reading = False
             if waits:
                 self._send_outgoing()
             if self._ended:
                 return 0
-            data = self.raw.recv(_CHUNK, flags)
-            with self._lock:
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._ended = True
-                    self._incoming.write_eof()
+            # One call from the system into the list, so that Ctrl-C never comes in between.
+            self._chunks.extend(map(self.raw.recv, (_CHUNK,), (flags,)))
+
+    def _take_chunks(self) -> None:
+        """Hand what has come to TLS, with the lock held."""
+        for data in self._chunks:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._ended = True
+                self._incoming.write_eof()
+        self._chunks.clear()
 
     def recv(self, size: int) -> bytes:
         """Receive at most ``size`` bytes; none when the peer has closed."""
@@ -166,7 +181,7 @@ class TLSSocket:
     def pending(self) -> bool:
         """Whether something can be received without waiting for the network."""
         with self._lock:
-            return bool(self._session.pending() or self._incoming.pending)
+            return bool(self._session.pending() or self._incoming.pending or self._chunks)
 
     def sendall(self, data: bytes) -> None:
         """Send all; blocks while the peer takes nothing."""
