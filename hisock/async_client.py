@@ -14,6 +14,7 @@ from hisock._client.face import ClientFace
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_reply
+from hisock._core.checks import seconds
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler, bind_error_handler
 from hisock._core.public import publish
@@ -134,7 +135,7 @@ class AsyncHiSockClient(ClientFace):
         :raises ConnectionLost: the connection ended meanwhile.
         :raises ClientDisconnected: the client is closed.
         """
-        return await self._driver.recv(command, type, timeout)
+        return await self._driver.recv(command, type, seconds(timeout))
 
     def __aiter__(self) -> AsyncIterator[tuple[str | None, bytes | None]]:
         """``async for command, message in client``: what no handler takes, until it is closed.
@@ -172,7 +173,8 @@ class AsyncHiSockClient(ClientFace):
         """
         driver = self._driver
         cast = driver.codec.cast_for(type)
-        message = await driver.call(command, driver.codec.encode_exactly(content), timeout)
+        encoded = driver.codec.encode_exactly(content)
+        message = await driver.call(command, encoded, seconds(timeout))
         return cast_reply(command, cast, message)
 
     @overload
@@ -209,8 +211,8 @@ class AsyncHiSockClient(ClientFace):
         """
         driver = self._driver
         cast = driver.codec.cast_for(type)
-        encoded = driver.codec.encode_exactly(content)
-        async with contextlib.aclosing(driver.stream(command, encoded, timeout)) as parts:
+        encoded, limit = driver.codec.encode_exactly(content), seconds(timeout)
+        async with contextlib.aclosing(driver.stream(command, encoded, limit)) as parts:
             async for part in parts:
                 yield cast_reply(command, cast, part)
 
@@ -221,7 +223,7 @@ class AsyncHiSockClient(ClientFace):
 
         Parameters and errors as for :meth:`hisock.HiSockClient.get_client`.
         """
-        info = await self._driver.get_client(client, timeout)
+        info = await self._driver.get_client(client, seconds(timeout))
         return info.as_dict() if get_as_dict else info
 
     def get_client_addr(self) -> Any:

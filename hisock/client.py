@@ -16,6 +16,7 @@ from hisock._client.connector import ServerConnector
 from hisock._client.options import ClientOptions
 from hisock._client.reconnect import Reconnect
 from hisock._core.binding import cast_message, cast_reply
+from hisock._core.checks import seconds
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.error_handlers import ErrorHandler
 from hisock._core.public import publish
@@ -252,7 +253,7 @@ class HiSockClient(BlockingFace):
         """
         driver = self._driver
         cast = driver.codec.cast_for(recv_as)
-        frame = driver.recv(recv_on, timeout)
+        frame = driver.recv(recv_on, seconds(timeout))
         return cast_message(frame.command, cast, frame.message)
 
     # -- calling
@@ -290,7 +291,7 @@ class HiSockClient(BlockingFace):
         """
         driver = self._driver
         cast = driver.codec.cast_for(type)
-        message = driver.call(command, driver.codec.encode_exactly(content), timeout)
+        message = driver.call(command, driver.codec.encode_exactly(content), seconds(timeout))
         return cast_reply(command, cast, message)
 
     # -- looking up clients
@@ -309,7 +310,7 @@ class HiSockClient(BlockingFace):
         :raises TimeoutError: no answer came in time.
         :raises RuntimeError: called by a handler on the client's own loop.
         """
-        info = self._driver.get_client(client, timeout)
+        info = self._driver.get_client(client, seconds(timeout))
         return info.as_dict() if get_as_dict else info
 
 

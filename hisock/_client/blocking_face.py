@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from hisock._client.blocking_driver import BlockingDriver
 from hisock._client.face import ClientFace
 from hisock._core.binding import cast_reply
+from hisock._core.checks import seconds
 from hisock._runtime.tls import TLSSocket
 
 T = TypeVar("T")
@@ -83,8 +84,8 @@ class BlockingFace(ClientFace):
         """
         driver = self._driver
         cast = driver.codec.cast_for(type)
-        encoded = driver.codec.encode_exactly(content)
-        with contextlib.closing(driver.stream(command, encoded, timeout)) as parts:
+        encoded, limit = driver.codec.encode_exactly(content), seconds(timeout)
+        with contextlib.closing(driver.stream(command, encoded, limit)) as parts:
             for part in parts:
                 yield cast_reply(command, cast, part)
 

@@ -27,6 +27,8 @@ from hisock.framing import Decoder, Frame
 LINGER_SECONDS = 1.0
 #: Bytes of plain text in a TLS record at most.
 _RECORD = 16384
+#: Seconds that the system is asked to wait at most; `poll` takes 24 days.
+_LONGEST_LOOK = 86_400.0
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -181,6 +183,7 @@ class Link:
     def _readable(self, timeout: float) -> bool:
         if isinstance(self.socket, TLSSocket) and self.socket.pending():
             return True
+        timeout = min(timeout, _LONGEST_LOOK)
         if not hasattr(select, "poll"):
             return bool(select.select([self.socket], [], [], timeout)[0])
         poll = select.poll()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hisock._client.reconnect import Reconnect
-from hisock._core.checks import require, require_numbers
+from hisock._core.checks import require, require_numbers, seconds
 from hisock._core.codec import find_codec
 from hisock._core.error_handlers import ErrorHandler
 from hisock._core.protocol import as_name
@@ -48,7 +48,9 @@ class ClientOptions:
         for name in ("name", "group"):
             object.__setattr__(self, name, as_name(getattr(self, name)))
         require_token(self.token)
-        require_numbers(self, "header_len max_message_size offline_buffer", optional="timeout")
+        require_numbers(self, "header_len max_message_size offline_buffer")
+        object.__setattr__(self, "timeout", seconds(self.timeout))
+        require(self.timeout is None or self.timeout > 0, "timeout", self.timeout)
         build_header(0, self.header_len)  # a ValueError unless it is 1 to 20
         find_codec(self.codec)
         require(self.max_message_size > 0, "max_message_size", self.max_message_size)

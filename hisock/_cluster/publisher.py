@@ -22,6 +22,7 @@ from hisock._cluster.links import make_link
 from hisock._cluster.records import Answer, Named, Question, entry_of
 from hisock._cluster.roster import Remote, RemoteInfo
 from hisock._core.addresses import format_addr
+from hisock._core.checks import require_seconds
 from hisock._core.client_info import ClientInfo, ClientRef
 from hisock._core.codec import find_codec
 from hisock._core.public import publish
@@ -191,6 +192,7 @@ class AsyncPublisher:
         codec: str = "json",
         timeout: float = 5.0,
     ) -> None:
+        require_seconds("timeout", timeout)
         cluster = Cluster(url, app=app, key=key) if isinstance(url, str) else as_cluster(url)
         self._cluster = cluster
         self._codec = find_codec(codec)

@@ -18,6 +18,7 @@ from hisock._cluster.node import Node
 from hisock._cluster.peers import OtherNode
 from hisock._cluster.records import Question
 from hisock._core.binding import cast_reply
+from hisock._core.checks import require_number, seconds
 from hisock._core.public import publish
 from hisock._core.server_events import ServerEvents
 from hisock._runtime.waiters import LoopWaiter, call_timed_out
@@ -162,7 +163,8 @@ class ClusterView:
         codec = self._events.codec
         cast, message = codec.cast_for(type), codec.encode_exactly(content)
         name = node.node if isinstance(node, NodeInfo) else node
-        return cast_reply(command, cast, await self._ask(name, command, message, timeout))
+        answer = await self._ask(name, command, message, seconds(timeout))
+        return cast_reply(command, cast, answer)
 
     async def _ask(
         self, node: str, command: str, message: bytes | None, timeout: float | None
@@ -221,6 +223,7 @@ class ClusterView:
         :param timeout: seconds to wait for them.
         :returns: what came, by the id of the node, and the ids of those that did not answer.
         """
+        require_number("timeout", timeout)
         waiting: dict[str, asyncio.Future[Any]] = {
             info.node: asyncio.ensure_future(self._ask(info.node, _STATS, None, timeout))
             for info in self.nodes

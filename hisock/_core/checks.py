@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 _EXPECTED = {
     "announce": "'all', 'group' or 'none'",
     "on_flood": "'disconnect' or 'pause'",
@@ -42,3 +44,36 @@ def require_number(name: str, value: object) -> None:
     """
     if not hasattr(value, "__float__"):
         raise TypeError(f"{name} is a number, not {value!r}")
+    if value != value:  # not a number: every comparison with it is false
+        raise ValueError(f"{name} is a number, not {value!r}")
+
+
+#: Seconds from which on a time-out is none: some systems cannot wait for longer at once.
+ENDLESS: Final = 4_000_000
+
+
+def require_seconds(name: str, value: Any) -> None:
+    """Refuse an option that is no time, or a time that no system can wait for.
+
+    :raises TypeError: it is no number.
+    :raises ValueError: it is not more than 0, or as good as endless.
+    """
+    require_number(name, value)
+    require(value > 0, name, value)
+    if value >= ENDLESS:
+        raise ValueError(f"{name} is less than {ENDLESS} seconds, not {value!r}")
+
+
+def seconds(timeout: Any) -> float | None:
+    """A time-out that somebody gives, checked: the one place for all of them.
+
+    :param timeout: seconds; 0 or less is over at once. ``None`` and what is longer than any system
+        waits, as infinity, is no limit.
+    :returns: seconds, or ``None`` for no limit.
+    :raises TypeError: it is no number.
+    :raises ValueError: it is NaN, which would never be over.
+    """
+    if timeout is None or (timeout.__class__ is float and 0 < timeout < ENDLESS):
+        return timeout
+    require_number("timeout", timeout)
+    return timeout if timeout < ENDLESS else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from hisock._core.checks import require, require_numbers
+from hisock._core.checks import require, require_numbers, require_seconds
 from hisock._core.client_info import ClientInfo
 from hisock._core.goodbyes import LONGEST_ABSENCE
 from hisock._core.http import WebSocket
@@ -20,7 +20,7 @@ Announce = Literal["all", "group", "none"]
 #: Characters of an ``admin_token`` at least: as long as ``secrets.token_urlsafe(12)``.
 SHORTEST_TOKEN = 16
 _NUMBERS = """header_len max_connections max_connections_per_ip max_message_size max_buffered
-    keepalive_interval keepalive_timeout hello_timeout auth_timeout send_buffer latest_ahead"""
+    send_buffer latest_ahead"""
 OnFlood = Literal["disconnect", "pause"]
 #: The policy for a client whose backlog is full: disconnect it, or drop the newest frames; or a
 #: function of the client and its backlog in bytes that decides each time.
@@ -72,7 +72,7 @@ class ServerOptions:
         slow = callable(self.on_slow) or self.on_slow in ("disconnect", "drop")
         require(slow, "on_slow", self.on_slow)
         for name in ("keepalive_interval", "keepalive_timeout", "hello_timeout", "auth_timeout"):
-            require(getattr(self, name) > 0, name, getattr(self, name))
+            require_seconds(name, getattr(self, name))
         seconds = self.restart_after
         require(seconds is None or 0 <= seconds <= LONGEST_ABSENCE, "restart_after", seconds)
         if not callable(self.session):

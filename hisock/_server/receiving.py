@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from hisock._core import call_frames
 from hisock._core.binding import cast_reply
+from hisock._core.checks import seconds
 from hisock._core.client_info import ClientRef, title_of
 from hisock._core.codec import Cast, Codec
 from hisock._core.inspection import Inspection
@@ -73,6 +74,7 @@ class Receiving(Inspection):
         :raises RuntimeError: called on the loop's own thread, which would wait for itself.
         :raises ClientDisconnected: the server is closed.
         """
+        timeout = seconds(timeout)
         self._not_on_loop("recv()")
         self._events.unhandled.waited_for(recv_on)
         return wait_for_frame(
@@ -136,6 +138,7 @@ class Receiving(Inspection):
         :raises ConnectionLost: the client disconnected meanwhile.
         :raises RuntimeError: it is awaited on another loop than the server's.
         """
+        timeout = seconds(timeout)
         self._on_own_loop("wait_for()", "recv")
         source = None if client is None else self._directory.here(client, "wait_for()").info.ip
         wanted = (command, source)
@@ -199,6 +202,7 @@ class Receiving(Inspection):
         :raises InvalidTypeCast: the reply does not fit ``type``.
         :raises RuntimeError: it is awaited on another loop than the server's.
         """
+        timeout = seconds(timeout)
         self._on_own_loop("call()", "call_blocking")
         waiter: LoopWaiter[bytes | None] = LoopWaiter()
         with self._calling(client, command, content, type, timeout, waiter) as cast:
@@ -250,6 +254,7 @@ class Receiving(Inspection):
 
         :raises RuntimeError: called on the server's loop, which would wait for itself.
         """
+        timeout = seconds(timeout)
         self._not_on_loop("call_blocking()")
         waiter: ThreadWaiter[bytes | None] = ThreadWaiter()
         with self._calling(client, command, content, type, timeout, waiter) as cast:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hisock._core.checks import require_seconds
 from hisock._core.jobs import ENDS_PROGRAM, as_error
 from hisock._core.signature import Signature, argument_count
 from hisock._server.stats import TickStats
@@ -33,8 +34,7 @@ class Tick:
     """
 
     def __init__(self, interval: float, func: Callable[..., Any]) -> None:
-        if interval <= 0:
-            raise ValueError(f"the interval of a tick is more than 0 seconds, not {interval}")
+        require_seconds("the interval of a tick", interval)
         signature = Signature(func, {})
         self._takes_dt = bool(argument_count(signature, "every()", (0, 1), exact=False))
         self.name = signature.name

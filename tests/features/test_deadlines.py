@@ -79,6 +79,25 @@ def test_times_that_all_differ_make_few_timers(loop: VirtualLoop) -> None:
     assert not deadlines.add(Waiting(loop), float("nan"))
 
 
+def test_lengths_that_nobody_waits_for_make_room(loop: VirtualLoop) -> None:
+    """Calls with sixteen long times, all answered, left each other its own timer for that long."""
+    deadlines = Deadlines(loop)
+    first = Waiting(loop)
+    assert deadlines.add(first, 5.0)
+    for number in range(1000):
+        one, seconds = Waiting(loop), 3600 + number
+        assert deadlines.add(one, seconds)
+        deadlines.remove(one, seconds)
+    assert len(deadlines._waiting) == len(deadlines._timers) == MOST_LENGTHS
+    timers = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+    assert len(timers) == MOST_LENGTHS
+    loop.run_until_complete(asyncio.sleep(6))
+    assert first.expired
+    loop.run_until_complete(asyncio.sleep(5000))
+    assert not deadlines._waiting
+    assert not deadlines._timers
+
+
 def test_a_time_that_is_no_number_disturbs_no_other(loop: VirtualLoop) -> None:
     """``Decimal(5)`` and ``5.0`` are the same key of a dictionary."""
     deadlines, one = Deadlines(loop), Waiting(loop)
