@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,6 +21,7 @@ from hisock._client.unread import Unread
 from hisock._core import tracing
 from hisock._core.binding import cast_message
 from hisock._core.jobs import Job
+from hisock._core.log_fields import fields
 from hisock._core.waiting import Waiting
 from hisock._runtime.deadlines import Deadlines
 from hisock._runtime.flag import Flag
@@ -27,6 +29,8 @@ from hisock._runtime.tasks import Tasks
 from hisock._runtime.waiters import await_frame, current_sender, wrong_loop
 from hisock.exceptions import ClientDisconnected
 from hisock.framing import Frame
+
+logger = logging.getLogger("hisock.client")
 
 #: Unclaimed frames that are kept for ``recv``; the oldest are dropped.
 UNCLAIMED_FRAMES = 1024
@@ -209,6 +213,10 @@ class AsyncioReader(ClientBase):
 
         A server that sends and hangs up, again and again, would fill the memory otherwise.
         """
+        if self._line_is_long:
+            why = f"handlers have to catch up with {len(self._line)} connections first"
+            said = fields("reconnect_held_back", reason=why)
+            logger.info("not coming back yet: %s", why, extra=said)
         while self._line_is_long:
             self._caught_up.clear()
             await self._caught_up.wait()

@@ -6,6 +6,7 @@ driver adds how bytes come and go, and how one waits.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import secrets
@@ -367,7 +368,15 @@ class ClientBase(ThreadedHandlers):
         return self._reconnect is not None and session.how in PASSING
 
     def waits(self, lost: Exception) -> Iterator[float]:
-        """Seconds to wait before each attempt to come back."""
+        """Seconds to wait before each attempt to come back; the first of them is logged."""
+        delays = self._delays(lost)
+        for delay in itertools.islice(delays, 1):
+            said = fields("reconnect_waits", reason=lost)
+            logger.info("trying to come back in %.3g s: %s", delay, one_line(lost), extra=said)
+            yield delay
+        yield from delays
+
+    def _delays(self, lost: Exception) -> Iterator[float]:
         assert self._reconnect is not None
         if isinstance(lost, ServerStops):
             # Wait for the server to restart, and spread the clients that reconnect.

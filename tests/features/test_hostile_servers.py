@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import threading
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from support import Events, Peer, frame
 from support.events import PATIENCE
 from support.fixtures import MakeServer
+from support.logs import logged
 from support.polling import eventually, until
 
 import hisock
@@ -271,7 +273,7 @@ async def test_a_server_that_sends_much_and_hangs_up_again_and_again_fills_no_me
                 peer.write(frame(b"$CMD$take$MSG$%d" % number + bytes(20_000)) * 2)
             served += 1
 
-    with HandServer() as server:
+    with HandServer() as server, logged("hisock.client", logging.INFO) as waiting:
         flooding = threading.Thread(target=flood, daemon=True)
         flooding.start()
         client = await within(hisock.async_connect(server.addr, reconnect=soon))
@@ -286,6 +288,7 @@ async def test_a_server_that_sends_much_and_hangs_up_again_and_again_fills_no_me
         await until(lambda: driver.session.ended)
         assert served < 5
         assert sum(session.inbox.size for session in driver._line) < 150_000
+        await until(lambda: any("not coming back yet: " in text for text in waiting.messages))
         go_on.set()
         await until(lambda: served == 10 and len(handled) == 20)
         await within(client.close())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from support import Peer, free_port
 from support.events import PATIENCE
 from support.fixtures import Run
+from support.logs import logged
 
 import hisock
 
@@ -219,3 +221,25 @@ def _number(peer: Peer) -> int:
     message = peer.wait_for("tell").message
     assert message is not None
     return int(message[:6])
+
+
+def test_a_client_says_once_when_it_tries_to_come_back_and_why(
+    kind: Kind, by_hand: HandServer
+) -> None:
+    with logged("hisock.client", logging.DEBUG) as said, Watched(kind, by_hand.addr) as watched:
+        peer = by_hand.accept()
+        by_hand.go_away()
+        peer.close()
+        watched.until("disconnect")
+        failed = "could not reconnect"
+        watched.any.pump(lambda: sum(failed in text for text in said.messages) > 2)
+        by_hand.come_back()
+        with by_hand.accept():
+            watched.until("reconnect")
+    (record,) = (
+        record for _, record in said.seen if getattr(record, "event", "") == "reconnect_waits"
+    )
+    assert record.levelno == logging.INFO
+    text = record.getMessage()
+    assert text.startswith("trying to come back in 0.0")
+    assert text.endswith(" s: the server closed the connection")
