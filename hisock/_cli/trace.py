@@ -14,9 +14,9 @@ import typer
 
 from hisock._cli.frames import ARROWS, ShownFrame, Way, describe
 from hisock._cli.options import AuthoritiesOption, HeaderLenOption, TLSOption, tls_of
-from hisock._cli.usage import Unusable, finish, parse_address, parse_target
+from hisock._cli.usage import finish, listen_at, parse_address, parse_target
 from hisock._core.reporting import one_line
-from hisock._runtime.sockets import RemoteAddress, address_text, host_of, listen
+from hisock._runtime.sockets import RemoteAddress, address_text, host_of
 from hisock.framing import DEFAULT_HEADER_LEN, DEFAULT_MAX_FRAME_SIZE, Decoder, FramingError
 
 T = TypeVar("T")
@@ -121,11 +121,7 @@ class Proxy:
         :raises Unusable: it is none that one can listen at.
         """
         found = []
-        try:
-            listening = listen(address)
-        except TypeError as exc:  # it is the address of nothing here
-            raise Unusable(one_line(exc)) from None
-        for each in listening:
+        for each in listen_at(address):
             start = asyncio.start_server if isinstance(each.addr, tuple) else _start_unix
             self._servers.append(await start(self._connected, sock=each.sock))
             found.append(address_text(each.addr[:2] if isinstance(each.addr, tuple) else each.addr))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from hisock._core.reporting import one_line
+from hisock._runtime.sockets import ListeningSocket, listen
 from hisock.exceptions import HiSockError
 
 #: Exit statuses: what was asked for failed; it cannot be done as it was asked for; Ctrl-C.
@@ -61,6 +62,18 @@ def parse_target(text: str) -> tuple[str, int] | str:
     if not address[1]:
         raise Unusable(f"{text!r} names no port; a server listens at one from 1 to 65535")
     return address[0] or "127.0.0.1", address[1]
+
+
+def listen_at(address: tuple[str, int] | str) -> list[ListeningSocket]:
+    """Sockets that listen at an address as parsed.
+
+    :raises OSError: the address is in use, or is not one of this machine.
+    :raises Unusable: it is none that one can listen at.
+    """
+    try:
+        return listen(address)
+    except TypeError as exc:  # it is the address of nothing here
+        raise Unusable(one_line(exc)) from None
 
 
 def finish(command: str, work: Callable[[], int | None]) -> NoReturn:

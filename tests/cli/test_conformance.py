@@ -28,8 +28,8 @@ VECTORS = "tests/data/vectors.json"
 pytestmark = pytest.mark.timeout(120)
 
 
-def kit(*options: str) -> Program:
-    command = [sys.executable, "-m", "hisock", "conformance", "127.0.0.1:0", *options]
+def kit(*options: str, address: str = "127.0.0.1:0") -> Program:
+    command = [sys.executable, "-m", "hisock", "conformance", address, *options]
     return Program(command)
 
 
@@ -114,3 +114,17 @@ def test_without_a_client_it_says_so() -> None:
     assert "did not connect within 0.2 seconds" in program.errors
     with kit("--only", "nothing has this name") as program:
         assert program.wait(60) == 2
+
+
+def test_it_says_where_it_cannot_listen_and_what_to_do() -> None:
+    """It quoted the system, without what to do, and failed as a client that is wrong does."""
+    with kit(address="no.such.host.invalid:5000") as program:
+        assert program.wait(60) == 2
+    assert "the host 'no.such.host.invalid' cannot be resolved" in program.errors
+    assert "check how it is spelt" in program.errors
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with kit(address=f"127.0.0.1:{port}") as program:
+            assert program.wait(60) == 1
+    assert f"127.0.0.1:{port} is in use already" in program.errors
+    assert "give another port" in program.errors

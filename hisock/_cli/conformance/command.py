@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from hisock._cli.conformance.cases import cases
 from hisock._cli.conformance.kit import run
 from hisock._cli.conformance.lines import Failure
-from hisock._cli.usage import FAILED, Failed, Unusable, finish, parse_address
+from hisock._cli.usage import FAILED, Failed, Unusable, finish, listen_at, parse_address
 from hisock._runtime.sockets import address_text
 
 
@@ -39,6 +38,7 @@ def check(address: str, websocket: bool = False, only: str = "", timeout: float 
     """Run the kit; the exit status.
 
     :raises Unusable: there is no such address, or no such case.
+    :raises OSError: the address is in use, or is not one of this machine.
     :raises Failed: no client came.
     """
     place = parse_address(address)
@@ -47,9 +47,10 @@ def check(address: str, websocket: bool = False, only: str = "", timeout: float 
     wanted = [case for case in cases() if only in case.name]
     if not wanted:
         raise Unusable(f"no case has {only!r} in its name")
-    with socket.create_server(place) as listener:
-        listening = address_text(listener.getsockname()[:2])
-        print(f"{len(wanted)} cases; waiting for the client on {listening}", flush=True)
+    (listening,) = listen_at(place)
+    with listening.sock as listener:
+        where = address_text(listening.addr[:2])
+        print(f"{len(wanted)} cases; waiting for the client on {where}", flush=True)
         try:
             score = run(listener, wanted, websocket, timeout)
         except Failure as exc:
