@@ -49,6 +49,9 @@ def answer_at_once(session: Called, events: ClientEvents, payload: bytes) -> boo
             raise
         return True
     frame = None
+    if type(result) is not bytes:
+        with contextlib.suppress(Exception):  # what follows reports it
+            result = events.codec.encode_exactly(result)
     if type(result) is bytes:
         with contextlib.suppress(ValueError):  # the header has not enough digits
             frame = build_raw(b"$REPLY$%b$MSG$%b" % (number, result), session.header_len)

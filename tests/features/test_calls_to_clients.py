@@ -8,13 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support import Events, Peer
 from support.events import PATIENCE
 from support.fixtures import MakeServer, Run
 
 import hisock
-from hisock._core import protocol
+from hisock._core import call_frames, protocol
 
 from .clients import AnyClient
 from .loops import LOOPBACK, Seen, on_loops, within
@@ -24,6 +25,27 @@ AWAY = (hisock.ConnectionLost, hisock.ClientDisconnected)
 
 
 # From server to client
+
+
+@pytest.mark.parametrize("result", [b"bytes", "text", 2.5, {"x": [1, 2]}, False, "", b""])
+def test_what_a_plain_handler_returns_is_answered_by_the_short_way(
+    server: hisock.ThreadedHiSockServer,
+    client: AnyClient,
+    result: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All but bytes was taken apart a second time, for the way of handlers that take their time."""
+    client.call("nothing")  # it has joined
+    taken_apart: list[bytes] = []
+    monkeypatch.setattr(call_frames, "parse_call", taken_apart.append)
+    client.on("give", lambda: result)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.call_blocking, "Ada", "give", "please", timeout=5.0)
+        client.pump(asked.done)
+    expected = msgspec.json.encode(result) if isinstance(result, dict) else result
+    text = str(expected).lower().encode() if not isinstance(expected, bytes) else expected
+    assert asked.result() == (text or None)
+    assert not taken_apart
 
 
 def test_a_client_of_any_kind_is_called(
