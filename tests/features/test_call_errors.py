@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+import select
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import hisock
 
 from .clients import AnyClient, Kind
 from .loops import LOOPBACK, Seen, on_loops, turns, within
-from .wire import modern_peer
+from .wire import HandServer, modern_peer
 
 
 @dataclass
@@ -59,16 +60,67 @@ def test_the_error_of_a_client_has_them_too(make_server: MakeServer) -> None:
         assert raised.value.data_as(Offer) == Offer("tea", 2.5)
 
 
-@pytest.mark.parametrize("features", [["call"], ["call", "errors"]])
+async def sold_out_later() -> None:
+    await asyncio.sleep(0)
+    sold_out()
+
+
+#: Handlers and how they are registered: each has a way of its own to its answer.
+WAYS: list[tuple[Callable[[], Any], dict[str, bool]]] = [
+    (sold_out, {}),
+    (sold_out, {"threaded": True}),
+    (sold_out_later, {}),
+]
+KNOWN = [["call"], ["call", "errors"]]
+
+
+@pytest.mark.parametrize("features", KNOWN)
+@pytest.mark.parametrize("call", ["1$CMD$buy", "1$CMD$buy$MSG$tea"])
+@pytest.mark.parametrize(("handler", "options"), WAYS)
 def test_a_peer_that_knows_no_codes_gets_the_text(
-    make_server: MakeServer, features: list[str]
+    make_server: MakeServer,
+    features: list[str],
+    call: str,
+    handler: Callable[[], Any],
+    options: dict[str, bool],
 ) -> None:
     server = make_server()
-    server.on("buy")(sold_out)
+    server.on("buy", **options)(handler)
     server.start()
     with modern_peer(server.addr, "peer", features=features) as peer:
-        peer.reserved("CALL", "1$CMD$buy")
+        peer.reserved("CALL", call)
         payload = peer.wait_for(lambda frame: frame.reserved == "REPLY").payload
+    is_the_error(payload, features)
+
+
+@pytest.mark.parametrize("features", [None, [], *KNOWN])
+@pytest.mark.parametrize("call", ["1$CMD$buy", "1$CMD$buy$MSG$tea"])
+@pytest.mark.parametrize(("handler", "options"), WAYS)
+def test_a_server_that_knows_no_codes_gets_the_text(
+    by_hand: HandServer,
+    kind: Kind,
+    features: list[str] | None,
+    call: str,
+    handler: Callable[[], Any],
+    options: dict[str, bool],
+) -> None:
+    """:param features: what its hello lists; ``None`` where it says none, as 2.0.2."""
+    if kind != "async" and handler is sold_out_later:
+        return  # a blocking client has no loop
+    with AnyClient(kind, by_hand.addr) as client, by_hand.take() as peer:
+        client.on("buy", handler, **options)
+        client.start()
+        assert peer.read().reserved == "CLTHELLO"
+        if features is not None:
+            peer.reserved("SRVHELLO", json.dumps({"features": features, "codec": "json"}))
+        peer.reserved("CLTCONN", '{"ip": ["127.0.0.1", 1], "name": null, "group": null}')
+        peer.reserved("CALL", call)
+        client.pump(lambda: select.select([peer.sock], [], [], 0)[0])
+        is_the_error(peer.read().payload, features or [])
+
+
+def is_the_error(payload: bytes, features: list[str]) -> None:
+    """A reply says what a handler raised, in the form that its receiver has announced."""
     if "errors" not in features:
         assert payload == b"$REPLY$1$ERR$sold out"
         return
