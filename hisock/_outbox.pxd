@@ -6,6 +6,18 @@ from cpython.object cimport PyObject
 
 from hisock._messages cimport Encoder
 
+cdef enum:
+    BY_REFERENCE = 32768  # as in _framing_common
+    LEAST_TAIL = 512
+    MOST_TAIL = 98304  # MOST_JOINED in _framing_common
+    REFUSED = 0  # results of queueing a frame
+    QUEUED = 1
+    DUE = 2  # the caller must call schedule()
+    FULL = 4  # the caller must call full()
+    CLOSED = 1  # bits of the state that take an outbox off its fast path
+    REFUSING = 2
+    HOLDING = 4
+
 
 cdef class Gathered:
     cdef readonly list frames
@@ -46,6 +58,8 @@ cdef class Outbox:
 
     @cython.final
     cdef list take_chunks(self, Py_ssize_t end)
+    @cython.final
+    cdef int drop(self) except -1
     @cython.final
     cdef bint put_command(self, command, message) except -1
     @cython.final

@@ -40,18 +40,6 @@ cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
     Py_ssize_t Py_REFCNT(PyObject*) noexcept
 
-cdef enum:
-    BY_REFERENCE = 32768  # as in _framing_common
-    LEAST_TAIL = 512
-    MOST_TAIL = 98304  # MOST_JOINED in _framing_common
-    REFUSED = 0  # results of queueing a frame
-    QUEUED = 1
-    DUE = 2  # the caller must call schedule()
-    FULL = 4  # the caller must call full()
-    CLOSED = 1  # bits of the state that take an outbox off its fast path
-    REFUSING = 2
-    HOLDING = 4
-
 include "_gathered.pxi"
 
 
@@ -179,15 +167,19 @@ cdef class Outbox:
         with cython.critical_section(self):
             chunks = self._chunks
             self._chunks = fresh
-            self._state = CLOSED | (self._state & REFUSING)
-            self._held = None
-            self._kept = 0
-            self.size = 0
-            self.frames = 0
-            self._used = 0
-            self._room = 0
-            Py_XDECREF(self._tail)
-            self._tail = NULL
+            self.drop()
+
+    @cython.final
+    cdef int drop(self) except -1:
+        """Be closed, with nothing left. It is the last that a method does."""
+        self._state = CLOSED | (self._state & REFUSING)
+        self._held = None
+        self.size = self.frames = 0
+        self._kept = self._used = self._room = 0
+        Py_XDECREF(self._tail)
+        self._tail = NULL
+        self._chunks.clear()
+        return 0
 
     @cython.final
     cdef bint put_command(self, command, message) except -1:
@@ -195,9 +187,8 @@ cdef class Outbox:
         cdef Py_ssize_t n
         cdef const char* name = command_utf8(command, &n)
         cdef Py_ssize_t length, copied
-        cdef int digits
+        cdef int digits, outcome
         cdef bint kept
-        cdef int outcome
         cdef char* p
         if name is NULL:
             reject_command(command)
@@ -218,7 +209,11 @@ cdef class Outbox:
             p = write_header(p, length, digits, self._header_len)
             p = write_command(p, name, n, message)
             if kept:
-                self.keep(message)
+                try:
+                    self.keep(message)
+                except BaseException:  # nothing may follow half of a frame
+                    self.drop()
+                    raise
             elif message is not None:
                 memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
             self.frames += 1
@@ -258,8 +253,10 @@ cdef class Outbox:
     @cython.final
     cdef int seal(self) except -1:
         """Make the tail, if there is one, a chunk."""
+        cdef Py_ssize_t at = PyList_GET_SIZE(self._chunks)
         if self._tail is not NULL:
-            self._chunks.append(self.cut_tail())
+            self._chunks.append(None)  # first, since there may be no memory for it
+            self._chunks[at] = self.cut_tail()
         return 0
 
     @cython.final
@@ -267,12 +264,15 @@ cdef class Outbox:
         """Return the tail without the room that is left in it, and have none any more."""
         cdef object chunk
         if self._room:
-            _PyBytes_Resize(&self._tail, self._used)
+            try:
+                _PyBytes_Resize(&self._tail, self._used)
+            except BaseException:  # it is gone, and what follows it would be out of step
+                self.drop()
+                raise
         chunk = <object>self._tail
         Py_DECREF(chunk)
         self._tail = NULL
-        self._used = 0
-        self._room = 0
+        self._used = self._room = 0
         return <bytes>chunk
 
     @cython.final
@@ -285,8 +285,7 @@ cdef class Outbox:
         self._kept = 0
         self.taken_bytes += self.size
         self.taken_frames += self.frames
-        self.size = 0
-        self.frames = 0
+        self.size = self.frames = 0
         self._dirty = False
         return 0
 
@@ -305,8 +304,8 @@ cdef class Outbox:
         with cython.critical_section(self):
             if self._state and not self.accepts():
                 return REFUSED
-            self.frames += 1
             self.append(frame)
+            self.frames += 1
             return self.mark()
 
     @cython.final
@@ -317,8 +316,8 @@ cdef class Outbox:
                 if self._state & REFUSING:
                     self.refused += count - 1
                 return REFUSED
-            self.frames += count
             self.append(frames)
+            self.frames += count
             return self.mark()
 
     @cython.final
@@ -360,14 +359,16 @@ cdef class Outbox:
     @cython.final
     cdef int mark(self) except -1:
         """Note the owner when a frame is the first after a take; return what is to be called."""
-        cdef int outcome = QUEUED
-        if self.size > self.limit:
-            outcome |= FULL
+        cdef int outcome = QUEUED | FULL if self.size > self.limit else QUEUED
         if not self._dirty:
             self._dirty = True
             owner = self.owner  # now: to wait for the queue may give up the lock of the outbox
             with cython.critical_section(self._queue):
-                self._queue.append(owner)
+                try:
+                    self._queue.append(owner)
+                except BaseException:  # else nothing would ever be written again
+                    self._dirty = False
+                    raise
                 if len(self._queue) == 1:
                     outcome |= DUE
         return outcome

@@ -286,7 +286,11 @@ class Outbox:
         if not self._dirty:
             self._dirty = True
             queue = self._queue
-            queue.append(owner)
+            try:
+                queue.append(owner)
+            except BaseException:  # else nothing would ever be written again
+                self._dirty = False
+                raise
             # Not "the length is 1": another thread may append between the two steps.
             first = queue[:1]
             if first and first[0] is owner:

@@ -179,7 +179,7 @@ _NUMBER = re.compile(r"^ +([A-Z_]+) = (-?\d+)(?:  # (?:as in|([A-Z_]+)))?", re.M
         "_entries.pyx",
         "_framing.pyx",
         "_messages.pyx",
-        "_outbox.pyx",
+        "_outbox.pxd",
         "_turn.pyx",
         "_wire.pxd",
         "_commands.pxd",
