@@ -289,6 +289,11 @@ class Connecting(Coroutine[Any, Any, AsyncHiSockClient]):
 
     if not TYPE_CHECKING:  # which knows that there is no such attribute
 
+        def __enter__(self) -> NoReturn:
+            raise TypeError(_NOT_AWAITED)
+
+        __exit__ = None
+
         def __getattr__(self, name: str) -> NoReturn:
             if hasattr(AsyncHiSockClient, name):
                 raise AttributeError(_NOT_AWAITED, name=name, obj=self)

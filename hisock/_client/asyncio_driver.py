@@ -292,7 +292,7 @@ class AsyncioDriver(AsyncioReader):
                 session.flush_now()
             return await waiter.wait(left, self.deadlines)
         except TimeoutError:
-            raise call_timed_out(command, timeout) from None
+            raise call_timed_out(command, timeout, self.session.features is None) from None
         except asyncio.CancelledError:
             if number is not None and "cancel" in (session.features or ()):
                 session.write_quietly(protocol.CANCEL, b"%d" % number)

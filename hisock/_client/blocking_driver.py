@@ -62,7 +62,7 @@ class BlockingDriver(BlockingSender):
         try:
             return self._wait(waiter, timeout)
         except TimeoutError:
-            raise frame_timed_out(command, timeout) from None
+            raise frame_timed_out(command, timeout, self.session.features is None) from None
         except KeyboardInterrupt:
             return_frame(waiter, self.events.put_back)
             raise
@@ -75,7 +75,7 @@ class BlockingDriver(BlockingSender):
         try:
             return self._call(command, message, timeout)
         except TimeoutError:
-            raise call_timed_out(command, timeout) from None
+            raise call_timed_out(command, timeout, self.session.features is None) from None
 
     def _call(self, command: str, message: bytes | None, timeout: float | None) -> bytes | None:
         began = time.monotonic()

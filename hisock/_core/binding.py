@@ -94,7 +94,7 @@ class ServerBinding:
 
     def command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         """Bind ``func(client, message)``, ``func(client)`` or ``func()``."""
-        count = argument_count(signature, name, (0, 1, 2), exact=False)
+        count = argument_count(signature, name, (0, 1, 2), False, " (client, message)")
         check_order(signature, count)
         check_name(signature, name, count)
         if signature.wants_dict(0):
@@ -156,7 +156,7 @@ class ClientBinding:
 
     def command(self, func: Callable[..., Any], signature: Signature, name: str) -> Callables:
         """Bind ``func(message)`` or ``func()``."""
-        count = argument_count(signature, name, (0, 1), exact=False)
+        count = argument_count(signature, name, (0, 1), False, " (message, not the client)")
         cast = cast_of(signature, 0, count, self._codec)
         if count == 0:
             return Callables(lambda message: func(), func)

@@ -284,7 +284,10 @@ def parse_hello(payload: bytes) -> Hello:
     """
     if not payload.startswith(HELLO):
         # The payload is not quoted: it may be the rest of a hello, with a token in it.
-        raise ProtocolError(f"the first frame has to be a {HELLO.decode()}, and is something else")
+        raise ProtocolError(
+            f"the first frame has to be a {HELLO.decode()}, and is something else; "
+            "do both ends have the same header_len?"
+        )
     if len(payload) > MAX_HELLO:
         raise ProtocolError(f"a hello has at most {MAX_HELLO} bytes, {len(payload)} came")
     try:

@@ -138,9 +138,12 @@ def _hints_one_by_one(target: Any, scope: dict[str, Any]) -> dict[str, Any]:
     return hints
 
 
-def argument_count(signature: Signature, event: str, allowed: tuple[int, ...], exact: bool) -> int:
+def argument_count(
+    signature: Signature, event: str, allowed: tuple[int, ...], exact: bool, names: str = ""
+) -> int:
     """How many arguments to call a handler with.
 
+    :param names: of the arguments at most, for the error.
     :param allowed: the counts that the event can be delivered with, in ascending order.
     :param exact: the handler must take one of them; else it may take fewer than it wants.
     :raises TypeError: it takes more, or (exact) another number.
@@ -151,6 +154,6 @@ def argument_count(signature: Signature, event: str, allowed: tuple[int, ...], e
     wanted = " or ".join(map(str, allowed)) if exact else f"0 to {allowed[-1]}"
     word = "argument" if wanted == "1" else "arguments"
     raise TypeError(
-        f"a handler of {event!r} takes {wanted} {word}, {signature.name} takes "
+        f"a handler of {event!r} takes {wanted} {word}{names}, {signature.name} takes "
         f"{signature.least if signature.most > allowed[-1] else signature.most}"
     )

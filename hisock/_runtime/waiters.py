@@ -232,13 +232,22 @@ async def await_frame(
     return cast_message(frame.command, cast, frame.message)
 
 
-def frame_timed_out(recv_on: str | None, timeout: float | None) -> TimeoutError:
+#: What a time-out says besides where the server has not even said hello.
+_SILENT = "; the server has said nothing at all: was it started?"
+
+
+def frame_timed_out(
+    recv_on: str | None, timeout: float | None, silent: bool = False
+) -> TimeoutError:
+    """:param silent: whether nothing has come of the server so far."""
     what = "no frame" if recv_on is None else f"no frame with the command {recv_on!r}"
-    return TimeoutError(f"{what} came within {timeout} seconds")
+    return TimeoutError(f"{what} came within {timeout} seconds{_SILENT if silent else ''}")
 
 
-def call_timed_out(command: str, timeout: float | None) -> TimeoutError:
-    return TimeoutError(f"the call {command!r} was not answered within {timeout} seconds")
+def call_timed_out(command: str, timeout: float | None, silent: bool = False) -> TimeoutError:
+    """:param silent: whether nothing has come of the server so far."""
+    text = f"the call {command!r} was not answered within {timeout} seconds"
+    return TimeoutError(f"{text}{_SILENT if silent else ''}")
 
 
 def part_timed_out(command: str, timeout: float | None) -> TimeoutError:

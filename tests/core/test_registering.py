@@ -105,6 +105,8 @@ def test_the_count_of_arguments_fits_the_event() -> None:
         argument_count(signature_of(two), "x", (1,), exact=True)
     with pytest.raises(TypeError, match=r"takes 0 to 1 arguments, .*two takes 2"):
         argument_count(signature_of(two), "x", (0, 1), exact=False)
+    with pytest.raises(TypeError, match=r"takes 0 to 1 arguments \(message\), .*two takes 2"):
+        argument_count(signature_of(two), "x", (0, 1), False, " (message)")
     with pytest.raises(TypeError, match=r"takes 3 arguments, .*two takes 2"):
         argument_count(signature_of(two), "x", (3,), exact=True)
 

@@ -11,9 +11,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from support.events import PATIENCE
 from support.fixtures import MakeServer
+from support.logs import logged
 
 import hisock
+
+from .clients import AnyClient, Kind
+from .loops import LOOPBACK
 
 NO_HOST = "no-such-host.invalid"
 
@@ -184,3 +189,33 @@ def test_an_option_of_a_client_that_cannot_be(option: str, wrong: Any, said: str
         hisock.HiSockClient(("127.0.0.1", 1), **{option: wrong})
     with pytest.raises(TypeError, match="initial is a number"):
         hisock.Reconnect(initial="1")  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_with_in_place_of_an_async_with() -> None:
+    connecting: Any = hisock.async_connect(("127.0.0.1", 1))
+    with pytest.raises(TypeError, match="or: async with hisock"), connecting:
+        pass
+    connecting.close()
+
+
+def test_a_server_that_was_never_started_is_named_as_the_reason(kind: Kind) -> None:
+    """It listens from the moment it is made, so that connecting to it is no error."""
+    with hisock.HiSockServer(LOOPBACK) as server, AnyClient(kind, server.addr) as client:
+        client.start()
+        said = "has said nothing at all: was it started"
+        with pytest.raises(TimeoutError, match=f"'add' was not answered within .*; .*{said}"):
+            client.call("add", timeout=0.05)
+        if kind != "async":
+            with pytest.raises(TimeoutError, match=said):
+                client.recv("sum", timeout=0.05)
+
+
+def test_the_length_of_headers_is_suspected_where_a_hello_is_none() -> None:
+    with (
+        logged("hisock.server") as said,
+        hisock.ThreadedHiSockServer(LOOPBACK, header_len=8) as server,
+    ):
+        server.start()
+        with hisock.connect(server.addr) as client, pytest.raises(hisock.ConnectionLost):
+            client.call("anything", timeout=PATIENCE)
+        said.wait_for_text("do both ends have the same header_len?")
