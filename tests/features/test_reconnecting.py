@@ -236,9 +236,8 @@ def test_a_client_says_once_when_it_tries_to_come_back_and_why(
         by_hand.come_back()
         with by_hand.accept():
             watched.until("reconnect")
-    (record,) = (
-        record for _, record in said.seen if getattr(record, "event", "") == "reconnect_waits"
-    )
+            seen = said.seen  # before this connection is lost as well
+    (record,) = (record for _, record in seen if getattr(record, "event", "") == "reconnect_waits")
     assert record.levelno == logging.INFO
     text = record.getMessage()
     assert text.startswith("trying to come back in 0.0")
