@@ -6,12 +6,14 @@ import asyncio
 import logging
 import re
 import secrets
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 from support.brokers import ROOT, Broker
+from support.passing import Way
 from support.polling import until
 
 from cluster.test_real_links import Ear
@@ -85,26 +87,37 @@ def certificates(folder: Path) -> tuple[str, str]:
     return str(folder / "cert.pem"), str(folder / "ca.pem")
 
 
+def server_context(certificate: str) -> ssl.SSLContext:
+    """For a server with a certificate and its key in one file."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
 @pytest.mark.parametrize("kind", ["nats-newest", "redis"])
 def test_tls_and_passwords_reach_the_broker_and_nothing_else(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """That of PyPI for Redis has no TLS, so something in front of it has."""
     cert, authority = certificates(tmp_path)
-    if kind == "redis":
-        options = ["--tls-port", "{port}", "--port", "0", "--tls-auth-clients", "no"]
-        options += ["--tls-cert-file", cert, "--tls-key-file", cert, "--tls-ca-cert-file", cert]
-        options += ["--requirepass", GAME]
-        scheme = "rediss"
-    else:
-        options = ["--tls", "--tlscert", cert, "--tlskey", cert, "--user", "game", "--pass", GAME]
-        scheme = "tls"
-    broker = Broker(kind, tmp_path, *options)
-    user = "game" if scheme == "tls" else ""
-    good = f"{scheme}://{user}:{GAME}@127.0.0.1:{broker.port}?ca={authority}"
-    bad = f"{scheme}://{user}:wrong-{WEB}@127.0.0.1:{broker.port}?ca={authority}"
-    strange = f"{scheme}://{user}:{GAME}@127.0.0.1:{broker.port}"  # its authority is not known
+    redis = kind == "redis"
+    options = ["--tls", "--tlscert", cert, "--tlskey", cert, "--user", "game", "--pass", GAME]
+    broker = Broker(kind, tmp_path, *(("--requirepass", GAME) if redis else options))
+    scheme, user = ("rediss", "") if redis else ("tls", "game")
+    urls: list[str] = []
 
     async def main() -> None:
+        if not redis:
+            await tried(broker.port)
+            return
+        async with Way(broker.port).open(server_context(cert)) as way:
+            await tried(way.port)
+
+    async def tried(port: int) -> None:
+        good = f"{scheme}://{user}:{GAME}@127.0.0.1:{port}?ca={authority}"
+        bad = f"{scheme}://{user}:wrong-{WEB}@127.0.0.1:{port}?ca={authority}"
+        strange = f"{scheme}://{user}:{GAME}@127.0.0.1:{port}"  # its authority is not known
+        urls.extend((good, bad))
         links = [make_link(url) for url in (good, bad, strange)]
         ears = [Ear() for _ in links]
         await links[0].start(hello(), ears[0])
@@ -124,7 +137,7 @@ def test_tls_and_passwords_reach_the_broker_and_nothing_else(
     finally:
         broker.kill()
     text = "".join(record.getMessage() for record in caplog.records)
-    text += "".join(repr(make_link(url)) + repr(Cluster(url)) for url in (good, bad))
+    text += "".join(repr(make_link(url)) + repr(Cluster(url)) for url in urls)
     assert GAME not in text
     assert WEB not in text
 

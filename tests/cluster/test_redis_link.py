@@ -10,39 +10,14 @@ from pathlib import Path
 
 import pytest
 from support.brokers import Broker
+from support.passing import Way
 from support.polling import until
 
-from cluster.test_broker_access import certificates
+from cluster.test_broker_access import certificates, server_context
 from cluster.test_real_links import Mesh, a_broker
 from hisock._runtime.loops import fast_loop_module
 
 pytestmark = pytest.mark.timeout(60)
-
-
-class Way:
-    """A way to a broker: what comes by it is passed on, both ways.
-
-    :ivar clients: the connections that it has.
-    """
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self.clients: list[asyncio.StreamWriter] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.clients.append(writer)
-        there, to_broker = await asyncio.open_connection("127.0.0.1", self._broker.port)
-        with contextlib.suppress(OSError):
-            await asyncio.gather(self._pass_on(reader, to_broker), self._pass_on(there, writer))
-
-    @staticmethod
-    async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        finally:
-            writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -50,24 +25,21 @@ async def passed_on(
     broker: Broker, url: str, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[Mesh, Way]]:
     """Two links that go through a way of their own."""
-    way = Way(broker)
-    server = await asyncio.start_server(way.serve, "127.0.0.1", 0, ssl=context)
-    mesh = Mesh(url.format(port=server.sockets[0].getsockname()[1]))
-    try:
-        for _ in range(2):
-            await mesh.add()
-        yield mesh, way
-    finally:
-        for link in mesh.links:
-            await link.close()
-        server.close()
+    async with Way(broker.port).open(context) as way:
+        mesh = Mesh(url.format(port=way.port))
+        try:
+            for _ in range(2):
+                await mesh.add()
+            yield mesh, way
+        finally:
+            for link in mesh.links:
+                await link.close()
 
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_batches_go_both_ways_over_tls(fast: bool, tmp_path: Path) -> None:
     cert, authority = certificates(tmp_path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert)
+    context = server_context(cert)
 
     async def main(broker: Broker) -> None:
         url = f"rediss://127.0.0.1:{{port}}?ca={authority}"
