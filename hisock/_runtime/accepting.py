@@ -33,8 +33,10 @@ Protocols = Callable[[], asyncio.BaseProtocol]
 
 def fast_tls_module() -> ModuleType | None:
     """aiofastnet, if it is installed and has what the remedies for its faults need."""
-    if sys.platform == "win32":  # pragma: no cover - nobody has tried whether all of this holds
-        return None
+    # Nobody has tried whether all of this holds on Windows, nor where threads may ask a transport
+    # while the loop writes to it.
+    if sys.platform == "win32" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return None  # pragma: no cover - measured elsewhere
     try:
         module = importlib.import_module("aiofastnet")
         constants = importlib.import_module("aiofastnet.constants")

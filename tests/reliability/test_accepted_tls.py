@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,7 +20,7 @@ from support.logs import logged
 from support.polling import until
 from support.wire import listening
 
-from hisock._runtime.accepting import BIO_SIZE, Accepting, resume_reading
+from hisock._runtime.accepting import BIO_SIZE, Accepting, resume_reading, tls_name
 from hisock._runtime.draining import in_transport
 from hisock._runtime.loops import new_loop
 from hisock._runtime.tls import server_context
@@ -274,6 +275,14 @@ def test_a_protocol_that_fails_is_reported_and_loses_its_connection(talk: Talk) 
         assert reports == [LookupError]
 
     talk(act, Failing)
+
+
+@by_aiofastnet
+def test_without_the_global_lock_it_is_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transports are asked from other threads how much waits."""
+    assert tls_name().startswith("aiofastnet ")
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert tls_name() == "ssl"
 
 
 @pytest.mark.usefixtures("tls_by")
