@@ -101,7 +101,7 @@ class AsyncioDriver(AsyncioReader):
             raise
         if session.ended:  # it was hung up at once, and uvloop refuses to write
             raise session.error()
-        session.transport.write(self.hello(session))
+        session.write_now(self.hello(session))
 
     # -- losing the connection
 

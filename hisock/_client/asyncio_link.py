@@ -21,8 +21,8 @@ from hisock._core.tracing import outgoing
 from hisock._runtime.draining import close_when_written
 from hisock._runtime.ended import ENDED
 from hisock._runtime.flag import Flag
-from hisock._runtime.loops import write_chunks
 from hisock._runtime.sockets import disown
+from hisock._runtime.transport_flusher import TransportFlusher
 from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder, Frame, Outbox, Scratch, send_call
 
@@ -38,6 +38,7 @@ _URGENT = (*protocol.URGENT, *protocol.CHANGES)
 #: The outbox of connections that have ended: it takes nothing.
 _ENDED_OUTBOX = Outbox([], None, bool, 16)
 _ENDED_OUTBOX.close()
+_ENDED_FLUSHER = TransportFlusher(_ENDED_OUTBOX)
 
 #: What the decoders of all clients on a loop share: a receive buffer of 64 KiB and command names.
 _scratches: WeakKeyDictionary[asyncio.AbstractEventLoop, Scratch] = WeakKeyDictionary()
@@ -70,6 +71,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         "_answered",
         "_decoder",
         "_dirty",
+        "_flusher",
         "_loop",
         "_made",
         "_reading",
@@ -108,6 +110,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self._reading = False
         self._dirty: list[Any] = []
         self.outbox = Outbox(self._dirty, self, self._schedule_flush, options.header_len)
+        self._flusher = TransportFlusher(self.outbox)
         self.pauses = Pauses(self._set_reading)
         self.inbox = Inbox(Account(Total(sys.maxsize)), self.pauses)
         self._vigil: Vigil | None = None
@@ -118,6 +121,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._flusher.attach(self.transport)
         self._made = True
         self.state = State.GREETING
 
@@ -163,6 +167,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             self.pauses.set("answers", False)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._flusher.lose()
         self.gone.set()
         self.writable.set()
         reason = "the server closed the connection"
@@ -181,6 +186,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.pauses.close()
         self.outbox.close()
         self.outbox = _ENDED_OUTBOX
+        self._flusher = _ENDED_FLUSHER
         self._dirty.clear()
         self._decoder.discard()
 
@@ -326,13 +332,17 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
             if self.ended:
                 raise self.error()
 
+    def write_now(self, frame: bytes) -> None:
+        """Write a frame past the queue."""
+        self._flusher.write(frame)
+
     async def hand_over(self, frame: bytes) -> None:
         """Write a frame past the queue, and wait until the system has taken it whole.
 
         :raises ConnectionLost: the connection ended before that.
         """
         self.transport.set_write_buffer_limits(high=0)
-        self.transport.write(frame)
+        self.write_now(frame)
         await self.writable.wait()
         if self.ended or self.transport.is_closing():
             raise self.error()
@@ -343,9 +353,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self._dirty.clear()
         if not self._made or self.transport.is_closing():
             return
-        chunks = self.outbox.take()
-        if chunks:
-            write_chunks(self.transport, chunks)
+        self._flusher.flush()
 
     def shut(self, last_frame: bytes | None = None) -> None:
         """Write what is queued and one last frame, if any, and close."""

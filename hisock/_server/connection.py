@@ -162,6 +162,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
         return bool(self.busy) and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.writer.lose()
         if self.busy and not self.joined:
             self.hub.decisions.left(self)
         if self.busy and not self._ended:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hisock._runtime import sockets
 from hisock._runtime.draining import in_transport
-from hisock._runtime.ended import ENDED
-from hisock._runtime.loops import write_chunks
-from hisock.framing import Flusher, Outbox
+from hisock._runtime.transport_flusher import TransportFlusher
+from hisock.framing import Outbox
 
 if TYPE_CHECKING:
     from hisock._server.connection import Connection
@@ -24,7 +23,7 @@ _USUAL_BUFFER = 65536
 _USUAL_TLS_BUFFER = 8 * _USUAL_BUFFER
 
 
-class Writer(Flusher):
+class Writer(TransportFlusher):
     """The queues of one client: its outbox, newest states, and control frames.
 
     Everything runs on the loop's thread, except what says otherwise.
@@ -51,8 +50,6 @@ class Writer(Flusher):
         "socket",
     )
 
-    _transport: asyncio.Transport
-
     def __init__(self, connection: Connection, hub: Hub) -> None:
         super().__init__(
             Outbox(hub.flushing.queue, connection, hub.schedule, hub.header_len, hub.overfull)
@@ -77,7 +74,7 @@ class Writer(Flusher):
 
     def start(self, transport: asyncio.Transport) -> None:
         """Write to a transport from now on."""
-        self._transport = transport
+        self.attach(transport)
         tls = self._hub.options.tls is not None
         if tls:
             self.socket = transport.get_extra_info("socket")
@@ -92,10 +89,7 @@ class Writer(Flusher):
         """Give the transport no chunk, or several, and newest states."""
         if self.latest is not None:
             self._add_latest(chunks)
-        if len(chunks) == 1:
-            self._transport.write(chunks[0])
-        elif chunks:
-            write_chunks(self._transport, chunks)
+        self.write_all(chunks)
         if self.paused and not self._ending:
             self.fall_behind(max(map(len, chunks), default=0))
 
@@ -108,8 +102,7 @@ class Writer(Flusher):
             self.flush()
         elif not self.paused:
             chunks = self.outbox.take_until(end)
-            for chunk in chunks:
-                self._transport.write(chunk)
+            self.write_all(chunks)
             if self.paused:
                 self.fall_behind(max(map(len, chunks), default=0))
 
@@ -318,7 +311,7 @@ class Writer(Flusher):
     def release(self) -> None:
         """Let go of the connection, which holds this, and of the transport, which may hold it."""
         self._connection = None
-        self._transport = ENDED
+        super().release()
         self.socket = None
 
     def drop(self) -> None:

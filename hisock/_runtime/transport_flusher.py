@@ -1,0 +1,59 @@
+"""Writing what waits in an outbox to a transport of asyncio, or past it to its socket."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hisock._runtime.ended import ENDED
+from hisock._runtime.loops import write_chunks
+from hisock.framing import Flusher
+
+#: Transports that only write to a socket what they are given, and wait where it takes no more.
+_PLAIN = {
+    ("asyncio.selector_events", "_SelectorSocketTransport"),
+    ("uvloop.loop", "TCPTransport"),
+    ("uvloop.loop", "UnixTransport"),
+}
+
+
+class TransportFlusher(Flusher):
+    """Writes an outbox to a transport, on the thread of the loop.
+
+    Whatever else is written to that transport goes through it as well, or its order is lost.
+    """
+
+    __slots__ = ()
+
+    _transport: asyncio.Transport
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Write to a transport from now on."""
+        self._transport = transport
+        self.descriptor = _plain_descriptor(transport)
+        self.behind = True  # somebody else may have written to it
+
+    def lose(self) -> None:
+        """Leave its socket alone: the transport is closing it."""
+        self.descriptor = -1
+
+    def release(self) -> None:
+        """Let go of the transport, which may hold this."""
+        self.descriptor = -1
+        self._transport = ENDED
+
+    def write_all(self, chunks: list[bytes]) -> None:
+        """Write chunks; only one that is alone, and short, goes past the transport."""
+        if len(chunks) == 1:
+            self.write(chunks[0])
+        elif chunks:
+            self.behind = True
+            write_chunks(self._transport, chunks)
+
+    flush_chunks = write_all
+
+
+def _plain_descriptor(transport: asyncio.Transport) -> int:
+    kind = type(transport)
+    if (kind.__module__, kind.__name__) not in _PLAIN:
+        return -1
+    return int(transport.get_extra_info("socket").fileno())

@@ -1,0 +1,111 @@
+"""Sockets that are written to past their transports: which, in what order, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Events, Frame, Peer
+from support.fixtures import MakePeer, MakeServer
+from support.polling import eventually
+
+import hisock
+from reliability.certificates import Authority
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="sockets there are no descriptors")
+
+
+@pytest.fixture
+def server(loop: Any, make_server: MakeServer) -> hisock.ThreadedHiSockServer:
+    return make_server(loop=loop)
+
+
+def descriptors(server: hisock.HiSockServer) -> list[int]:
+    """Of the sockets that are written to past their transports; -1 for a client without."""
+    return [connection.writer.descriptor for connection in server._hub.registry]
+
+
+def through(peer: Peer, command: str) -> list[Frame]:
+    """All frames that come, up to the first with a command."""
+    frames = [peer.read()]
+    while frames[-1].command != command:
+        frames.append(peer.read())
+    return frames
+
+
+def test_the_socket_of_another_that_got_the_same_number_is_left_alone(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer, events: Events
+) -> None:
+    """A client leaves while its handler runs, and the system gives its descriptor to the next."""
+    go = asyncio.Event()
+
+    @server.on("ask")
+    async def ask(client: hisock.ClientInfo) -> None:
+        events.add("began", client.name)
+        await go.wait()
+        with contextlib.suppress(hisock.utils.ClientNotFound):
+            server.send_client(client, "secret", "for the first")
+        events.add("ended")
+
+    @server.on("hello")
+    def hello(client: hisock.ClientInfo) -> None:
+        server.send_client(client, "hello", "for the second")
+
+    server.start()
+    first = make_peer(server, name="first")
+    (number,) = descriptors(server)
+    assert number >= 0
+    first.send("ask")
+    events.wait_for("began")
+    first.reset()
+    eventually(lambda: descriptors(server) == [-1], "the server sees that the first is gone")
+    second = make_peer(server, name="second")
+    assert number in descriptors(server), "this shows nothing: the number was not used again"
+    server._hub.loop.call_soon_threadsafe(go.set)
+    events.wait_for("ended")
+    second.send("hello")
+    assert "secret" not in {frame.command for frame in through(second, "hello")}
+
+
+def test_nothing_overtakes_what_the_transport_holds(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer
+) -> None:
+    """Frames of all lengths, to a client that reads in between: some go past it, some do not."""
+    lengths = [10, 300_000, 20, 70_000, 30, 65_000, 1_000_000, 40, 50] * 2
+
+    @server.on("go")
+    def send(client: hisock.ClientInfo, number: int = 0) -> None:
+        server.send_client(client, "numbered", f"{number:06}".encode().ljust(lengths[number], b"."))
+        if number + 1 < len(lengths):
+            server._hub.loop.call_later(0.001, send, client, number + 1)
+
+    server.start()
+    peer = make_peer(server)
+    peer.send("go")
+    for number, length in enumerate(lengths):
+        message = peer.wait_for("numbered").message
+        assert message is not None
+        assert (int(message[:6]), len(message)) == (number, length)
+
+
+def test_tls_is_left_to_its_transport(
+    loop: Any, make_server: MakeServer, authority: Authority, tmp_path: Path
+) -> None:
+    """Plain sockets are written to, of every family."""
+    found = {}
+    for kind, addr, tls in (
+        ("TCP", ("127.0.0.1", 0), None),
+        ("Unix", tmp_path / "socket", None),
+        ("TLS", ("127.0.0.1", 0), authority.server),
+    ):
+        with hisock.ThreadedHiSockServer(addr, loop=loop, ssl=tls and (tls, tls)) as server:
+            server.start()
+            trusted = authority.context() if tls else None
+            with hisock.threaded_connect(server.addr, ssl=trusted, name=kind):
+                eventually(lambda server=server: len(server.get_all_clients()) == 1, "it joins")
+                found[kind] = descriptors(server)[0] >= 0
+    assert found == {"TCP": True, "Unix": True, "TLS": False}
