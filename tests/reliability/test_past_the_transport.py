@@ -97,15 +97,16 @@ def test_tls_is_left_to_its_transport(
 ) -> None:
     """Plain sockets are written to, of every family."""
     found = {}
-    for kind, addr, tls in (
+    servers: list[tuple[str, Any, Any]] = [
         ("TCP", ("127.0.0.1", 0), None),
         ("Unix", tmp_path / "socket", None),
-        ("TLS", ("127.0.0.1", 0), authority.server),
-    ):
-        with hisock.ThreadedHiSockServer(addr, loop=loop, ssl=tls and (tls, tls)) as server:
+        ("TLS", ("127.0.0.1", 0), (authority.server, authority.server)),
+    ]
+    for kind, addr, tls in servers:
+        with hisock.ThreadedHiSockServer(addr, loop=loop, ssl=tls) as server:
             server.start()
             trusted = authority.context() if tls else None
             with hisock.threaded_connect(server.addr, ssl=trusted, name=kind):
-                eventually(lambda server=server: len(server.get_all_clients()) == 1, "it joins")
+                eventually(server.get_all_clients, "it joins")
                 found[kind] = descriptors(server)[0] >= 0
     assert found == {"TCP": True, "Unix": True, "TLS": False}
