@@ -26,7 +26,7 @@ BIO_SIZE = 16_384 + 64
 #: Seconds that what is written may take to be sent, and the end of TLS to be answered, once a
 #: connection closes. aiofastnet keeps the memory of one that is aborted meanwhile for that long.
 _SHUTDOWN_SECONDS = 5.0
-_MOST_AT_ONCE = "MAX_READ_BYTES_PER_CYCLE_HINT"
+_READ_LIMIT = "MAX_READ_BYTES_PER_CYCLE_HINT"
 
 Protocols = Callable[[], asyncio.BaseProtocol]
 
@@ -36,7 +36,7 @@ def fast_tls_module() -> ModuleType | None:
     # Nobody has tried whether all of this holds on Windows, nor where threads may ask a transport
     # while the loop writes to it.
     if sys.platform == "win32" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return None  # pragma: no cover - measured elsewhere
+        return None  # pragma: no cover - measured on Linux, with the GIL
     try:
         module = importlib.import_module("aiofastnet")
         constants = importlib.import_module("aiofastnet.constants")
@@ -48,7 +48,7 @@ def fast_tls_module() -> ModuleType | None:
     remedied = (
         hasattr(transport, "_retry_ssl_read")
         and hasattr(transport, "get_local_write_buffer_size")
-        and hasattr(constants, _MOST_AT_ONCE)
+        and hasattr(constants, _READ_LIMIT)
     )
     return module if linked and remedied else None
 
@@ -111,7 +111,7 @@ def _tame() -> None:
     aiofastnet reads 256 KiB before others have their turn. And it logs an error for each handshake
     that fails: a stranger could fill the log, while the server logs them at a limited rate.
     """
-    setattr(importlib.import_module("aiofastnet.constants"), _MOST_AT_ONCE, BIO_SIZE)
+    setattr(importlib.import_module("aiofastnet.constants"), _READ_LIMIT, BIO_SIZE)
     log = logging.getLogger("aiofastnet")
     if _is_no_error not in log.filters:
         log.addFilter(_is_no_error)
