@@ -141,19 +141,21 @@ cdef class Outbox:
         with cython.critical_section(self):
             if self._state & HOLDING:
                 self.queue_held(end)
-            self.note_taken()
-            self.seal()
+            self.seal()  # may fail, so nothing is counted as taken before
             chunks = self._chunks
+            self.note_taken()
             self._chunks = fresh
         return chunks
 
     cdef bytes take_single(self):
         """Return all that waits if that is one chunk without more ado; else ``None``."""
+        cdef bytes single
         with cython.critical_section(self):
             if self._tail is NULL or self._state & HOLDING or PyList_GET_SIZE(self._chunks):
                 return None
+            single = self.cut_tail()
             self.note_taken()
-            return self.cut_tail()
+            return single
 
     def release(self):
         """Let go of the owner, once it is closed; so the two are no reference cycle."""
@@ -269,6 +271,8 @@ cdef class Outbox:
             except BaseException:  # it is gone, and what follows it would be out of step
                 self.drop()
                 raise
+        elif Py_REFCNT(self._tail) > 1:
+            self._kept += self._used
         chunk = <object>self._tail
         Py_DECREF(chunk)
         self._tail = NULL
@@ -279,8 +283,6 @@ cdef class Outbox:
     cdef int note_taken(self) except -1:
         """Count what waits as taken, which the caller is about to do."""
         # Chunks held by reference need no room in a tail, so the hint leaves them out.
-        if self._tail is not NULL and Py_REFCNT(self._tail) > 1:
-            self._kept += self._used
         self._hint = min(self.size - self._kept, MOST_TAIL)
         self._kept = 0
         self.taken_bytes += self.size
