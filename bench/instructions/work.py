@@ -18,7 +18,7 @@ import msgspec
 
 from hisock import ClientInfo, HiSockServer, framing
 from hisock._core import call_frames
-from hisock._runtime import watchdog
+from hisock._runtime import turns, watchdog
 from hisock.routing import Context
 
 from .joins import Joins
@@ -26,6 +26,8 @@ from .marks import Marks
 
 SIZE = 64
 BATCH = 100
+#: So many a read that they are handled by compiled code, not one by one.
+MANY = 512
 ROOM = 20
 HELLO = b"$CLTHELLO$" + json.dumps({"name": None, "group": "room", "features": ["call"]}).encode()
 
@@ -80,6 +82,10 @@ def register(server: HiSockServer, name: str) -> None:
     def typed(client: ClientInfo, move: Move) -> None:
         server.send_client(client, "typed", move)
 
+    @server.on("typed_batched")
+    def typed_batched(client: ClientInfo, move: Move) -> None:
+        server.send_client(client, "typed_batched", move)
+
     @server.on("plain")
     def plain(client: ClientInfo, move: dict[str, Any]) -> None:
         server.send_client(client, "plain", move)
@@ -116,7 +122,13 @@ class Dispatch:
     """
 
     def __init__(
-        self, marks: Marks, name: str, clients: int, n: int, message: bytes = b"x" * SIZE
+        self,
+        marks: Marks,
+        name: str,
+        clients: int,
+        n: int,
+        message: bytes = b"x" * SIZE,
+        batch: int = BATCH,
     ) -> None:
         self.marks = marks
         self.name = name
@@ -125,14 +137,14 @@ class Dispatch:
         )
         if name == "call":
             call = call_frames.Call(1, name, message)
-            self.batch = call_frames.build_call(call, self.server.header_len) * BATCH
+            self.batch = call_frames.build_call(call, self.server.header_len) * batch
         else:
-            self.batch = framing.build_command(name, message) * BATCH
+            self.batch = framing.build_command(name, message) * batch
         # What runs in threads has ended when the last has; all else is handled in order.
         self.ended = 0
         if name != "threaded":
             self.batch += framing.build_command("done")
-        self.rounds = n // BATCH
+        self.rounds = n // batch
         self.plan = [3, self.rounds, 2 * self.rounds]  # warm-up, n, 2n
         self.left = 0
         self.members = clients
@@ -224,7 +236,7 @@ def main(library: str) -> None:
     marks = Marks(library)
     gc.disable()  # when it runs depends on all that was allocated before
     # What happens by the clock would count some 50 times too much: callgrind is that slow.
-    watchdog.INTERVAL = 3600.0
+    watchdog.INTERVAL = turns.MOST_SECONDS = 3600.0
     loops: list[tuple[Callable[[int], None], int]] = [
         (parse, 5000),
         (parse_single, 5000),
@@ -241,6 +253,7 @@ def main(library: str) -> None:
     move = msgspec.json.encode(Move("Ada", 12.25, 17.5, 3.75, True))
     for name in ("typed", "plain"):
         Dispatch(marks, name, 1, 2000, move).run()
+    Dispatch(marks, "typed_batched", 1, 16 * MANY, move, MANY).run()
     for name in ("async", "sleeping", "threaded", "call", "wrapped"):
         Dispatch(marks, name, 1, 1000).run()
     Joins(marks).run()
