@@ -89,6 +89,7 @@ cdef class FlushQueue:
 cdef class _Flusher:
     cdef public int descriptor
     cdef public bint behind
+    cdef public object loop_closed
     cdef Outbox _box
 
     def flush(self):
@@ -102,22 +103,27 @@ cdef class _Flusher:
     @cython.final
     cdef int write_chunk(self, bytes chunk) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(chunk)
-        cdef Py_ssize_t sent
+        cdef Py_ssize_t sent = 0
         transport = slot(self, TRANSPORT)
+        if self.descriptor >= 0 and self.loop_closed is not None and self.loop_closed():
+            self.descriptor = -1
         if self.descriptor >= 0:
-            if size > MOST_AT_ONCE:
+            if size > LONGEST_DIRECT:
                 self.behind = True
             elif self.behind:
-                self.behind = transport.get_write_buffer_size() > 0
+                # One that is aborted has dropped what it held, and nothing may follow that.
+                self.behind = transport.get_write_buffer_size() > 0 or transport.is_closing()
             if not self.behind:
                 sent = send_now(self.descriptor, PyBytes_AS_STRING(chunk), size)
                 if sent == size:
                     return 0
                 self.behind = True
-                if sent > 0:
-                    chunk = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + sent, size - sent)
         # Whatever was wrong, the transport finds it as well, and says it to its protocol.
-        transport.write(chunk)
+        try:
+            transport.write(chunk[sent:] if sent > 0 else chunk)
+        except BaseException:  # nothing may follow what is lost, or half of a frame
+            transport.abort()
+            raise
         return 0
 
     @cython.final
@@ -148,6 +154,8 @@ class Flusher(_Flusher):
 
     :ivar descriptor: of the socket that the transport writes to unchanged; -1 for none, and once
         the transport has let go of it: the number may be another socket's then.
+    :ivar loop_closed: says whether the loop has been closed, and the socket with it, which nobody
+        is told; ``None`` where the transport keeps its socket even then.
     :ivar behind: whether the transport may hold something, which is to be written first.
     :ivar paused: whether the transport's buffer is full.
     :ivar latest: newest states that wait beside the outbox; ``None`` for none.
@@ -158,6 +166,7 @@ class Flusher(_Flusher):
     def __init__(self, Outbox outbox not None):
         (<_Flusher>self)._box = outbox
         self.descriptor = -1
+        self.loop_closed = None
         self.outbox = outbox
         self.paused = False
         self.latest = None

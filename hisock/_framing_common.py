@@ -51,7 +51,7 @@ MANY = 256
 #: Bytes that a read takes at most, once an iteration of the loop has spent enough on others.
 SHORT_READ = 16384
 #: Bytes up to which a chunk is written past the transport; it keeps a longer one without a copy.
-MOST_AT_ONCE = 65536
+LONGEST_DIRECT = 65536
 
 _SHOWN = 64  # bytes or characters of a command that an error repeats
 

@@ -10,9 +10,7 @@ frames and answer their sender enters no Python function but the handlers.
 from types import CoroutineType
 
 cimport cython
-from cpython.bytes cimport (
-    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE, PyList_SetSlice
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
@@ -32,7 +30,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     MANY = 256  # as in _framing_common
-    MOST_AT_ONCE = 65536  # as in _framing_common
+    LONGEST_DIRECT = 65536  # as in _framing_common
     SHORT_READ = 16384  # as in _framing_common
 
 cdef object COROUTINE = CoroutineType

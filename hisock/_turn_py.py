@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hisock._framing_common import MANY, MOST_AT_ONCE, SHORT_READ
+from hisock._framing_common import LONGEST_DIRECT, MANY, SHORT_READ
 from hisock._framing_py import Decoder, Frame
 from hisock._outbox_py import Outbox
 from hisock.exceptions import FramingError
@@ -95,18 +95,30 @@ class Flusher:
 
     :ivar descriptor: of the socket that the transport writes to unchanged; -1 for none, and once
         the transport has let go of it: the number may be another socket's then.
+    :ivar loop_closed: says whether the loop has been closed, and the socket with it, which nobody
+        is told; ``None`` where the transport keeps its socket even then.
     :ivar behind: whether the transport may hold something, which is to be written first.
     :ivar paused: whether the transport's buffer is full.
     :ivar latest: newest states that wait beside the outbox; ``None`` for none.
     """
 
-    __slots__ = ("_ending", "_transport", "behind", "descriptor", "latest", "outbox", "paused")
+    __slots__ = (
+        "_ending",
+        "_transport",
+        "behind",
+        "descriptor",
+        "latest",
+        "loop_closed",
+        "outbox",
+        "paused",
+    )
 
     _transport: Any
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.descriptor = -1
+        self.loop_closed: Callable[[], bool] | None = None
         self.behind = False
         self.paused = False
         self.latest: dict[str, bytes] | None = None
@@ -137,11 +149,15 @@ class Flusher:
 
     def write(self, chunk: bytes, /) -> None:
         """Write a chunk: what the socket takes at once, and the rest through the transport."""
+        transport, sent = self._transport, 0
+        if self.descriptor >= 0 and self.loop_closed is not None and self.loop_closed():
+            self.descriptor = -1
         if self.descriptor >= 0:
-            if len(chunk) > MOST_AT_ONCE:
+            if len(chunk) > LONGEST_DIRECT:
                 self.behind = True
             elif self.behind:
-                self.behind = self._transport.get_write_buffer_size() > 0
+                # One that is aborted has dropped what it held, and nothing may follow that.
+                self.behind = transport.get_write_buffer_size() > 0 or transport.is_closing()
             if not self.behind:
                 try:
                     sent = os.write(self.descriptor, chunk)
@@ -150,9 +166,12 @@ class Flusher:
                 if sent == len(chunk):
                     return
                 self.behind = True
-                chunk = chunk[sent:]
         # Whatever was wrong, the transport finds it as well, and says it to its protocol.
-        self._transport.write(chunk)
+        try:
+            transport.write(chunk[sent:] if sent else chunk)
+        except BaseException:  # nothing may follow what is lost, or half of a frame
+            transport.abort()
+            raise
 
 
 class Reader:

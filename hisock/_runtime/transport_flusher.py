@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from hisock._runtime.ended import ENDED
 from hisock._runtime.loops import write_chunks
@@ -30,15 +31,19 @@ class TransportFlusher(Flusher):
         """Write to a transport from now on."""
         self._transport = transport
         self.descriptor = _plain_descriptor(transport)
+        if self.descriptor >= 0 and type(transport).__module__ == "uvloop.loop":
+            # Closing the loop closes its sockets, and no protocol hears of that.
+            self.loop_closed = asyncio.get_running_loop().is_closed
         self.behind = True  # somebody else may have written to it
 
     def lose(self) -> None:
         """Leave its socket alone: the transport is closing it."""
         self.descriptor = -1
+        self.loop_closed = None
 
     def release(self) -> None:
         """Let go of the transport, which may hold this."""
-        self.descriptor = -1
+        self.lose()
         self._transport = ENDED
 
     def write_all(self, chunks: list[bytes]) -> None:
@@ -47,13 +52,18 @@ class TransportFlusher(Flusher):
             self.write(chunks[0])
         elif chunks:
             self.behind = True
-            write_chunks(self._transport, chunks)
+            try:
+                write_chunks(self._transport, chunks)
+            except BaseException:  # nothing may follow what is lost, or half of a frame
+                self._transport.abort()
+                raise
 
     flush_chunks = write_all
 
 
 def _plain_descriptor(transport: asyncio.Transport) -> int:
     kind = type(transport)
-    if (kind.__module__, kind.__name__) not in _PLAIN:
+    # On Windows the number of a socket is no descriptor: that may be an open file.
+    if sys.platform == "win32" or (kind.__module__, kind.__name__) not in _PLAIN:
         return -1
     return int(transport.get_extra_info("socket").fileno())

@@ -38,7 +38,7 @@ def test_the_constants_are_found() -> None:
         "MANY",
         "MAX_HEADER_LEN",
         "MOST_DIGITS",
-        "MOST_AT_ONCE",
+        "LONGEST_DIRECT",
         "MOST_GATHERED",
         "MOST_JOINED",
         "MOST_SPARE",

@@ -54,6 +54,8 @@ waits.close()
 class Transport:
     """Writes into the trace; is full after so many writes."""
 
+    aborted = False
+
     def __init__(self, trace: list[Any], name: str, writer: Any, room: int = 10**6) -> None:
         self.trace, self.name, self.writer, self.room = trace, name, writer, room
 
@@ -61,6 +63,9 @@ class Transport:
         self.trace.append(("written", self.name, bytes(chunk)))
         self.room -= 1
         self.writer.paused = self.room < 0
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class World:
@@ -175,6 +180,7 @@ def test_one_that_cannot_be_written_to_keeps_no_other_waiting(world: World) -> N
     del world.bob.writer._transport.trace
     with pytest.raises(AttributeError, match="trace"):
         world.queue.flush_first(2)
+    assert world.bob.writer._transport.aborted, "what was lost is not followed by anything"
     assert (world.queue.queue, world.queue.written) == (["no reader", world.ada], 1)
     with pytest.raises(TypeError, match="holds readers, not str"):
         world.queue.flush_first(64)

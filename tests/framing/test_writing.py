@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from framing.cores import Core
-from hisock._framing_common import MOST_AT_ONCE
+from hisock._framing_common import LONGEST_DIRECT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sockets there are no descriptors")
 
@@ -20,9 +20,20 @@ class Transport:
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
+        self.aborted = False
+        self.fails: type[Exception] | None = None
 
     def write(self, chunk: bytes) -> None:
+        if self.fails is not None:
+            raise self.fails
         self.kept.append(chunk)
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.kept.clear()
 
     def get_write_buffer_size(self) -> int:
         return sum(map(len, self.kept))
@@ -49,6 +60,11 @@ class Pipe:
             self.flusher.write(b"f" * 50_000)
             taken += 50_000
         return taken - self.transport.get_write_buffer_size()
+
+    def write_often(self, chunk: bytes) -> None:
+        """Write more than the socket takes."""
+        for _ in range(1000):
+            self.flusher.write(chunk)
 
     def read(self, size: int) -> bytes:
         data = b""
@@ -94,7 +110,7 @@ def test_what_the_socket_does_not_take_is_the_transports(pipe: Pipe) -> None:
 
 
 def test_a_long_chunk_is_left_to_the_transport(pipe: Pipe) -> None:
-    long = b"l" * (MOST_AT_ONCE + 1)
+    long = b"l" * (LONGEST_DIRECT + 1)
     pipe.flusher.write(long)
     assert pipe.transport.kept == [long]
     assert pipe.transport.kept[0] is long, "without a copy"
@@ -113,3 +129,29 @@ def test_without_a_descriptor_all_is_the_transports(pipe: Pipe) -> None:
     pipe.flusher.descriptor = -1
     pipe.flusher.write(b"one")
     assert pipe.transport.kept == [b"one"]
+
+
+def test_nothing_follows_what_an_aborted_transport_has_dropped(pipe: Pipe) -> None:
+    taken = pipe.fill()
+    pipe.transport.abort()
+    assert pipe.read(taken) == b"f" * taken
+    pipe.flusher.write(b"later")
+    pipe.near.close()
+    assert pipe.far.recv(10) == b""
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_nothing_follows_what_could_not_be_written(pipe: Pipe, half: bool) -> None:
+    pipe.transport.fails = MemoryError
+    chunk = b"c" * (LONGEST_DIRECT if half else LONGEST_DIRECT + 1)
+    with pytest.raises(MemoryError):
+        pipe.write_often(chunk)
+    assert pipe.transport.aborted
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_socket_of_a_loop_that_has_been_closed_is_left_alone(pipe: Pipe, closed: bool) -> None:
+    pipe.flusher.loop_closed = lambda: closed
+    pipe.flusher.write(b"one")
+    assert pipe.transport.kept == ([b"one"] if closed else [])
+    assert (pipe.flusher.descriptor < 0) is closed

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from support.fixtures import MakePeer, MakeServer
 from support.polling import eventually
 
 import hisock
+from hisock._runtime.transport_flusher import _plain_descriptor
 from reliability.certificates import Authority
+from reliability.watching import PROGRAMS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sockets there are no descriptors")
 
@@ -110,3 +115,30 @@ def test_tls_is_left_to_its_transport(
                 eventually(server.get_all_clients, "it joins")
                 found[kind] = descriptors(server)[0] >= 0
     assert found == {"TCP": True, "Unix": True, "TLS": False}
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_what_outlives_its_loop_writes_to_no_other_socket(loop: str, side: str) -> None:
+    """uvloop closes the sockets of a loop with it, and no protocol hears of that."""
+    program = [sys.executable, str(PROGRAMS / "closed_loop.py"), side, loop]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def test_no_descriptor_is_written_to_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A selector's loop gives the number of a socket there, which may be that of an open file."""
+
+    async def plain() -> list[bool]:
+        near, far = socket.socketpair()
+        with far:
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                asyncio.Protocol, sock=near
+            )
+            found = [_plain_descriptor(transport) >= 0]
+            monkeypatch.setattr("sys.platform", "win32")
+            found.append(_plain_descriptor(transport) >= 0)
+            monkeypatch.undo()
+            transport.abort()
+        return found
+
+    assert asyncio.run(plain()) == [True, False]
