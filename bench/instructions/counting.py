@@ -40,7 +40,7 @@ MEANING = {
     "dispatch": "one 64 B message in, through a handler, and back; asyncio, without the kernel",
     "alone": "the same, one message a read; and what the client does to send it",
     "relay": "one 64 B message in and out to a room of 20; asyncio, without the kernel",
-    "typed": "80 B of JSON into a Struct, through a handler, and back as JSON",
+    "typed": "63 B of JSON into a Struct, through a handler, and back as JSON",
     "typed_batched": "the same, 512 of them a read",
     "plain": "as typed, as a dict",
     "async": "as dispatch, with an async handler that awaits nothing",

@@ -58,7 +58,7 @@ def build(n: int) -> None:
 
 
 class Move(msgspec.Struct):
-    """What a player sends, 80 bytes of JSON."""
+    """What a player sends, 63 bytes of JSON."""
 
     player: str
     x: float

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Move(msgspec.Struct):
-    """What a player sends; about 80 bytes of JSON."""
+    """What a player sends; 72 bytes of JSON."""
 
     player: str
     x: float

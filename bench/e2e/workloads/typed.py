@@ -59,7 +59,7 @@ def _one_at_a_time(bench: Bench, contender: Contender) -> Measurement:
 
 TYPED = Workload(
     name="typed",
-    title="Typed messages: 80 B of JSON into a Struct and back, pipelined",
+    title="Typed messages: 72 B of JSON into a Struct and back, pipelined",
     unit="messages/s",
     better="more",
     references=("picows", "websockets-msgspec"),
@@ -77,7 +77,7 @@ TYPED = Workload(
 
 TYPED_ROUNDTRIP = Workload(
     name="typed-roundtrip",
-    title="Typed messages: 80 B of JSON into a Struct and back, one at a time, one core, median",
+    title="Typed messages: 72 B of JSON into a Struct and back, one at a time, one core, median",
     unit="µs",
     better="less",
     references=("picows",),
