@@ -332,10 +332,12 @@ class ThreadedHiSockServer(HiSockServer[Session]):
 
         :param callback: called after each frame; or an address, see :meth:`HiSockServer.start`.
         :param error_handler: see :class:`HiSockServer`; the one given there, if ``None``.
-        :raises RuntimeError: the server is running already.
+        :raises RuntimeError: the server is running already, or was closed after it had run.
         """
         if self._life.closed:
-            return
+            if self._life.started:
+                raise RuntimeError("the server is closed; make a new one to serve again")
+            return  # close() of another thread came before
         if self._life.started:
             raise RuntimeError("the server is running already")
         if self._life.workers is not None:

@@ -362,3 +362,19 @@ def test_a_threaded_server_may_be_closed_while_its_thread_is_made(
     server.join(PATIENCE)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(server.addr, PATIENCE)
+
+
+def test_a_threaded_server_that_was_closed_says_so_when_it_is_started_again() -> None:
+    server = hisock.ThreadedHiSockServer(LOOPBACK)
+    server.start()
+    server.close()
+    with pytest.raises(RuntimeError, match="the server is closed; make a new one"):
+        server.start()
+
+
+def test_a_threaded_server_that_is_closed_before_its_start_does_not_start() -> None:
+    server = hisock.ThreadedHiSockServer(LOOPBACK)
+    server.close()
+    server.start()
+    server.join(PATIENCE)
+    assert server.closed
