@@ -212,6 +212,7 @@ class Acceptor:
             self._hub.admission.handshake_ended(connection)
             who = connection.info
             if self._hub.options.tls is not None:
-                self._hub.note_end("tls", f"the TLS handshake failed: {exc}", who)
+                reason = str(exc) or "the client hung up"
+                self._hub.note_end("tls", f"the TLS handshake failed: {reason}", who)
             else:
                 self._hub.note_end("reset", str(exc), who)

@@ -168,6 +168,16 @@ def test_what_is_no_tls_ends_that_connection(
     assert len(log.messages) == 1
 
 
+def test_hanging_up_amid_a_handshake_is_said(
+    start_tls_server: StartServer, unexpected: Any
+) -> None:
+    server = start_tls_server()
+    with logged("hisock.server") as log:
+        Peer(server.addr).close()
+        eventually(lambda: server.stats().ended == {"tls": 1}, "it is counted")
+    assert log.messages[0].endswith("the TLS handshake failed: the client hung up")
+
+
 def test_our_client_without_tls_at_a_tls_port_is_told(start_tls_server: StartServer) -> None:
     server = start_tls_server()
     with pytest.raises(ServerNotRunning), hisock.connect(server.addr) as client:
