@@ -57,17 +57,21 @@ cdef Py_ssize_t queue_from(Outbox outbox, Gathered held, Py_ssize_t end) except 
     cdef bint joined = held._joined_from == outbox._since
     end = held.first + at + count
     outbox._since = max(end, outbox._since)
-    if outbox._since >= gathered:
-        outbox._held = None
-        outbox._state &= ~HOLDING
-        held.caught_up[outbox] = end
-    if not count or outbox._state & (CLOSED | REFUSING):
-        outbox.refused += count
-        return 0
+    try:
+        if outbox._since >= gathered:
+            outbox._held = None
+            outbox._state &= ~HOLDING
+            held.caught_up[outbox] = end
+        if not count or outbox._state & (CLOSED | REFUSING):
+            outbox.refused += count
+            return 0
+        if joined and held._joined_to == end:
+            outbox.append(held._joined)
+        else:
+            for at in range(at, at + count):
+                outbox.append(held.frames[at])
+    except BaseException:  # what it has not got is forgotten with what all have got
+        outbox.drop()
+        raise
     outbox.frames += count
-    if joined and held._joined_to == end:
-        outbox.append(held._joined)
-    else:
-        for at in range(at, at + count):
-            outbox.append(held.frames[at])
     return count

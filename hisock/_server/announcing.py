@@ -171,17 +171,21 @@ class Announcements:
     def _write_some(self) -> None:
         """Write to a few clients, so that the loop reads in between."""
         most, rounds = _MOST_WRITES, self._rounds
-        while rounds and most:
-            key, count, peers = rounds[0]
-            turns = list(islice(peers, most))
-            for peer in turns:
-                peer.writer.flush_gathered(count)
-            most -= len(turns)
-            if most:
-                rounds.popleft()
-                self._end_round(self._gathered[key], count, self._members(key))
+        try:
+            while rounds and most:
+                key, count, peers = rounds[0]
+                for peer in islice(peers, most):
+                    most -= 1
+                    peer.writer.flush_gathered(count)
+                if most:
+                    rounds.popleft()
+                    self._end_round(self._gathered[key], count, self._members(key))
+        finally:  # also when one has failed: nothing else goes on with it
+            self._write_later()
+
+    def _write_later(self) -> None:
         loop = self._hub.loop
-        if rounds:
+        if self._rounds:
             loop.call_soon(self._write_some)
         elif self._gathered:
             loop.call_later(self.window, self._write_all)

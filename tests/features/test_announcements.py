@@ -14,6 +14,7 @@ from support import Events, Frame, Peer, command_frame
 from support.fixtures import MakeServer
 
 import hisock
+from hisock._server.writer import Writer
 
 
 @pytest.fixture
@@ -160,3 +161,29 @@ def test_more_than_a_share_of_the_send_buffer_is_written_at_once(gathering: Any)
         for number in range(20):
             stack.enter_context(Peer(server.addr)).hello(f"c{number}" + "x" * 1000)
         assert [len(ann.read().json["name"]) > 1000 for _ in range(12)] == [True] * 12
+
+
+def test_one_that_cannot_be_written_to_keeps_no_other_from_hearing(
+    gathering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for want of memory: nobody heard of any client any more."""
+    flush = Writer.flush_gathered
+    failed: list[Writer] = []
+
+    def fail_once(writer: Writer, end: int) -> None:
+        if not failed:
+            failed.append(writer)
+            raise MemoryError("no memory for the test")
+        flush(writer, end)
+
+    server = gathering(window=0.01)
+    with (
+        joined(server, "Ada"),
+        joined(server, "Bob") as second,
+        joined(server, "Cy") as third,
+    ):
+        monkeypatch.setattr(Writer, "flush_gathered", fail_once)
+        with joined(server, "Dan"):
+            for peer in (second, third):
+                peer.wait_for(lambda f: f.reserved == "CLTCONN" and f.json["name"] == "Dan")
+        assert failed

@@ -16,10 +16,11 @@ from framing.test_in_place import compiled
 #: take, which leaves room in the next piece.
 PROGRAM = """
 import itertools
+import threading
 import _testcapi
 from hisock._building import build_command
 from hisock._framing import Decoder
-from hisock._outbox import Outbox, send_call, send_reply
+from hisock._outbox import Gathered, Outbox, send_call, send_reply
 
 LARGE = bytes(40_000)
 frames = [build_command("small", bytes(10)), build_command("large", LARGE)]
@@ -31,10 +32,18 @@ ways = [
     lambda box: send_reply(box, b"17", bytes(100)),
     lambda box: send_call(box, 17, "ask", bytes(100)),
     lambda box: box.take(),
+    lambda box: box.catch_up(),
 ]
 
 
-def play(before, way, fails, taken):
+def gather():
+    held = Gathered(threading.Lock())
+    for number in range(3):
+        held.add(build_command("gathered", bytes(300 * number)))
+    return held
+
+
+def play(before, way, fails, taken, holds):
     queue = []
     box = Outbox(queue, "owner", lambda: None)
     if taken:
@@ -42,6 +51,8 @@ def play(before, way, fails, taken):
         box.take()
         queue.clear()
     before(box)
+    if holds:
+        box.hold(gather(), 0)
     written = b""
     _testcapi.set_nomemory(fails, fails + 1)
     try:
@@ -64,6 +75,8 @@ def play(before, way, fails, taken):
     assert len(rest) == size, (len(rest), size)
     decoder = Decoder()
     decoder.feed(written)
+    if holds:
+        assert (written + rest).count(b"$gathered$") == 3, (written, rest)
     before_last = decoder.frames
     assert decoder.feed(rest)[-1][0] == "last"
     decoder.eof()
@@ -71,7 +84,7 @@ def play(before, way, fails, taken):
     return "failed" if done is None else "done"
 
 
-cases = itertools.product(ways, ways, range(12), (False, True))
+cases = itertools.product(ways, ways, range(12), (False, True), (False, True))
 print(sorted({play(*case) for case in cases}))
 """
 
