@@ -96,7 +96,9 @@ class RedisWire(asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not isinstance(exc, OSError):
+            # An answer that could not be taken. redis-py would raise it anew when it disconnects.
+            exc = ConnectionError(f"an answer was not understood: {exc}")
         if not self.lost.done():
-            why = exc if isinstance(exc, OSError) else ConnectionError("Redis has closed it")
-            self.lost.set_exception(why)
+            self.lost.set_exception(exc or ConnectionError("Redis has closed it"))
         self._before.connection_lost(exc)

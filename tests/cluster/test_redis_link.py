@@ -63,9 +63,15 @@ def test_batches_go_both_ways_over_tls(fast: bool, tmp_path: Path) -> None:
         loop.run_until_complete(main(broker))
 
 
-@pytest.mark.parametrize("which", [0, 1])  # what publishes is connected first
 @pytest.mark.parametrize(
-    ("said", "reason"), [(b"@nonsense\r\n", "Protocol error"), (b"-ERR go away\r\n", "go away")]
+    ("said", "reason", "which"),  # what publishes is connected first
+    [
+        (b"@nonsense\r\n", "Protocol error", 0),
+        (b"@nonsense\r\n", "Protocol error", 1),
+        (b"-ERR go away\r\n", "go away", 0),
+        (b"-ERR go away\r\n", "go away", 1),
+        (b"+nothing that was asked for\r\n", "an answer was not understood", 1),
+    ],
 )
 def test_an_answer_that_is_none_or_an_error_ends_a_connection_and_another_is_made(
     said: bytes, reason: str, which: int, tmp_path: Path
