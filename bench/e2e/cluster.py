@@ -1,6 +1,6 @@
 """What a cluster costs: processor time of all servers for each delivery, against one process.
 
-    python -m bench.e2e.cluster [--players 1200] [--rounds 3] [--seconds 4] [--only NAME,...]
+    python -m bench.e2e.cluster [--players 1200] [--rounds 3] [--seconds 4] [--only NAME;...]
 
 Rooms of 20 players that move 20 times a second, spread over the workers by the kernel, which is
 the worst case: with 2 workers half of the deliveries cross, with 4 three quarters. ``apart`` keeps
@@ -9,6 +9,12 @@ each room in one process. The brokers are those of the tests.
 A process with less to do writes fewer messages at once, and pays more for each. So there are two
 ratios: to one process with all players, and to as many processes that know nothing of each other.
 Ratios are taken within a round, and the medians of the rounds are shown.
+
+A broadcast goes to ``--listeners`` clients, with 32 messages on their way, or ``--rate`` a second,
+so that all kinds do the same work. Clients of the sender's process get a message before the others,
+and what they have got makes way for the next ones, which come one by one then; with ``--whole`` a
+message is on its way until all have got it. Processes without a cluster each have a share of the
+clients and a sender of its own, which sends as much: each client gets as many messages.
 """
 
 from __future__ import annotations
@@ -32,8 +38,11 @@ from .cluster_servers import (
     WITH_REDIS,
     Kind,
     Meter,
+    Served,
     served,
 )
+
+Results = list[dict[str, float]]
 
 #: Processors that may be busy with something else during a run.
 MOST_OTHERS = 0.35
@@ -66,18 +75,16 @@ class Row:
     to_apart: list[float] = field(default_factory=list)
 
 
-def generate(
-    program: str, ports: list[int], conns: int, wire: str, **options: object
-) -> list[dict[str, float]]:
+def generate(program: str, ports: list[int], conns: int, wire: str, **options: object) -> Results:
     """Run a load generator for each port at the same time."""
-    results: list[dict[str, float]] = []
+    results: Results = []
     generator = str(compiling.generator(program))  # not in two threads at once
 
     def one(port: int) -> None:
         given = {"wire": wire, "port": port, "conns": conns // len(ports), "settle": 0.5}
         command = [generator, "--limit", "60"]
         for name, value in {**given, **options}.items():
-            command += [f"--{name}", str(value)]
+            command += [f"--{name}"] if value is None else [f"--{name}", str(value)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=70)
         results.append(json.loads(done.stdout))
 
@@ -92,27 +99,38 @@ def generate(
     return results
 
 
-def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
+def load(servers: Served, workload: str, given: argparse.Namespace, share: float) -> Results:
+    """Put the load of a workload on servers.
+
+    :param share: of the players.
+    """
+    seconds, wire = given.seconds, servers.wire
+    options: dict[str, object]
+    if workload != "broadcast":
+        players = round(given.players * share)
+        options = {"size": 32, "rate": 20, "room-size": 20, "inflight": 50}
+        return generate("players", servers.ports, players, wire, seconds=seconds, **options)
+    options = {"size": 64, "outstanding": 0 if given.rate else 32, "rate": given.rate}
+    if given.whole:
+        options["whole"] = None
+    listeners = given.listeners
+    return generate(
+        "broadcast", servers.ports, listeners, wire, seconds=seconds, inflight=50, **options
+    )
+
+
+def measure(kind: Kind, workload: str, given: argparse.Namespace) -> Run:
     with served(kind) as (servers, brokers), Meter(servers.pids, brokers) as meter:
-        players = round(players * kind.share)
-        if workload != "broadcast":
-            options: dict[str, object] = {"size": 32, "rate": 20, "room-size": 20, "inflight": 50}
-            results = generate(
-                "players", servers.ports, players, servers.wire, seconds=seconds, **options
-            )
-        else:
-            options = {"size": 64, "outstanding": 32, "inflight": 50}
-            results = generate(
-                "broadcast", servers.ports, 100, servers.wire, seconds=seconds, **options
-            )
-        time.sleep(1.3 if kind.cluster and kind.servers > 1 else 0.3)  # figures are written
-        entries, batches, *lost = servers.crossed()
+        results = load(servers, workload, given, kind.share)
+        time.sleep(1.3)  # figures are written
+        entries, batches, *lost, writes = servers.crossed()
         # Clients that join and leave are left out: how much they weigh depends on how long it took.
         began = min(one["began"] for one in results)
         ended = max(one["began"] + one["seconds"] for one in results)
-        used, of_brokers, of_all, writes = meter.between(began, ended)
+        used, of_brokers, of_all = meter.between(began, ended)
         generators = sum(one["generator_cpu"] * one["seconds"] for one in results)
         count = sum(one["deliveries"] for one in results)
+        deliveries = sum(one.get("total", one["deliveries"]) for one in results)
         return Run(
             server=used / count * 1e6,
             broker=of_brokers / count * 1e6,
@@ -121,29 +139,27 @@ def measure(kind: Kind, workload: str, players: int, seconds: float) -> Run:
             p99_ms=max(one.get("p99_ms", 0) for one in results),
             frames=entries / batches if batches else 0.0,
             lost=sum(lost),
-            a_write=count / writes,
+            a_write=deliveries / writes if writes else 0.0,
             late=sum(one.get("gave_up", 0) for one in results),
             others=(of_all - used - of_brokers - generators) / (ended - began),
         )
 
 
-def calm_run(kind: Kind, workload: str, players: int, seconds: float) -> Run:
+def calm_run(kind: Kind, workload: str, given: argparse.Namespace) -> Run:
     """A run; again, up to twice, if it was late or others were busy meanwhile."""
     for _ in range(2):
-        run = measure(kind, workload, players, seconds)
+        run = measure(kind, workload, given)
         if not run.late and run.others < MOST_OTHERS:
             return run
-    return measure(kind, workload, players, seconds)
+    return measure(kind, workload, given)
 
 
-def rounds(
-    workload: str, kinds: list[Kind], players: int, count: int, seconds: float
-) -> dict[str, Row]:
+def rounds(workload: str, kinds: list[Kind], given: argparse.Namespace) -> dict[str, Row]:
     rows = {kind.name: Row() for kind in kinds}
-    for _ in range(count):
+    for _ in range(given.rounds):
         alone, apart = 0.0, {}
         for kind in kinds:
-            run = calm_run(kind, workload, players, seconds)
+            run = calm_run(kind, workload, given)
             row = rows[kind.name]
             if kind in (ALONE, WITH_REDIS):
                 alone = run.server
@@ -188,9 +204,9 @@ def show(title: str, rows: dict[str, Row]) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def spread_by_kernel(kind: Kind) -> bool:
-    """Whether all clients connect to one port, and get what one of them broadcasts."""
-    return kind.processes == 1 and kind.share == 1
+def hears_broadcasts(kind: Kind) -> bool:
+    """Whether all clients get what is broadcast, from one of them or one for each process."""
+    return kind.share == 1 and (kind.processes == 1 or not kind.cluster)
 
 
 WORKLOADS = ["players", "broadcast", "calls", "peers"]
@@ -202,29 +218,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--workload", choices=WORKLOADS, action="append")
+    parser.add_argument("--listeners", type=int, default=100)
+    parser.add_argument("--rate", type=int, default=0, help="broadcasts a second; 0: 32 on the way")
+    parser.add_argument("--whole", action="store_true", help="32 that not all have got yet")
     parser.add_argument("--only", default="")
     given = parser.parse_args()
     kinds = [kind for kind in KINDS if not given.only or kind.name in given.only.split(";")]
     if ALONE not in kinds:
         kinds.insert(0, ALONE)
     for workload in given.workload or WORKLOADS:
-        load = f"load {os.getloadavg()[0]:.1f}"
+        busy = f"load {os.getloadavg()[0]:.1f}"
         if workload == "calls":
-            print(f"\ncalls; {load}\n\n{rows_of_calls()}", flush=True)
+            print(f"\ncalls; {busy}\n\n{rows_of_calls()}", flush=True)
             continue
         if workload == "peers":
             for players in PEER_PLAYERS:
-                rows = rounds(workload, PEERS, players, given.rounds, given.seconds)
-                show(f"{players} players; {load}", rows)
+                own = argparse.Namespace(**{**vars(given), "players": players})
+                show(f"{players} players; {busy}", rounds(workload, PEERS, own))
             continue
-        some = (
-            kinds if workload == "players" else [kind for kind in kinds if spread_by_kernel(kind)]
-        )
-        rows = rounds(workload, some, given.players, given.rounds, given.seconds)
-        title = (
-            "broadcast" if workload == "broadcast" else f"{given.players} players in rooms of 20"
-        )
-        show(f"{title}; {load}", rows)
+        some, title = kinds, f"{given.players} players in rooms of 20"
+        if workload == "broadcast":
+            some = [kind for kind in kinds if hears_broadcasts(kind)]
+            title = f"broadcast to {given.listeners}, {given.rate or '32 on their way'}"
+        show(f"{title}; {busy}", rounds(workload, some, given))
 
 
 if __name__ == "__main__":

@@ -87,12 +87,6 @@ def seconds_of(pids: list[int]) -> float:
     return total / 1e9
 
 
-def writes_of(pids: list[int]) -> int:
-    """How often some processes have called the kernel to write."""
-    texts = (Path(f"/proc/{pid}/io").read_text() for pid in pids)
-    return sum(int(text.partition("syscw: ")[2].split()[0]) for text in texts)
-
-
 def busy_seconds() -> float:
     """Processor time that everything on this machine has used so far."""
     user, nice, system, _, _, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
@@ -104,7 +98,7 @@ class Meter:
 
     def __init__(self, servers: list[int], brokers: list[int]) -> None:
         self._pids = servers, brokers
-        #: Moments, each with the seconds of the servers, the brokers and all, and writes.
+        #: Moments, each with the seconds of the servers, the brokers and all.
         self._samples: list[tuple[float, ...]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -120,13 +114,13 @@ class Meter:
     def _run(self) -> None:
         servers, brokers = self._pids
         while True:
-            used = seconds_of(servers), seconds_of(brokers), busy_seconds(), writes_of(servers)
+            used = seconds_of(servers), seconds_of(brokers), busy_seconds()
             self._samples.append((time.monotonic(), *used))
             if self._ended.wait(METER_SECONDS):
                 return
 
     def between(self, began: float, ended: float) -> list[float]:
-        """What was used between two moments: of servers, of brokers, of all, and writes."""
+        """What was used between two moments: of servers, of brokers, and of all."""
         return [late - early for early, late in zip(self._at(began), self._at(ended), strict=True)]
 
     def _at(self, moment: float) -> list[float]:
@@ -151,7 +145,10 @@ class Served:
         self.pids: list[int] = []
         command = self._peer(url) if kind.wire != "hisock" else self._command(kind, url)
         for _ in range(kind.processes):
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            # In a session of its own, as workers are: Linux shares processors between sessions.
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
             stack.callback(self._end, process)
             assert process.stdout is not None
             found = re.search(r"(?::|port\": )(\d+)", process.stdout.readline())
@@ -172,9 +169,11 @@ class Served:
         return [python, str(SERVERS / "serve_socketio.py"), "move", url, str(free_port())]
 
     def crossed(self) -> list[int]:
-        """How many messages and batches went to other processes, and how many were lost."""
+        """How many messages and batches went to other processes, how many were lost here and
+        there, and how often clients were written to. No figures of python-socketio.
+        """
         each = [json.loads(path.read_text("utf-8")) for path in self._folder.glob("[0-9]*.json")]
-        return [sum(column) for column in zip(*each, strict=True)] or [0, 0, 0, 0]
+        return [sum(column) for column in zip(*each, strict=True)] or [0] * 5
 
     @staticmethod
     def _end(process: subprocess.Popen[str]) -> None:

@@ -4,8 +4,10 @@
 
 Two servers run in one thread, on uvloop. 25 messages come at once, so each batch holds 25, and each
 write to a client too: all kinds do the same work in each iteration, whatever else the machine does.
-Half of the clients are of the other server; with "apart", none. What the kernel and brokers do is
-not counted; what the clients here do is.
+Half of the clients are of the other server; with "apart", none. The "2 servers" know nothing of
+each other: each has half of the clients, and one of them sends as much as the one of the other
+kinds, so that each client gets as much. What the kernel and brokers do is not counted; what the
+clients here do is.
 """
 
 from __future__ import annotations
@@ -35,7 +37,16 @@ from . import counting, marks
 BATCH = 25
 ROUNDS = 40
 #: Kinds of servers, and the broker of each.
-KINDS = {"1 server": "", "apart": "", "local": "", "NATS": "nats-newest", "Redis": "redis"}
+KINDS = {
+    "1 server": "",
+    "2 servers": "",
+    "apart": "",
+    "local": "",
+    "NATS": "nats-newest",
+    "Redis": "redis",
+}
+#: Those that know of no other.
+ALONE = ("1 server", "2 servers")
 CLOCKS = {
     node: ("BEAT", "PROBE"),
     redis: ("_BUSY_INTERVAL", "_PING_SECONDS"),
@@ -75,7 +86,7 @@ async def work(counter: marks.Marks, name: str, url: str, command: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         servers = []
         for _ in range(1 if name == "1 server" else 2):
-            cluster = Cluster(url, dead_after=3600) if name != "1 server" else None
+            cluster = None if name in ALONE else Cluster(url, dead_after=3600)
             server = HiSockServer(
                 ("127.0.0.1", 0), keepalive=False, announce="none", cluster=cluster
             )
@@ -84,7 +95,9 @@ async def work(counter: marks.Marks, name: str, url: str, command: str) -> None:
         members = RECEIVERS[command]
         homes = servers[:1] if name == "apart" else servers
         clients = [await connect(homes[i * len(homes) // members]) for i in range(members)]
-        while any(len(server) < members for server in servers):  # noqa: ASYNC110 - nothing tells
+        size = members // len(servers) if name in ALONE else members
+        crowds = [clients[at : at + size] for at in range(0, members, size)]
+        while any(len(server) < size for server in servers):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
         buffer = bytearray(262144)
         for client in clients:
@@ -94,10 +107,12 @@ async def work(counter: marks.Marks, name: str, url: str, command: str) -> None:
         for rounds in (3, ROUNDS, 2 * ROUNDS):
             counter.zero()
             for _ in range(rounds):
-                clients[0].sendall(frame * BATCH)
-                await receive(clients[-1], len(frame) * BATCH, buffer)
-                for client in clients[:-1]:  # they were written to before
-                    assert client.recv_into(buffer) == len(frame) * BATCH
+                for crowd in crowds:
+                    crowd[0].sendall(frame * BATCH)
+                for crowd in crowds:
+                    await receive(crowd[-1], len(frame) * BATCH, buffer)
+                    for client in crowd[:-1]:  # they were written to before
+                        assert client.recv_into(buffer) == len(frame) * BATCH
             if rounds >= ROUNDS:
                 counter.dump(f"{name}/{command} {rounds // ROUNDS}")
         for client in clients:

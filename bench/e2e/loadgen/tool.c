@@ -55,7 +55,7 @@ static const struct option OPTIONS[] = {
     {"batch", 1, 0, 'b'},
     {"conns", 1, 0, 'c'},  {"inflight", 1, 0, 'i'},    {"outstanding", 1, 0, 'o'}, {"rate", 1, 0, 'r'},
     {"room-size", 1, 0, 'R'}, {"flood", 0, 0, 'f'},    {"hold", 0, 0, 'h'},       {"text", 1, 0, 't'}, {"together", 0, 0, 'T'},
-    {"call", 0, 0, 'C'}, {"listener", 1, 0, 'L'}, {"role", 1, 0, 'k'}, {"tls", 0, 0, 'X'}, {0, 0, 0, 0},
+    {"call", 0, 0, 'C'}, {"whole", 0, 0, 'W'}, {"listener", 1, 0, 'L'}, {"role", 1, 0, 'k'}, {"tls", 0, 0, 'X'}, {0, 0, 0, 0},
 };
 
 struct options options_read(int argc, char **argv) {
@@ -88,6 +88,7 @@ struct options options_read(int argc, char **argv) {
             options.size = strlen(optarg);
             break;
         case 'T': options.together = true; break;
+        case 'W': options.whole = true; break;
         case 'C': options.call = true; break;
         case 'X': options.tls = true; break;
         case 'L': options.listener = atoi(optarg); break;

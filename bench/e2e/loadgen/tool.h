@@ -26,10 +26,11 @@ struct options {
     int conns;
     int inflight;         /* joins under way at once */
     int outstanding;      /* messages on their way at once, over all connections */
-    int rate;             /* messages a second and player */
+    int rate;             /* messages a second and player, or of the one that broadcasts */
     int room_size;
     bool flood;
     bool hold;
+    bool whole;           /* broadcast: a message is on its way until the slowest connection has got it */
     bool tls;
 };
 

@@ -1,7 +1,8 @@
 """A game server of several processes, for bench.cluster.
 
 Usage: serve_cluster.py WORKERS CLUSTER FOLDER: 0 workers are this process alone, CLUSTER is a URL
-or "-". Each process writes what it has sent to others into the folder.
+or "-". Each process writes what it has sent to others, and how often it wrote to a client, into the
+folder.
 """
 
 import json
@@ -64,11 +65,12 @@ async def times(client: ClientInfo, count: int) -> list[list[float]]:
 @server.every(1)  # oftener it would be a part of what is measured where little happens
 def write_figures() -> None:
     cluster = server.stats().cluster
+    figures = [0, 0, 0, 0]
     if cluster is not None:
         figures = [cluster.entries_out, cluster.batches_out, cluster.lost, cluster.missed]
-        new = Path(folder, f"new-{os.getpid()}")
-        new.write_text(json.dumps(figures), "utf-8")
-        new.replace(Path(folder, f"{os.getpid()}.json"))  # whole, whenever it is read
+    new = Path(folder, f"new-{os.getpid()}")
+    new.write_text(json.dumps([*figures, server._hub.flushing.written]), "utf-8")
+    new.replace(Path(folder, f"{os.getpid()}.json"))  # whole, whenever it is read
 
 
 if not workers:
