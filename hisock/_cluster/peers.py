@@ -69,9 +69,10 @@ class OtherNode:
                 if lost < 0:
                     return None
             self._to_one = head.to_one
-            if self._to_all is not None:
-                lost += max(0, head.to_all - self._to_all)
-            self._to_all = max(head.to_all, self._to_all or 0)
+            if head.to_all != self._to_all:
+                if self._to_all is not None:
+                    lost += max(0, head.to_all - self._to_all)
+                self._to_all = max(head.to_all, self._to_all or 0)
         else:
             if self._to_all is not None:
                 lost = head.to_all - self._to_all - count

@@ -204,7 +204,7 @@ class Streams(EntryGatherer):
             if not self.up:
                 return
             self._last = self._thread.loop.time()
-            done = self._flush_common()
+            done = not self._common.entries or self._flush_common()
             if done:
                 for node, lane in self.lanes.items():
                     if lane.entries:
@@ -227,7 +227,7 @@ class Streams(EntryGatherer):
 
     def _flush_common(self) -> bool:
         common = self._common
-        for portion in self._portions(common) if common.entries else ():
+        for portion in self._portions(common):
             number = self._to_all + len(portion)
             batch = self._seal("", number, 0, portion)
             if not self.link.send_all(batch, len(portion) * len(self.lanes)):
