@@ -324,9 +324,7 @@ class ThreadedHiSockServer(HiSockServer[Session]):
     _thread: threading.Thread | None = None
 
     def start(
-        self,
-        callback: StartArgument = None,
-        error_handler: ErrorHandler | None = None,
+        self, callback: StartArgument = None, error_handler: ErrorHandler | None = None
     ) -> None:
         """Start serving, and return once clients are being accepted.
 

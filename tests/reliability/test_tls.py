@@ -168,9 +168,7 @@ def test_what_is_no_tls_ends_that_connection(
     assert len(log.messages) == 1
 
 
-def test_hanging_up_amid_a_handshake_is_said(
-    start_tls_server: StartServer, unexpected: Any
-) -> None:
+def test_hanging_up_in_a_handshake_is_said(start_tls_server: StartServer, unexpected: Any) -> None:
     server = start_tls_server()
     with logged("hisock.server") as log:
         Peer(server.addr).close()
