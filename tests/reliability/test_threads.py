@@ -165,6 +165,7 @@ def test_a_client_that_sends_without_end_is_not_read_without_end(
     assert resident() - memory < (96 if sysconfig.get_config_var("Py_GIL_DISABLED") else 32) * MIB
     assert other.ask("work", "1", answer="worked").message == b"1"
     gate.open()
+    endless.sock.settimeout(4 * PATIENCE)  # it is taken as fast as it is handled
     endless.write(data[sent:])
     events.wait_until(lambda seen: len(seen) == count, 4 * PATIENCE)
     assert endless.ask("ping", "2", answer="pong").message == b"2"
