@@ -239,7 +239,8 @@ def main() -> None:
         some, title = kinds, f"{given.players} players in rooms of 20"
         if workload == "broadcast":
             some = [kind for kind in kinds if hears_broadcasts(kind)]
-            title = f"broadcast to {given.listeners}, {given.rate or '32 on their way'}"
+            pace = f"{given.rate} a second" if given.rate else "32 on their way"
+            title = f"broadcast to {given.listeners}, {pace}"
         show(f"{title}; {busy}", rounds(workload, some, given))
 
 
