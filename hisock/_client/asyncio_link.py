@@ -21,7 +21,7 @@ from hisock._core.tracing import outgoing
 from hisock._runtime.draining import close_when_written
 from hisock._runtime.ended import ENDED
 from hisock._runtime.flag import Flag
-from hisock._runtime.sockets import disown
+from hisock._runtime.sockets import disown, why_lost
 from hisock._runtime.transport_flusher import TransportFlusher
 from hisock.exceptions import ConnectionLost, FramingError
 from hisock.framing import Decoder, Frame, Outbox, Scratch, send_call
@@ -172,7 +172,7 @@ class AsyncioSession(Session, asyncio.BufferedProtocol):
         self.writable.set()
         reason = "the server closed the connection"
         if exc is not None:
-            reason = f"the connection to the server ended: {exc}"
+            reason = f"the connection to the server ended: {why_lost(exc)}"
         self.end(End.LOST, ConnectionLost(reason))
         self._release()
 

@@ -64,7 +64,9 @@ class Link:
             try:
                 self.socket.sendall(frame)
             except OSError as exc:
-                self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
+                self.loss = ConnectionLost(
+                    f"the connection to the server ended: {sockets.why_lost(exc)}"
+                )
                 raise fresh(self.loss) from exc
             except BaseException:
                 self._give_up("sending")
@@ -92,7 +94,9 @@ class Link:
                 for data in _joined(frames, most):
                     sent += self._send_counting(data)
             except OSError as exc:
-                self.loss = ConnectionLost(f"the connection to the server ended: {exc}")
+                self.loss = ConnectionLost(
+                    f"the connection to the server ended: {sockets.why_lost(exc)}"
+                )
                 sent += self._cut
             except BaseException:
                 self._give_up("sending")
@@ -147,7 +151,9 @@ class Link:
         except (BlockingIOError, InterruptedError):
             return []
         except OSError as exc:
-            raise ConnectionLost(f"the connection to the server ended: {exc}") from exc
+            raise ConnectionLost(
+                f"the connection to the server ended: {sockets.why_lost(exc)}"
+            ) from exc
         count = brought[-1]
         if not count:
             self.taken_over()
@@ -279,6 +285,10 @@ def _whole_frames(frames: list[bytes], size: int) -> int:
 
 def _local_address(sock: Socket) -> Any:
     return sockets.local_address(sock.raw if isinstance(sock, TLSSocket) else sock)
+
+
+def _lost(exc: OSError) -> ConnectionLost:
+    return ConnectionLost(f"the connection to the server ended: {sockets.why_lost(exc)}")
 
 
 def _broken(exc: FramingError) -> ConnectionLost:

@@ -189,6 +189,17 @@ def unresolved_error(host: str, exc: socket.gaierror | UnicodeError) -> socket.g
     return socket.gaierror(code, unresolved(host, exc))
 
 
+def why_lost(exc: Exception) -> str:
+    """What ended a connection, in the same words wherever it was met.
+
+    The system tells of a reset once, be it to a read or a write. Writes after that, as that of a
+    transport behind one that passed it by, are told of a broken pipe.
+    """
+    if isinstance(exc, BrokenPipeError) and exc.errno == errno.EPIPE:
+        exc = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    return str(exc) or type(exc).__name__
+
+
 def _bind_unix(path: str) -> socket.socket:
     require_path(path)
     if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - measured on Linux

@@ -17,6 +17,7 @@ from hisock._core.rates import RateLimit
 from hisock._core.reporting import without_bytes
 from hisock._runtime.draining import close_when_written
 from hisock._runtime.ended import ENDED
+from hisock._runtime.sockets import why_lost
 from hisock._server.answering import answer_at_once
 from hisock._server.carried import Carried
 from hisock._server.on_demand import OnDemand
@@ -176,7 +177,7 @@ class Connection(Carried, asyncio.BufferedProtocol):
 
     def _why_lost(self, exc: Exception | None) -> tuple[str, str]:
         if exc is not None:
-            return "reset", str(exc) or type(exc).__name__
+            return "reset", why_lost(exc)
         try:
             self._decoder.eof()
         except FramingError as cut:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -12,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from features.loops import on_loops, within
+from features.wire import HandServer
 from support import Events, Frame, Peer
+from support.events import PATIENCE
 from support.fixtures import MakePeer, MakeServer
+from support.logs import logged
 from support.polling import eventually
 
 import hisock
@@ -22,6 +29,9 @@ from reliability.certificates import Authority
 from reliability.watching import PROGRAMS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sockets there are no descriptors")
+
+#: What a read that meets a reset says of it.
+RESET = f"[Errno {errno.ECONNRESET}] {os.strerror(errno.ECONNRESET)}"
 
 
 @pytest.fixture
@@ -115,6 +125,51 @@ def test_tls_is_left_to_its_transport(
                 eventually(server.get_all_clients, "it joins")
                 found[kind] = descriptors(server)[0] >= 0
     assert found == {"TCP": True, "Unix": True, "TLS": False}
+
+
+def wait_until_reset(descriptor: int) -> None:
+    """Have the reset arrive without a read that would be told of it."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors are always told
+    assert poll.poll(PATIENCE * 1000)
+
+
+@pytest.mark.parametrize("met_by", ["read", "write"])
+def test_a_server_says_that_it_was_reset_wherever_it_meets_that(
+    server: hisock.ThreadedHiSockServer, make_peer: MakePeer, met_by: str
+) -> None:
+    """The system tells of it once: the transport behind a write past it hears of a broken pipe."""
+    peers: list[Peer] = []
+
+    @server.on("go")
+    def go(client: hisock.ClientInfo) -> None:
+        (number,) = descriptors(server)
+        peers[0].reset()
+        wait_until_reset(number)
+        if met_by == "write":
+            server.send_client(client, "anything")
+
+    server.start()
+    peers.append(make_peer(server))
+    with logged("hisock.server", logging.INFO) as told:
+        peers[0].send("go")
+        told.wait_for_text(f" ended (reset): {RESET}")
+
+
+@pytest.mark.parametrize("met_by", ["read", "write"])
+@on_loops
+async def test_a_client_says_that_it_was_reset_wherever_it_meets_that(met_by: str) -> None:
+    by_hand = HandServer()
+    with contextlib.closing(by_hand.listener):
+        client, peer = await by_hand.serve(hisock.async_connect(by_hand.addr))
+        number = client._driver.session._flusher.descriptor
+        peer.reset()
+        wait_until_reset(number)
+        if met_by == "write":
+            client.send("anything")
+        with pytest.raises(hisock.ConnectionLost) as lost:
+            await within(client.recv("nothing"))
+    assert str(lost.value) == f"the connection to the server ended: {RESET}"
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
