@@ -64,9 +64,7 @@ class Link:
             try:
                 self.socket.sendall(frame)
             except OSError as exc:
-                self.loss = ConnectionLost(
-                    f"the connection to the server ended: {sockets.why_lost(exc)}"
-                )
+                self.loss = _lost(exc)
                 raise fresh(self.loss) from exc
             except BaseException:
                 self._give_up("sending")
@@ -94,9 +92,7 @@ class Link:
                 for data in _joined(frames, most):
                     sent += self._send_counting(data)
             except OSError as exc:
-                self.loss = ConnectionLost(
-                    f"the connection to the server ended: {sockets.why_lost(exc)}"
-                )
+                self.loss = _lost(exc)
                 sent += self._cut
             except BaseException:
                 self._give_up("sending")
@@ -151,9 +147,7 @@ class Link:
         except (BlockingIOError, InterruptedError):
             return []
         except OSError as exc:
-            raise ConnectionLost(
-                f"the connection to the server ended: {sockets.why_lost(exc)}"
-            ) from exc
+            raise _lost(exc) from exc
         count = brought[-1]
         if not count:
             self.taken_over()
