@@ -144,7 +144,7 @@ class RedisLink(BrokerLink):
         try:
             await within(_ANSWER_SECONDS, self._connect(ears, outlet, channels, wires))
             self._outlet, self._asked = wires[0], 0.0
-            measuring = asyncio.ensure_future(self._measure())
+            measuring = asyncio.ensure_future(self._measure(wires[1]))
             self._went_up()
             await asyncio.gather(*(wire.lost for wire in wires), measuring)
         finally:
@@ -216,11 +216,13 @@ class RedisLink(BrokerLink):
         if type(answer) is bytes:  # those to PUBLISH are numbers
             self._answered.set()
 
-    async def _measure(self) -> None:
+    async def _measure(self, ears: RedisWire) -> None:
         """Measure how long Redis takes to answer, and tell when there is room again."""
         while True:
-            await asyncio.sleep(_BUSY_INTERVAL if self._was_full or self._sent else _PING_SECONDS)
+            seconds = _BUSY_INTERVAL if self._was_full or self._sent else _PING_SECONDS
+            await asyncio.sleep(seconds)
             self._sent = False
+            ears.await_rest(seconds)
             await within(_ANSWER_SECONDS, self._ask())
             self._tell_room()
 

@@ -6,6 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+from hisock._cluster.link import MOST_BATCH_BYTES
+
+#: Bytes of an answer at most: those of a batch in a channel, and what goes with it.
+_MOST_ANSWER = MOST_BATCH_BYTES + 1024
+#: Seconds within which the rest of an answer comes.
+_REST_SECONDS = 5.0
 #: What transports raise just before they tell that the connection is lost: those of uvloop, and
 #: those of asyncio in Python 3.10, over TLS.
 _JUST_LOST = RuntimeError, AttributeError
@@ -35,6 +41,10 @@ class RedisWire(asyncio.Protocol):
         self._before = cast(asyncio.Protocol, self._transport.get_protocol())
         self._asked: asyncio.Future[None] | None = None
         self._expected = 0
+        #: Bytes of reads since the last one that completed an answer.
+        self._partial = 0
+        #: Whether an answer came since :meth:`await_rest`, and the seconds that passed without.
+        self._took, self._waited = False, 0.0
         self._transport.set_protocol(self)
 
     async def ask(self, command: bytes, answers: int) -> None:
@@ -63,6 +73,19 @@ class RedisWire(asyncio.Protocol):
         except _JUST_LOST:
             return 0
 
+    def await_rest(self, seconds: float) -> None:
+        """Give up a connection with half of an answer, if the rest of it does not come in time.
+
+        :param seconds: since the last call, without what the loop was late by: the rest may have
+            come then, and not been read.
+        """
+        if self._took or not (self._partial or self._reader.has_data()):
+            self._took, self._waited = False, 0.0
+            return
+        self._waited += seconds
+        if self._waited > _REST_SECONDS:
+            self._fail(ConnectionError("the rest of an answer did not come"))
+
     def end(self) -> None:
         """Close it at once: what is not written yet is dropped."""
         self._transport.abort()
@@ -73,17 +96,29 @@ class RedisWire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         reader, take = self._reader, self._take
+        took = False
         try:
             reader.feed(data)
             while (answer := reader.gets()) is not False:
                 if isinstance(answer, self._refusal):
                     self._fail(ConnectionError(str(answer)))
                     return
+                took = True
                 take(answer)
                 if self._expected:
                     self._expect_less()
         except self._nonsense as exc:
             self._fail(ConnectionError(str(exc)))
+        if took:
+            self._took, self._partial = True, 0
+        else:
+            self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        """Count what came of an answer that is not complete: it may claim to be of any length."""
+        self._partial += size
+        if self._partial > _MOST_ANSWER:
+            self._fail(ConnectionError(f"an answer is longer than {_MOST_ANSWER} bytes"))
 
     def _expect_less(self) -> None:
         self._expected -= 1

@@ -15,9 +15,13 @@ from support.polling import until
 
 from cluster.test_broker_access import certificates, server_context
 from cluster.test_real_links import Mesh, a_broker
+from hisock._cluster import redis_wire
 from hisock._runtime.loops import fast_loop_module
 
 pytestmark = pytest.mark.timeout(60)
+
+#: Begins an answer of two thousand million bytes.
+CLAIM = b"$2000000000\r\n"
 
 
 @contextlib.asynccontextmanager
@@ -71,11 +75,19 @@ def test_batches_go_both_ways_over_tls(fast: bool, tmp_path: Path) -> None:
         (b"-ERR go away\r\n", "go away", 0),
         (b"-ERR go away\r\n", "go away", 1),
         (b"+nothing that was asked for\r\n", "an answer was not understood", 1),
+        (CLAIM + bytes(300_000), "an answer is longer than", 0),
+        (CLAIM + bytes(300_000), "an answer is longer than", 1),
+        (b"*5000\r\n" + b"$100\r\n%100d\r\n" % 1 * 3000, "an answer is longer than", 1),
+        (CLAIM, "the rest of an answer did not come", 1),
+        (b"*5000\r\n", "the rest of an answer did not come", 1),
     ],
+    ids=lambda given: ascii(given[:15]) if isinstance(given, bytes) else None,
 )
 def test_an_answer_that_is_none_or_an_error_ends_a_connection_and_another_is_made(
-    said: bytes, reason: str, which: int, tmp_path: Path
+    said: bytes, reason: str, which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(redis_wire, "_REST_SECONDS", 0.5)
+
     async def main(broker: Broker) -> None:
         async with passed_on(broker, "redis://127.0.0.1:{port}") as (mesh, way):
             ear = mesh.ears[0]
