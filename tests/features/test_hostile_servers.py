@@ -123,7 +123,7 @@ def test_what_waits_for_threads_is_bounded_and_nothing_of_it_is_lost(
     by_hand: HandServer, events: Events, kind: Kind
 ) -> None:
     count, size = 1000, 50_000
-    go_on = threading.Event()
+    registered, go_on = threading.Event(), threading.Event()
     sent: list[int] = []
 
     def handle(message: bytes) -> None:
@@ -132,6 +132,7 @@ def test_what_waits_for_threads_is_bounded_and_nothing_of_it_is_lost(
 
     def flood() -> None:
         with by_hand.accept() as peer:
+            assert registered.wait(PATIENCE)  # an async client is made only once it is accepted
             for number in range(count):
                 peer.send("take", b"%05d" % number + bytes(size - 5))
                 sent.append(number)
@@ -140,6 +141,7 @@ def test_what_waits_for_threads_is_bounded_and_nothing_of_it_is_lost(
     with by_hand.playing(flood), AnyClient(kind, by_hand.addr) as client:
         client.on("take", handle, threaded=True)
         client.start()
+        registered.set()
         work = client.client._driver.work
         eventually(lambda: work.behind, "the threads are behind")
         before, now = -1, 0
