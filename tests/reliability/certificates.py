@@ -16,23 +16,27 @@ class Authority:
 
     :ivar ca: the file of the authority's certificate.
     :ivar server: the file of a certificate for ``localhost`` and ``127.0.0.1``, key included.
+    :ivar player: that of a client.
     """
 
     ca: Path
     server: Path
     other_host: Path
     expired: Path
+    player: Path
 
     @classmethod
     def make(cls, folder: Path) -> Authority:
         authority = trustme.CA()
-        made = cls(*(folder / f"{name}.pem" for name in ("ca", "server", "other", "expired")))
+        names = ("ca", "server", "other", "expired", "player")
+        made = cls(*(folder / f"{name}.pem" for name in names))
         authority.cert_pem.write_to_path(str(made.ca))
         yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
         for path, leaf in (
             (made.server, authority.issue_cert("localhost", "127.0.0.1")),
             (made.other_host, authority.issue_cert("elsewhere.example")),
             (made.expired, authority.issue_cert("localhost", "127.0.0.1", not_after=yesterday)),
+            (made.player, authority.issue_cert("ada@players.example")),
         ):
             leaf.private_key_and_cert_chain_pem.write_to_path(str(path))
         return made
