@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,12 +21,18 @@ from support.logs import logged
 from support.polling import until
 from support.wire import listening
 
-from hisock._runtime.accepting import BIO_SIZE, Accepting, resume_reading, tls_name
+from hisock._runtime.accepting import (
+    BIO_SIZE,
+    Accepting,
+    fast_tls_module,
+    resume_reading,
+    tls_name,
+)
 from hisock._runtime.draining import in_transport
 from hisock._runtime.loops import new_loop
 from hisock._runtime.tls import server_context
 from reliability.certificates import Authority
-from reliability.watching import MIB, TLS
+from reliability.watching import LOOPBACK, MIB, TLS
 
 CONTENT = bytes(range(256)) * 800
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -177,6 +184,37 @@ def test_aiofastnet_still_needs_what_resume_reading_does(talk: Talk) -> None:
         assert len(side.got) == 3000
 
     talk(act, lambda: Paused(100))
+
+
+@by_aiofastnet
+def test_aiofastnet_still_writes_what_servers_show_to_files(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When this fails, aiofastnet has mended it: asynchronous clients may use it as well."""
+    written: list[str] = []
+    temporary: Any = tempfile.NamedTemporaryFile
+
+    def note(*args: Any, **options: Any) -> Any:
+        file = temporary(*args, **options)
+        written.append(file.name)
+        return file
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", note)
+    module: Any = fast_tls_module()
+
+    async def main() -> None:
+        context = server_context((authority.server, authority.server))
+        running, ours, theirs = asyncio.get_running_loop(), Side(), Side()
+        async with await running.create_server(lambda: theirs, *LOOPBACK, ssl=context) as server:
+            addr = server.sockets[0].getsockname()
+            verifies = {"ssl": authority.context(), "server_hostname": "localhost"}
+            connecting = module.create_connection(running, lambda: ours, *addr, **verifies)
+            await asyncio.wait_for(connecting, PATIENCE)
+            ours.transport.close()
+            await asyncio.wait_for(asyncio.gather(ours.lost, theirs.lost), PATIENCE)
+
+    asyncio.run(main())
+    assert len(written) == 1
 
 
 @by_aiofastnet
