@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,22 @@ class ListeningSocket(NamedTuple):
         if mine:
             with contextlib.suppress(OSError):
                 os.unlink(self.addr)
+
+
+@lru_cache
+def _knowing(family: int) -> type[socket.socket]:
+    known = {"__slots__": (), "family": family, "type": socket.SOCK_STREAM}
+    return type("socket", (socket.socket,), known)
+
+
+def tell_family(sock: socket.socket, family: int) -> None:
+    """Have a stream socket know its family, and that it is one.
+
+    A socket makes members of two enumerations of what the system says, each time that it is asked;
+    Python asks a listening socket for each that it accepts, and loops ask that again.
+    """
+    if type(sock) is socket.socket:
+        sock.__class__ = _knowing(family)
 
 
 def path_inode(sock: socket.socket) -> int:

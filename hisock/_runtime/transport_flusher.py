@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 from hisock._runtime.ended import ENDED
 from hisock._runtime.loops import write_chunks
@@ -27,10 +28,13 @@ class TransportFlusher(Flusher):
 
     _transport: asyncio.Transport
 
-    def attach(self, transport: asyncio.Transport) -> None:
-        """Write to a transport from now on."""
+    def attach(self, transport: asyncio.Transport, sock: Any = None) -> None:
+        """Write to a transport from now on.
+
+        :param sock: the one under it, if the caller has it: uvloop makes another to answer with.
+        """
         self._transport = transport
-        self.descriptor = _plain_descriptor(transport)
+        self.descriptor = _plain_descriptor(transport, sock)
         if self.descriptor >= 0 and type(transport).__module__ == "uvloop.loop":
             # Closing the loop closes its sockets, and no protocol hears of that.
             self.loop_closed = asyncio.get_running_loop().is_closed
@@ -61,9 +65,9 @@ class TransportFlusher(Flusher):
     flush_chunks = write_all
 
 
-def _plain_descriptor(transport: asyncio.Transport) -> int:
+def _plain_descriptor(transport: asyncio.Transport, sock: Any) -> int:
     kind = type(transport)
     # On Windows the number of a socket is no descriptor: that may be an open file.
     if sys.platform == "win32" or (kind.__module__, kind.__name__) not in _PLAIN:
         return -1
-    return int(transport.get_extra_info("socket").fileno())
+    return int((transport.get_extra_info("socket") if sock is None else sock).fileno())

@@ -51,6 +51,8 @@ class Acceptor:
         self._log_limit = LogLimit(_LINES_PER_SECOND, burst=1)
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._family = listening.sock.family
+        sockets.tell_family(listening.sock, self._family)
         self._is_unix = sockets.is_unix(listening.sock)
         #: Accepted sockets that are being handed over to the loop, with a TLS handshake.
         self._arriving: dict[asyncio.Task[None], Connection] = {}
@@ -169,10 +171,12 @@ class Acceptor:
             self._hub.note_end("rate", "too many connections of its address", format_addr(addr))
             sock.close()
             return
+        sockets.tell_family(sock, self._family)
         connection = Connection(self._hub, addr)
         if self._hub.options.tls is not None:
             self._shake_hands(connection, sock, addr[0])
             return
+        connection.writer.socket = sock
         self._plain.add(connection, sock)
 
     def _shake_hands(self, connection: Connection, sock: socket.socket, ip: str) -> None:

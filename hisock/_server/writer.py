@@ -32,7 +32,8 @@ class Writer(TransportFlusher):
     :ivar paused: whether the transport's buffer is full: the client is behind.
     :ivar latest: newest states that are not written yet, by key.
     :ivar latest_bytes: how long these are together.
-    :ivar socket: that under a transport of TLS, which may not answer another thread.
+    :ivar socket: that under its transport, as it was accepted, or under one of TLS, which may not
+        answer another thread; else ``None``.
     :ivar dropped: newest states that were refused; the outbox counts its own refused frames.
     """
 
@@ -74,7 +75,7 @@ class Writer(TransportFlusher):
 
     def start(self, transport: asyncio.Transport) -> None:
         """Write to a transport from now on."""
-        self.attach(transport)
+        self.attach(transport, self.socket)
         tls = self._hub.options.tls is not None
         if tls:
             self.socket = transport.get_extra_info("socket")

@@ -1,16 +1,18 @@
-"""Many clients that join at once, and what cancelled tasks of the server's loop do to that."""
+"""Many clients that join at once, and how their sockets are handed over to the loop."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import hisock
+from hisock._server.handing_over import HandingOver
 
 from .loops import LOOPBACK, on_loops, within
 
 
 @on_loops
-async def test_more_clients_than_tasks_that_hand_sockets_over_join_at_once() -> None:
+async def test_a_hundred_clients_join_at_once() -> None:
     async with hisock.HiSockServer(LOOPBACK) as server:
         server.on("who")(lambda client: client.name)
         joining = (hisock.async_connect(server.addr, name=str(n)) for n in range(100))
@@ -21,14 +23,51 @@ async def test_more_clients_than_tasks_that_hand_sockets_over_join_at_once() -> 
         await within(asyncio.gather(*(client.close() for client in clients)))
 
 
+def handing(waits_for: dict[int, Any], ended: list[int]) -> HandingOver:
+    """What hands numbers over, each of which waits for a future, or two iterations for ``None``."""
+
+    async def hand_over(connection: Any, _sock: Any) -> None:
+        future = waits_for[connection]
+        if future is None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        else:
+            await future
+        ended.append(connection)
+
+    return HandingOver(asyncio.get_running_loop(), hand_over)
+
+
 @on_loops
-async def test_clients_join_after_the_program_has_cancelled_what_hands_sockets_over() -> None:
-    server = hisock.HiSockServer(LOOPBACK)
-    await server.__aenter__()
-    keep = asyncio.all_tasks()
-    async with await hisock.async_connect(server.addr):
-        handing = [task for task in asyncio.all_tasks() - keep if "HandingOver" in repr(task)]
-        assert [task.cancel() for task in handing] == [True]
-        async with await within(hisock.async_connect(server.addr)) as second:
-            assert second.connected
-    await within(server.__aexit__(None, None, None))
+async def test_closing_waits_for_all_that_are_being_handed_over() -> None:
+    future = asyncio.get_running_loop().create_future()
+    ended: list[int] = []
+    handing_over = handing({1: future, 2: None}, ended)
+    for number in (1, 2):
+        handing_over.add(number, None)  # type: ignore[arg-type]
+    closing = asyncio.ensure_future(handing_over.close())
+    while not ended:
+        await within(asyncio.sleep(0))
+    assert (ended, closing.done()) == ([2], False)
+    future.set_result(None)
+    await within(closing)
+    assert ended == [2, 1]
+    await within(handing_over.close())  # with nothing under way
+
+
+@on_loops
+async def test_one_that_fails_is_reported_and_the_others_are_handed_over() -> None:
+    loop = asyncio.get_running_loop()
+    reported: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
+    first, second = loop.create_future(), loop.create_future()
+    ended: list[int] = []
+    handing_over = handing({1: first, 2: second}, ended)
+    for number in (1, 2):
+        handing_over.add(number, None)  # type: ignore[arg-type]
+    closing = asyncio.ensure_future(handing_over.close())
+    first.set_exception(ZeroDivisionError("of this test"))
+    second.set_result(None)
+    await within(closing)
+    assert ended == [2]
+    assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]

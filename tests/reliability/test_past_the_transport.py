@@ -189,9 +189,9 @@ def test_no_descriptor_is_written_to_on_windows(monkeypatch: pytest.MonkeyPatch)
             transport, _ = await asyncio.get_running_loop().create_connection(
                 asyncio.Protocol, sock=near
             )
-            found = [_plain_descriptor(transport) >= 0]
+            found = [_plain_descriptor(transport, None) >= 0]
             monkeypatch.setattr("sys.platform", "win32")
-            found.append(_plain_descriptor(transport) >= 0)
+            found.append(_plain_descriptor(transport, None) >= 0)
             monkeypatch.undo()
             transport.abort()
         return found
