@@ -36,7 +36,7 @@ class Settings:
     """Whether those take part that a workload keeps for the full set."""
 
 
-QUICK = Settings(0.6, 0.15, 3, 1, 1, 1.5, 2000, 5000, False)
+QUICK = Settings(0.5, 0.1, 3, 1, 1, 1.5, 2000, 5000, False)
 FULL = Settings(3.0, 0.5, 7, 3, 3, 5.0, 2000, 5000, True)
 
 

@@ -2,7 +2,8 @@
 
 Held is a number of players at which p99 of the latency, from the moment a move was due to its
 delivery, is at most 50 ms and no delivery is missing. The search walks a ladder of about 7 % a
-step; a number is not held when it fails twice, each time with a server of its own.
+step; a number is not held when it fails twice, each time with a server of its own, or when it fails
+by far.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ ROOM = 20
 RATE = 20
 LIMIT_MS = 50.0
 TRIES = 2
+#: A number at which p99 was higher than this is not tried again.
+HOPELESS_MS = 4 * LIMIT_MS
 MOST = 12_000
 
 
@@ -57,6 +60,8 @@ class _Search:
                     continue  # it fell over, or never took all of them in
             if held(result):
                 return result
+            if result["p99_ms"] > HOPELESS_MS:
+                break
         return None
 
     def holds(self, step: int) -> bool:
