@@ -45,6 +45,8 @@ class Assignment:
     def listening(self) -> list[ListeningSocket]:
         """The listening sockets, in the worker."""
         taken = [_copy(number) for number in self.listeners]
+        for one in taken:
+            sockets.tell_family(one)
         return [ListeningSocket(one, sockets.local_address(one), 0, shared=True) for one in taken]
 
     def control_socket(self) -> socket.socket:

@@ -62,14 +62,16 @@ def _knowing(family: int) -> type[socket.socket]:
     return type("socket", (socket.socket,), known)
 
 
-def tell_family(sock: socket.socket, family: int) -> None:
+def tell_family(sock: socket.socket, family: int | None = None) -> None:
     """Have a stream socket know its family, and that it is one.
 
     A socket makes members of two enumerations of what the system says, each time that it is asked;
     Python asks a listening socket for each that it accepts, and loops ask that again.
+
+    :param family: the same, if it is known already.
     """
     if type(sock) is socket.socket:
-        sock.__class__ = _knowing(family)
+        sock.__class__ = _knowing(sock.family if family is None else family)
 
 
 def path_inode(sock: socket.socket) -> int:
@@ -105,6 +107,8 @@ def listen(addr: Address | list[Address]) -> list[ListeningSocket]:
 
 def _listen(addr: Address) -> ListeningSocket:
     listener = bind(addr)
+    if listener is not addr:  # the program may want to pickle its own, whose class is the key
+        tell_family(listener)
     start_listening(listener)
     return ListeningSocket(listener, local_address(listener), path_inode(listener))
 

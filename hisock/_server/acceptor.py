@@ -52,7 +52,6 @@ class Acceptor:
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._family = listening.sock.family
-        sockets.tell_family(listening.sock, self._family)
         self._is_unix = sockets.is_unix(listening.sock)
         #: Accepted sockets that are being handed over to the loop, with a TLS handshake.
         self._arriving: dict[asyncio.Task[None], Connection] = {}

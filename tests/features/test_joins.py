@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 import hisock
@@ -71,3 +73,33 @@ async def test_one_that_fails_is_reported_and_the_others_are_handed_over() -> No
     await within(closing)
     assert ended == [2]
     assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
+
+
+@on_loops
+async def test_a_socket_of_the_program_stays_what_it_was() -> None:
+    own = socket.create_server(LOOPBACK)
+    async with (
+        hisock.HiSockServer(own) as server,
+        await within(hisock.async_connect(server.addr)) as client,
+    ):
+        assert client.connected
+        assert type(own) is socket.socket
+
+
+@on_loops
+async def test_accepted_sockets_know_their_family(tmp_path: Path) -> None:
+    addresses: dict[tuple[str, int] | str, int] = {
+        LOOPBACK: socket.AF_INET,
+        str(tmp_path / "socket"): socket.AF_UNIX,
+    }
+    for addr, family in addresses.items():
+        async with (
+            hisock.HiSockServer(addr) as server,
+            await within(hisock.async_connect(server.addr)),
+        ):
+            (connection,) = server._hub.connections
+            assert (connection.socket.family, connection.socket.type) == (
+                family,
+                socket.SOCK_STREAM,
+            )
+            assert connection.writer.descriptor == connection.socket.fileno() >= 0
