@@ -5,9 +5,10 @@
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 )
-from libc.string cimport memcpy
 
-from hisock._wire cimport command_utf8, digits_of, payload_length, write_command, write_header
+from hisock._wire cimport (
+    command_utf8, copy_bytes, digits_of, payload_length, write_command, write_header
+)
 
 from hisock._framing_common import (
     DEFAULT_HEADER_LEN, checked_header_len, reject_command, reject_frame, reject_message
@@ -64,7 +65,7 @@ def build_command(command, message=None, header_len=DEFAULT_HEADER_LEN):
     frame = begun(length, length, header_len, &p)
     p = write_command(p, name, n, message)
     if message is not None:
-        memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+        copy_bytes(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
     return frame
 
 
@@ -77,5 +78,5 @@ def build_raw(payload, header_len=DEFAULT_HEADER_LEN):
         reject_frame(payload, "payload")
     length = PyBytes_GET_SIZE(payload)
     frame = begun(length, length, header_len, &p)
-    memcpy(p, PyBytes_AS_STRING(payload), length)
+    copy_bytes(p, PyBytes_AS_STRING(payload), length)
     return frame

@@ -14,10 +14,9 @@ from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.unicode cimport PyUnicode_READ_CHAR
-from libc.string cimport memcpy
 
 from hisock._outbox cimport Outbox
-from hisock._wire cimport MARK, command_utf8, digits_of, write_command, write_header
+from hisock._wire cimport MARK, command_utf8, copy_bytes, digits_of, write_command, write_header
 
 cdef extern from "Python.h":
     """
@@ -204,7 +203,7 @@ cdef bytes entry_for(target, bytes frame):
     entry = PyBytes_FromStringAndSize(NULL, ENTRY_DIGITS + length)
     p = write_header(PyBytes_AS_STRING(entry), length, digits, ENTRY_DIGITS)
     p = write_command(p, name, n, frame)
-    memcpy(p, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+    copy_bytes(p, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
     return entry
 
 

@@ -18,11 +18,10 @@ from cpython.bytes cimport (
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.object cimport PyObject_Size
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
 
 from hisock._commands cimport Commands, drop_commands, read_command
 from hisock._wire cimport (
-    MARK, MAX_HEADER, NOT_A_HEADER, command_length, is_command, read_header
+    MARK, MAX_HEADER, NOT_A_HEADER, command_length, copy_bytes, is_command, new_bytes, read_header
 )
 
 from hisock._building import build_command, build_header, build_raw
@@ -59,7 +58,7 @@ cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
     cdef str command
     cdef tuple frame
     if not is_command(p, n):
-        frame = (None, PyBytes_FromStringAndSize(p, n))
+        frame = (None, new_bytes(p, n))
     else:
         p += MARK
         n -= MARK
@@ -70,7 +69,7 @@ cdef inline tuple read_payload(Scratch scratch, const char* p, Py_ssize_t n):
             frame = (command, None)
         else:
             length += MARK
-            frame = (command, PyBytes_FromStringAndSize(p + length, n - length))
+            frame = (command, new_bytes(p + length, n - length))
     return frame
 
 
@@ -166,7 +165,7 @@ cdef class Decoder:
         else:
             spare = scratch.spare(end, self._need)
             if spare is not None:
-                memcpy(PyByteArray_AS_STRING(spare), PyByteArray_AS_STRING(self._block), self._have)
+                copy_bytes(spare, self._block, self._have)
                 self._block = spare
                 end = PyByteArray_GET_SIZE(spare)
         end = min(end, self._need)
@@ -236,7 +235,7 @@ cdef class Decoder:
                 PyByteArray_Resize(old, size)
             except BufferError:
                 self._block = PyByteArray_FromStringAndSize(NULL, size)
-                memcpy(
+                copy_bytes(
                     PyByteArray_AS_STRING(self._block),
                     PyByteArray_AS_STRING(old),
                     min(self._have, PyByteArray_GET_SIZE(old)),
@@ -257,7 +256,7 @@ cdef class Decoder:
         if self._message is not None:
             store_in_place(self, p, n)
         else:
-            memcpy(PyByteArray_AS_STRING(self._block) + self._have, p, n)
+            copy_bytes(PyByteArray_AS_STRING(self._block) + self._have, p, n)
         self._have = end
         return 0
 
@@ -298,7 +297,7 @@ cdef class Decoder:
         cdef tuple frame
         if self._need < 0:
             n = min(self._header_len - self._head_have, size)
-            memcpy(self._head + self._head_have, p, n)
+            copy_bytes(self._head + self._head_have, p, n)
             self._head_have += <unsigned char>n
             if self._head_have < self._header_len:
                 return -1
@@ -388,7 +387,7 @@ cdef class Decoder:
             p += length
         else:
             self._head_have = <unsigned char>(end - p)
-            memcpy(self._head, p, end - p)
+            copy_bytes(self._head, p, end - p)
         self.position = base + (p - data)
         if frames is not None:
             self.frames += PyList_GET_SIZE(frames)

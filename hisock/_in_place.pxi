@@ -68,7 +68,7 @@ cdef bytes larger_in_place(Decoder self, Py_ssize_t size):
     cdef PyObject* moved
     if old == 0 or Py_REFCNT(<PyObject*>self._message) > 1:
         larger = PyBytes_FromStringAndSize(NULL, size)
-        memcpy(PyBytes_AS_STRING(larger), PyBytes_AS_STRING(self._message), old)
+        copy_bytes(PyBytes_AS_STRING(larger), PyBytes_AS_STRING(self._message), old)
         return larger
     moved = <PyObject*>self._message
     Py_INCREF(<object>moved)
@@ -87,7 +87,7 @@ cdef int store_in_place(Decoder self, const char* p, Py_ssize_t n) except -1:
         n += at
         at = 0
     if n > 0:
-        memcpy(PyBytes_AS_STRING(self._message) + at, p, n)
+        copy_bytes(PyBytes_AS_STRING(self._message) + at, p, n)
     return 0
 
 

@@ -17,7 +17,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_CheckExact
 from libc.string cimport memchr, memcmp
 
 from hisock._calling cimport PyObject_Vectorcall, raise_pending
-from hisock._wire cimport MARK, is_message
+from hisock._wire cimport MARK, is_message, new_bytes
 
 cdef enum:
     LONGEST_FALSY = 5  # as in _framing_common
@@ -174,7 +174,7 @@ def split_call(bytes payload not None, /):
     return (
         PyBytes_FromStringAndSize(number, command - MARK - number),
         PyBytes_FromStringAndSize(command, p - command),
-        PyBytes_FromStringAndSize(p + MARK, end - p - MARK),
+        new_bytes(p + MARK, end - p - MARK),
     )
 
 
@@ -195,4 +195,4 @@ def split_reply(bytes payload not None, /):
         p += 1
     if p == first or end - p < MARK or not is_message(p):
         return None
-    return number, PyBytes_FromStringAndSize(p + MARK, end - p - MARK)
+    return number, new_bytes(p + MARK, end - p - MARK)

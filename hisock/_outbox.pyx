@@ -16,10 +16,9 @@ from cpython.dict cimport PyDict_CheckExact, PyDict_Next
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.string cimport memcpy
 
 from hisock._wire cimport (
-    MARK, command_utf8, digits_of, payload_length, write_command, write_header
+    MARK, command_utf8, copy_bytes, digits_of, payload_length, write_command, write_header
 )
 
 from hisock._building import build_command, build_raw
@@ -217,7 +216,7 @@ cdef class Outbox:
                     self.drop()
                     raise
             elif message is not None:
-                memcpy(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+                copy_bytes(p, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
             self.frames += 1
             outcome = self.mark()
         if outcome != QUEUED:
@@ -241,7 +240,7 @@ cdef class Outbox:
                 room = max(LEAST_TAIL, self._hint, min(2 * (self._used + n), MOST_TAIL))
             fresh = PyBytes_FromStringAndSize(NULL, room)
             if tail is not NULL:
-                memcpy(PyBytes_AS_STRING(fresh), PyBytes_AS_STRING(<object>tail), self._used)
+                copy_bytes(PyBytes_AS_STRING(fresh), PyBytes_AS_STRING(<object>tail), self._used)
                 Py_DECREF(<object>tail)
             Py_INCREF(fresh)
             self._tail = <PyObject*>fresh
@@ -334,7 +333,7 @@ cdef class Outbox:
             self._used = n
             self.size += n
         else:
-            memcpy(self.space(n), PyBytes_AS_STRING(frame), n)
+            copy_bytes(self.space(n), PyBytes_AS_STRING(frame), n)
         return 0
 
     @cython.final

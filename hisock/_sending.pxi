@@ -79,7 +79,7 @@ cdef inline bint put_behind(Outbox box, const char* frame, Py_ssize_t n) noexcep
             return False
         if not 0 < n <= box._room or n >= BY_REFERENCE:  # where no room is left there is no tail
             return False
-        memcpy(PyBytes_AS_STRING(<object>box._tail) + box._used, frame, n)
+        copy_bytes(PyBytes_AS_STRING(<object>box._tail) + box._used, frame, n)
         box._used += n
         box._room -= n
         box.size += n
@@ -165,14 +165,14 @@ cdef bint put_numbered(
             return False
         p = outbox.space(outbox._header_len + length)
         p = write_header(p, length, digits, outbox._header_len)
-        memcpy(p, kind, kind_length)
-        memcpy(p + kind_length, number, digits_of_number)
+        copy_bytes(p, kind, kind_length)
+        copy_bytes(p + kind_length, number, digits_of_number)
         p += kind_length + digits_of_number
         if name is not NULL:
             p = write_command(p, name, n, None)
         if message is not None:
-            memcpy(p, b"$MSG$", MARK)
-            memcpy(p + MARK, PyBytes_AS_STRING(message), message_length)
+            copy_bytes(p, b"$MSG$", MARK)
+            copy_bytes(p + MARK, PyBytes_AS_STRING(message), message_length)
         outbox.frames += 1
         outcome = outbox.mark()
     if outcome != QUEUED:
