@@ -68,6 +68,9 @@ def draining(
         thread.start()
         try:
             eventually(lambda: status(server.addr, HEALTH, tls) == 503)
+            # Until then that may have been the answer of a connection that could still join, and
+            # the next one like it be ended unanswered.
+            eventually(lambda: server._hub.shutdown.begun)
             yield
         finally:
             release.set()
