@@ -18,6 +18,7 @@ from cpython.bytes cimport (
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.object cimport PyObject_Size
 from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
 from hisock._commands cimport Commands, drop_commands, read_command
 from hisock._wire cimport (
@@ -297,7 +298,7 @@ cdef class Decoder:
         cdef tuple frame
         if self._need < 0:
             n = min(self._header_len - self._head_have, size)
-            copy_bytes(self._head + self._head_have, p, n)
+            memcpy(self._head + self._head_have, p, n)
             self._head_have += <unsigned char>n
             if self._head_have < self._header_len:
                 return -1
@@ -387,7 +388,7 @@ cdef class Decoder:
             p += length
         else:
             self._head_have = <unsigned char>(end - p)
-            copy_bytes(self._head, p, end - p)
+            memcpy(self._head, p, end - p)
         self.position = base + (p - data)
         if frames is not None:
             self.frames += PyList_GET_SIZE(frames)

@@ -16,6 +16,7 @@ from cpython.dict cimport PyDict_CheckExact, PyDict_Next
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.string cimport memcpy
 
 from hisock._wire cimport (
     MARK, command_utf8, copy_bytes, digits_of, payload_length, write_command, write_header

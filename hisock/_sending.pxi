@@ -165,13 +165,13 @@ cdef bint put_numbered(
             return False
         p = outbox.space(outbox._header_len + length)
         p = write_header(p, length, digits, outbox._header_len)
-        copy_bytes(p, kind, kind_length)
-        copy_bytes(p + kind_length, number, digits_of_number)
+        memcpy(p, kind, kind_length)
+        memcpy(p + kind_length, number, digits_of_number)
         p += kind_length + digits_of_number
         if name is not NULL:
             p = write_command(p, name, n, None)
         if message is not None:
-            copy_bytes(p, b"$MSG$", MARK)
+            memcpy(p, b"$MSG$", MARK)
             copy_bytes(p + MARK, PyBytes_AS_STRING(message), message_length)
         outbox.frames += 1
         outcome = outbox.mark()

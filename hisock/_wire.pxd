@@ -1,8 +1,8 @@
 # cython: language_level=3
 """The bytes of a frame, read and written in C; what both extension modules inline.
 
-Nothing here raises, or makes an object but ``new_bytes``: a caller that gets the value for "not allowed" asks
-``_framing_common`` for the error. The wire format is described in :mod:`hisock.framing`.
+Nothing here raises, or makes an object but ``new_bytes``: a caller that gets the value for "not
+allowed" asks ``_framing_common`` for the error. The wire format is described in :mod:`hisock.framing`.
 """
 
 from cpython.bytes cimport (
@@ -36,33 +36,34 @@ cdef extern from *:
     #elif defined(_MSC_VER)
     __declspec(noinline)
     #endif
-    static void hisock_copy_long(char *to, const char *source, Py_ssize_t size) {
-        /* Read each time, or compilers put "rep movsq" in the place of memcpy. */
-        volatile size_t part = 2048;
-        while (size > (Py_ssize_t)part) {
-            size_t n = part;
-            memcpy(to, source, n);
-            to += n;
-            source += n;
-            size -= (Py_ssize_t)n;
+    static void hisock_copy_parts(char *to, const char *source, Py_ssize_t size, Py_ssize_t part) {
+        /* Compilers that know the size put "rep movsq" in the place of memcpy. */
+        volatile Py_ssize_t unknown = part;
+        while (size > part) {
+            memcpy(to, source, (size_t)unknown);
+            to += part;
+            source += part;
+            size -= part;
         }
         memcpy(to, source, (size_t)size);
     }
     """
-    void hisock_copy_long(char* to, const char* source, Py_ssize_t size) noexcept nogil
+    void hisock_copy_parts(
+        char* to, const char* source, Py_ssize_t size, Py_ssize_t part
+    ) noexcept nogil
 
 
 cdef inline void copy_bytes(char* to, const char* source, Py_ssize_t size) noexcept nogil:
     """Copy bytes, which do not overlap.
 
-    Many in parts, since glibc copies 4 KiB and more with ``rep movsb``. On AMD's Zen 3 and later
-    that takes twenty times as long where the copy begins up to some 30 bytes further in its page
-    than the original, which depends on nothing but what was allocated before.
+    Many in parts, since glibc copies 4 KiB and more with ``rep movsb``. On processors of AMD that
+    takes twenty times as long where the copy begins up to some 30 bytes further in its page than
+    the original, which depends on nothing but what was allocated before.
     """
     if size <= MOST_COPIED:
         memcpy(to, source, size)
     else:
-        hisock_copy_long(to, source, size)
+        hisock_copy_parts(to, source, size, MOST_COPIED)
 
 
 cdef inline bytes new_bytes(const char* source, Py_ssize_t size):

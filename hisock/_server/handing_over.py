@@ -38,11 +38,15 @@ class HandingOver:
         self._go_on(one)
 
     def _go_on(self, one: _One, _done: asyncio.Future[Any] | None = None) -> None:
-        """Run a coroutine until it waits, as a task does; the loop reports what it raises."""
+        """Run a coroutine until it waits, as a task does."""
         try:
             waits_for: asyncio.Future[Any] | None = one.send(None)
         except StopIteration:
             self._end(one)
+        except Exception as exc:  # of this one: what accepts the others goes on
+            self._end(one)
+            text = "an accepted socket could not be handed over"
+            self._loop.call_exception_handler({"message": text, "exception": exc})
         except BaseException:
             self._end(one)
             raise
