@@ -69,6 +69,7 @@ class Accepting:
         self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None, timeout: float
     ) -> None:
         self._connect: Callable[..., Any] = loop.connect_accepted_socket
+        self._expect: Callable[[int], None] | None = None
         self._tls: dict[str, Any] = {}
         if context is None:
             return
@@ -77,7 +78,8 @@ class Accepting:
         if module is not None:
             _tame()
             self._connect = module.connect_accepted_socket
-            self._tls["loop"] = transport_loop(loop)
+            self._tls["loop"] = wrapped = transport_loop(loop)
+            self._expect = wrapped.expect
             self._tls["ssl_incoming_bio_size"] = BIO_SIZE
             self._tls["ssl_outgoing_bio_size"] = BIO_SIZE
             self._tls["ssl_shutdown_timeout"] = _SHUTDOWN_SECONDS
@@ -88,6 +90,8 @@ class Accepting:
         :raises OSError: the handshake failed, or took too long (``asyncio.TimeoutError``).
         """
         sock.setblocking(False)
+        if self._expect is not None:
+            self._expect(sock.fileno())
         try:
             await self._connect(protocol_factory=make, sock=sock, **self._tls)
         except Exception as exc:
@@ -97,6 +101,7 @@ class Accepting:
     def close(self) -> None:
         """Accept no more; what was accepted goes on."""
         self._tls = {}  # it holds the loop as the transports see it
+        self._expect = None
         self._connect = _refuse
 
 

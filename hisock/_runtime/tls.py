@@ -46,6 +46,9 @@ def server_context(option: ServerTLS) -> ssl.SSLContext | None:
     context = PlainContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(os.fspath(certificate), os.fspath(key))
+    # A client of games makes one connection at a time, and gets another ticket with each. OpenSSL
+    # makes two, for browsers, and the second would be a twentieth of what a handshake computes.
+    context.num_tickets = 1
     return context
 
 

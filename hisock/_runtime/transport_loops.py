@@ -28,14 +28,23 @@ _TOLD_OTHERWISE = frozenset(
 )
 
 
+#: What the transports call for each connection.
+_OFTEN = ("call_later", "call_soon", "create_future", "get_debug")
+
+
 class TransportLoop:
     """A loop, without reports of what strangers can bring about."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        for name in _OFTEN:  # __getattr__ is slow
+            setattr(self, name, getattr(loop, name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
+
+    def expect(self, fd: int) -> None:
+        """A socket with that number, which has been accepted, comes next."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if context.get("message") not in _TOLD_OTHERWISE:
@@ -49,6 +58,7 @@ class LibuvLoop(TransportLoop):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
+        self._expected = -1
         self._readers: dict[int, Callable[[], object]] = {}
         #: Those of them that have hung up, and are read until that shows.
         self._hung: set[int] = set()
@@ -56,21 +66,30 @@ class LibuvLoop(TransportLoop):
         if self._epoll is not None:
             loop.add_reader(self._epoll.fileno(), _look, ref(self))
 
+    def expect(self, fd: int) -> None:
+        self._expected = fd
+
     def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
         """Call back when something can be read, until a hang-up has been read as well.
 
-        Not before what has been scheduled already: libuv would look first, and the buffer of a
-        transport that resumes reading may still be full.
+        Not before what has been scheduled already, but for a new socket: libuv would look first,
+        and the buffer of a transport that resumes reading may still be full.
         """
         self._readers[fd] = callback
-        self._loop.call_soon(self._watch, fd)
+        if fd == self._expected:
+            self._expected = -1
+            self._watch(fd)
+        else:
+            self._loop.call_soon(self._watch, fd)
 
     def remove_reader(self, fd: int) -> bool:
         self._readers.pop(fd, None)
         self._hung.discard(fd)
         if self._epoll is not None:
-            with contextlib.suppress(FileNotFoundError):  # it was to be watched only now
+            try:
                 self._epoll.unregister(fd)
+            except FileNotFoundError:  # it was to be watched only now
+                pass
         return self._loop.remove_reader(fd)
 
     def _watch(self, fd: int) -> None:
@@ -79,9 +98,11 @@ class LibuvLoop(TransportLoop):
             return
         self._loop.add_reader(fd, callback)
         if self._epoll is not None:
-            with contextlib.suppress(FileExistsError):  # it was paused and resumed meanwhile
+            try:
                 # Errors and hang-ups are reported whatever is asked for, here once each.
                 self._epoll.register(fd, select.EPOLLET)
+            except FileExistsError:  # it was paused and resumed meanwhile
+                pass
 
     def look(self) -> None:
         """Read what has hung up."""

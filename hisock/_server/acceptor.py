@@ -53,16 +53,13 @@ class Acceptor:
         self._task: asyncio.Task[None] | None = None
         self._family = listening.sock.family
         self._is_unix = sockets.is_unix(listening.sock)
-        #: Accepted sockets that are being handed over to the loop, with a TLS handshake.
-        self._arriving: dict[asyncio.Task[None], Connection] = {}
         self._started = False
 
     def start(self, hub: Hub) -> None:
         """Accept clients for a hub."""
         self._hub = hub
         self._started = True
-        #: Hands over the sockets without TLS.
-        self._plain = HandingOver(hub.loop, self._hand_over)
+        self._arriving = HandingOver(hub.loop, self._hand_over)
         self._accepting = Accepting(hub.loop, hub.options.tls, hub.options.hello_timeout)
         self._accept()
 
@@ -76,15 +73,9 @@ class Acceptor:
             self._listening.close()
             return
         self._stop_accepting()
-        # Each hand-over has to have started to close its socket when it is cancelled.
-        await asyncio.sleep(0)
-        for task, connection in self._arriving.items():
-            # The connection may be made already although its task has not been resumed yet.
-            if not connection.made:
-                task.cancel()
-        await self._plain.close()
-        if self._arriving:
-            await asyncio.wait(list(self._arriving))
+        if self._hub.options.tls is not None:
+            self._arriving.cancel()
+        await self._arriving.close()
         if not self._turn_away():
             self._listening.close()
             self._accepting.close()
@@ -172,23 +163,17 @@ class Acceptor:
             return
         sockets.tell_family(sock, self._family)
         connection = Connection(self._hub, addr)
-        if self._hub.options.tls is not None:
-            self._shake_hands(connection, sock, addr[0])
+        if self._hub.options.tls is None:
+            connection.writer.socket = sock
+            self._arriving.add(connection, sock)
             return
-        connection.writer.socket = sock
-        self._plain.add(connection, sock)
-
-    def _shake_hands(self, connection: Connection, sock: socket.socket, ip: str) -> None:
-        """Begin a TLS handshake, unless too many are under way."""
-        refusal = self._hub.admission.handshake_started(connection, ip)
-        if refusal is not None:
-            # No reason is sent: too many handshakes are under way only for that already.
-            self._hub.note_end("full", refusal, connection.info)
-            sock.close()
+        refusal = self._hub.admission.handshake_started(connection, addr[0])
+        if refusal is None:
+            self._arriving.add(connection, sock)
             return
-        task = self._hub.loop.create_task(self._hand_over(connection, sock))
-        self._arriving[task] = connection
-        task.add_done_callback(self._arrived)
+        # No reason is sent: too many handshakes are under way only for that already.
+        self._hub.note_end("full", refusal, connection.info)
+        sock.close()
 
     def _address(self, peername: Any) -> tuple[str, int] | None:
         """The address that the system gave when it accepted; ``None`` if it gave none.
@@ -200,22 +185,22 @@ class Acceptor:
             return self._hub.next_unix_address()
         return tuple(peername[:2]) if peername else None
 
-    def _arrived(self, task: asyncio.Task[None]) -> None:
-        self._hub.admission.handshake_ended(self._arriving.pop(task))
-
     async def _hand_over(self, connection: Connection, sock: socket.socket) -> None:
         """Give an accepted socket to the loop, which does the handshake and connects it."""
+        greeter = self._hub.greeter
+        tls = self._hub.options.tls is not None
         try:
-            greeter = self._hub.greeter
             await self._accepting.accept(
                 lambda: connection if greeter is None else greeter.greet(connection), sock
             )
         except (OSError, asyncio.TimeoutError) as exc:
             sock.close()
-            self._hub.admission.handshake_ended(connection)
-            who = connection.info
-            if self._hub.options.tls is not None:
+            if tls:
                 reason = str(exc) or "the client hung up"
-                self._hub.note_end("tls", f"the TLS handshake failed: {reason}", who)
+                text = f"the TLS handshake failed: {reason}"
+                self._hub.note_end("tls", text, connection.info)
             else:
-                self._hub.note_end("reset", str(exc), who)
+                self._hub.note_end("reset", str(exc), connection.info)
+        finally:
+            if tls:
+                self._hub.admission.handshake_ended(connection)

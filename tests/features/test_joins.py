@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import hisock
 from hisock._server.handing_over import HandingOver
@@ -76,6 +77,31 @@ async def test_one_that_fails_is_reported_and_the_others_are_handed_over() -> No
     await within(closing)
     assert ended == [2]
     assert [type(context["exception"]) for context in reported] == [KeyError, ZeroDivisionError]
+
+
+@on_loops
+async def test_those_that_wait_are_given_up_unless_the_connection_is_made() -> None:
+    loop = asyncio.get_running_loop()
+    waits_for = {False: loop.create_future(), True: loop.create_future()}
+    ended: list[bool] = []
+
+    async def hand_over(connection: Any, _sock: Any) -> None:
+        try:
+            await waits_for[connection.made]
+        finally:
+            ended.append(connection.made)
+
+    handing_over = HandingOver(loop, hand_over)
+    for made in waits_for:
+        handing_over.add(cast(Any, SimpleNamespace(made=made)), cast(Any, None))
+    handing_over.cancel()
+    closing = asyncio.ensure_future(handing_over.close())
+    while not ended:
+        await within(asyncio.sleep(0))
+    assert (ended, closing.done()) == ([False], False)
+    waits_for[True].set_result(None)
+    await within(closing)
+    assert ended == [False, True]
 
 
 @on_loops

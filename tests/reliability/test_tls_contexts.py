@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from features.clients import AnyClient, Kind
+from support import Peer
 from support.events import PATIENCE
 from support.fixtures import StartServer
 from support.logs import logged
@@ -145,3 +147,21 @@ def test_a_protocol_is_agreed_on_only_if_both_know_it(
         made.run_until_complete(asyncio.wait_for(main(), 3 * PATIENCE))
     finally:
         made.close()
+
+
+@VERSIONS
+def test_a_client_that_comes_back_resumes_its_session_each_time(
+    start_server: StartServer, authority: Authority, version: ssl.TLSVersion
+) -> None:
+    server = start_server(echoes, ssl=(authority.server, authority.server))
+    context = authority.context()
+    context.maximum_version = version
+    session: ssl.SSLSession | None = None
+    for again in range(4):
+        raw = socket.create_connection(server.addr, timeout=PATIENCE)
+        sock = context.wrap_socket(raw, server_hostname="localhost", session=session)
+        with Peer(("", 0), sock=sock) as peer:
+            peer.hello("Ada")
+            assert peer.read().reserved == "CLTCONN"  # the ticket has come before that
+            assert sock.session_reused == (again > 0)
+            session = sock.session
