@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from threading import Lock, get_ident
 from typing import Any, TypeVar
 
+from hisock._runtime import long_timers
 from hisock._runtime.deadlines import Deadlines
+from hisock._runtime.long_timers import LongTimers
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -21,6 +24,7 @@ class LoopThread:
     :ivar loop: the loop, from :meth:`begin` on; and with it the ``deadlines`` of those who wait.
     :ivar running: whether it is between :meth:`begin` and :meth:`end`.
     :ivar ident: that of the thread; 0 while there is none.
+    :ivar late: seconds that the last function of :meth:`later` was called late.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -29,7 +33,10 @@ class LoopThread:
     def __init__(self) -> None:
         self.running = False
         self.ident = 0
+        self.late = 0.0
         self._timers: set[asyncio.TimerHandle] = set()
+        #: ``None`` where nobody watches them, or the loop gains nothing by it.
+        self._long_timers: LongTimers | None = None
         #: Held while :meth:`run` posts: what is posted before the end still runs, nothing after.
         self._posting = Lock()
 
@@ -44,6 +51,7 @@ class LoopThread:
         """Cancel the timers of :meth:`later`."""
         for timer in self._timers:
             timer.cancel()
+        self._long_timers = None
         with self._posting:
             self.running = False
 
@@ -51,6 +59,7 @@ class LoopThread:
         """Drop the loop, which is the parent's, in a forked child."""
         self.running = False
         self.ident = 0
+        self._long_timers = None
         self._posting = Lock()
         self.loop = asyncio.new_event_loop()
         self.deadlines = Deadlines(self.loop)
@@ -106,10 +115,33 @@ class LoopThread:
 
     def later(self, seconds: float, func: Callable[[], None]) -> None:
         """Call a function in so many seconds, unless :meth:`end` comes before."""
+        if self._long_timers is not None and seconds >= long_timers.LONG:
+            self._long_timers.add(time.monotonic() + seconds, func)
+            return
+        due = self.loop.time() + seconds
 
         def call() -> None:
             self._timers.discard(timer)
+            self.late = max(0.0, self.loop.time() - due)
             func()
 
-        timer = self.loop.call_later(seconds, call)
+        timer = self.loop.call_at(due, call)
         self._timers.add(timer)
+
+    def watch(self) -> None:
+        """Have another thread call :meth:`look` at short intervals from now on, until the end."""
+        if long_timers.wanted(self.loop):
+            self._long_timers = LongTimers()
+
+    def look(self) -> None:
+        """Post the long timers that are due. From the thread that watches."""
+        timers = self._long_timers
+        if timers is not None:
+            now = time.monotonic()
+            for func in timers.take(now):
+                self.post(self._call, func, now)
+
+    def _call(self, func: Callable[[], None], posted: float) -> None:
+        if self.running:
+            self.late = time.monotonic() - posted
+            func()

@@ -1,7 +1,7 @@
 """A thread that looks, now and then, whether something holds a loop, and says what.
 
-It costs nothing per message: a handler that runs is found by looking at the loop's thread from
-outside, a few times a second.
+A handler that runs is found by looking at the loop's thread from outside, a few times a second. The
+same thread looks whether a long timer of the loop is due.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Watchdog:
             daemon=True,
         )
         self._watcher.start()
+        self._thread.watch()
 
     def stop(self) -> None:
         """End the thread, and wait for that."""
@@ -70,6 +71,7 @@ class Watchdog:
 
     def _watch(self, ident: int, outer: set[CodeType]) -> None:
         while not self._done.wait(INTERVAL):
+            self._thread.look()
             top = frame_of(ident)
             handler = None if top is None else handler_in(top, outer)
             del top  # its locals are the program's

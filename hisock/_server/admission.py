@@ -54,12 +54,11 @@ class Admission:
         self._refusals: dict[Connection, str] = {}
         self._awaiting_hello: dict[Connection, float] = {}
         self._overdue: set[Connection] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        #: Whether a timer is set for the first of them.
+        self._timed = False
 
     def close(self) -> None:
         """End all connections that have not joined."""
-        if self._timer is not None:
-            self._timer.cancel()
         for connection in list(self._awaiting_hello):
             connection.abort()
         if self._admin is not None:
@@ -102,8 +101,9 @@ class Admission:
             self._refusals[connection] = refusal
         seconds = hub.options.hello_timeout
         self._awaiting_hello[connection] = hub.loop.time() + seconds
-        if self._timer is None:
-            self._timer = hub.loop.call_later(seconds, self._check_hellos)
+        if not self._timed:
+            self._timed = True
+            hub.thread.later(seconds, self._check_hellos)
 
     def address_changed(self, connection: Connection, before: str) -> None:
         """A trusted proxy has told the real address of a connection's client."""
@@ -126,13 +126,13 @@ class Admission:
         """End the connections with an overdue hello; their deadlines are in order."""
         hub = self._hub
         now = hub.loop.time()
-        self._timer = None
+        self._timed = False
         overdue: list[Connection] = []
         for connection, deadline in self._awaiting_hello.items():
             if deadline > now:
                 # Deadlines that are close together are checked together, not one timer each.
-                following = max(deadline, now + SECOND_LOOK)
-                self._timer = hub.loop.call_at(following, self._check_hellos)
+                self._timed = True
+                hub.thread.later(max(deadline - now, SECOND_LOOK), self._check_hellos)
                 break
             if connection not in self._overdue:
                 self._overdue.add(connection)

@@ -134,10 +134,10 @@ class Hub:
             self._stopping.set()
         self._listeners[:0] = listeners
         self.ticks.start()
+        self.watchdog.start()
         if self.options.keepalive:
             Keepalive(self).start()
-        self.lag.watch(self.loop.time())
-        self.watchdog.start()
+        self.lag.watch()
         self._tell_of_unhandled()
         backplane = self.broadcast.backplane
         try:

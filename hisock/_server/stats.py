@@ -41,7 +41,7 @@ def memory_by_kind(memory: Total, writers: Iterable[Writer]) -> dict[str, int]:
 
 
 class Lag:
-    """How late the loop runs a timer that is due every second.
+    """How late the loop calls what is due every second.
 
     :ivar seconds: how late the last one was.
     """
@@ -50,11 +50,13 @@ class Lag:
         self._thread = thread
         self.seconds = 0.0
 
-    def watch(self, due: float) -> None:
-        """Measure from now on; ``due`` is when this call was due, in the loop's time."""
-        now = self._thread.loop.time()
-        self.seconds = max(0.0, now - due)
-        self._thread.later(1.0, lambda: self.watch(now + 1.0))
+    def watch(self) -> None:
+        """Measure, every second from now on."""
+        self._thread.later(1.0, self._measure)
+
+    def _measure(self) -> None:
+        self.seconds = self._thread.late
+        self.watch()
 
 
 @dataclass(frozen=True)
