@@ -43,14 +43,7 @@ def _cost(
     workload: str, key: str, ours: str, reference: str, of: str = ""
 ) -> Callable[[Outcomes], float | None]:
     """A detail of ours, by one of the reference, or by its figure."""
-
-    def measured(outcomes: Outcomes) -> float | None:
-        rows = outcomes[workload].rows
-        value = rows[ours].detail(key)
-        divisor = rows[reference].detail(of) if of else rows[reference].median
-        return None if value is None or not divisor else value / divisor
-
-    return measured
+    return lambda outcomes: outcomes[workload].ratio(ours, reference, key, of)
 
 
 def _more(workload: str, ours: str, reference: str) -> Callable[[Outcomes], float | None]:

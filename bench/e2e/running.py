@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .contenders import BY_NAME
 from .places import BenchError
-from .workloads.base import Bench, Measurement, Workload
+from .workloads.base import Bench, Hold, Measurement, Workload
+
+#: How often each contender is measured in a round where all are held.
+TURNS = 7
 
 
 @dataclass
@@ -40,11 +44,19 @@ class Outcome:
     workload: Workload
     rows: dict[str, Row]
 
-    def ratio(self, contender: str, reference: str) -> float | None:
+    def ratio(self, contender: str, reference: str, key: str = "", of: str = "") -> float | None:
+        """The median of the ratios of all rounds: a machine may be twice as fast in one of them.
+
+        :param key: of this detail; without it, of the figure itself.
+        :param of: the detail of the reference that it is divided by; without it, its figure.
+        """
         ours, theirs = self.rows.get(contender), self.rows.get(reference)
-        if not ours or not theirs or ours.median is None or not theirs.median:
+        if not ours or not theirs:
             return None
-        return ours.median / theirs.median
+        pairs = zip(ours.measurements, theirs.measurements, strict=False)
+        found = ((one.figure(key), another.figure(of)) for one, another in pairs)
+        ratios = [one / another for one, another in found if one is not None and another]
+        return statistics.median(ratios) if ratios else None
 
 
 def run(
@@ -58,15 +70,19 @@ def run(
             continue
         outcome = Outcome(workload, {name: Row(name) for name in names})
         for number in range(rounds or workload.rounds(bench.settings)):
-            for row in outcome.rows.values():
-                if not row.failure:
-                    _once(bench, workload, row, number)
+            left = [row for row in outcome.rows.values() if not row.failure]
+            if workload.hold is not None:
+                _in_turn(bench, workload, workload.hold, left, number)
+                continue
+            for row in left:
+                _once(bench, workload, row, number)
         outcomes.append(outcome)
     return outcomes
 
 
 def _once(bench: Bench, workload: Workload, row: Row, number: int) -> None:
     began = time.monotonic()
+    assert workload.measure is not None, "else its contenders are held"
     try:
         measurement = workload.measure(bench, BY_NAME[row.contender])
     except BenchError as error:
@@ -78,3 +94,35 @@ def _once(bench: Bench, workload: Workload, row: Row, number: int) -> None:
     took = time.monotonic() - began
     place = f"{workload.name}, round {number + 1}, {row.contender}"
     print(f"  {place}: {text}  ({took:.1f} s)", file=sys.stderr, flush=True)
+
+
+def _in_turn(
+    bench: Bench, workload: Workload, hold: Hold, rows: Iterable[Row], number: int
+) -> None:
+    """All contenders run at the same time, and each is measured some times, in turn."""
+    began = time.monotonic()
+    held: list[tuple[Row, Callable[[], Measurement]]] = []
+    with contextlib.ExitStack() as stack:
+        for row in rows:
+            try:
+                turn = stack.enter_context(hold(bench, BY_NAME[row.contender]))
+            except BenchError as error:
+                row.failure = str(error)
+            else:
+                held.append((row, turn))
+        for at in range(TURNS if held else 0):
+            first = at % len(held)  # nobody is always behind the one that leaves the caches worst
+            for row, turn in held[first:] + held[:first]:
+                if row.failure:
+                    continue
+                try:
+                    row.measurements.append(turn())
+                except BenchError as error:
+                    row.failure = str(error)
+    took = time.monotonic() - began
+    for row in rows:
+        median = statistics.median(row.values[-TURNS:]) if row.measurements else 0
+        text = f"failed: {row.failure}" if row.failure else f"{median:,.5g} {workload.unit}"
+        place = f"{workload.name}, round {number + 1}, {row.contender}"
+        print(f"  {place}: {text}", file=sys.stderr, flush=True)
+    print(f"  {workload.name}, round {number + 1}: {took:.1f} s", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ static void drop(struct peer *peer) {
 static void echo(struct peer *peer, char *chunk) {
     for (;;) {
         int size = 0, n = 0;
+        ERR_clear_error(); /* of another connection, which SSL_get_error would take for this one's */
         while (size < CHUNK && (n = SSL_read(peer->tls, chunk + size, CHUNK - size)) > 0) size += n;
         int why = SSL_get_error(peer->tls, n);
         for (int at = 0; at < size;) {

@@ -45,6 +45,10 @@ class Measurement:
     value: float
     details: dict[str, float] = field(default_factory=dict)
 
+    def figure(self, key: str) -> float | None:
+        """A detail, or the figure itself without a key."""
+        return self.details.get(key) if key else self.value
+
 
 @dataclass
 class Bench:
@@ -92,6 +96,21 @@ class Bench:
             command, self._options(contender, server, options), self._core(), limit, inherited
         )
 
+    @contextmanager
+    def round_trips(
+        self, contender: Contender, role: Role = "echo", **message: object
+    ) -> Iterator[Callable[[], Measurement]]:
+        """A server, and what makes a short series of single round trips to it."""
+        brief = {"seconds": self.settings.seconds / 5, "warmup": self.settings.warmup / 5}
+        with self.serving(contender, role) as server:
+
+            def measure() -> Measurement:
+                options = {**message, **brief}
+                result = self.generate(contender, server, "roundtrip", **options)
+                return Measurement(result["median_us"], result)
+
+            yield measure
+
     def holding(
         self, contender: Contender, server: processes.Server, program: str, **options: object
     ) -> AbstractContextManager[Callable[[], dict[str, float]]]:
@@ -116,6 +135,10 @@ class Bench:
         }
 
 
+Turns = AbstractContextManager[Callable[[], Measurement]]
+Hold = Callable[[Bench, Contender], Turns]
+
+
 @dataclass(frozen=True)
 class Workload:
     name: str
@@ -125,7 +148,10 @@ class Workload:
     references: tuple[str, ...]
     """Contenders that all others are divided by."""
     contenders: tuple[str, ...]
-    measure: Callable[[Bench, Contender], Measurement]
+    measure: Callable[[Bench, Contender], Measurement] | None = None
+    hold: Hold | None = None
+    """In place of ``measure``: starts the contender, and gives what measures it once more. All are
+    held at the same time and measured in turn."""
     columns: tuple[tuple[str, str], ...] = ()
     """Details worth a column: key in Measurement.details, heading."""
     weight: Literal["short", "long", "search"] = "short"

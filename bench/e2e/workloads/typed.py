@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from ..contenders import CODERS, Contender
-from .base import Bench, Measurement, Workload
+from .base import Bench, Measurement, Turns, Workload
 
 MOVE = json.dumps(
     {"player": "Ada Lovelace", "x": 12.25, "y": 17.5, "speed": 3.75, "turning": True},
@@ -35,12 +35,6 @@ def _seconds(bench: Bench) -> float:
     return 0.6 * bench.settings.seconds
 
 
-def _roundtrip(bench: Bench, contender: Contender, role: str, text: str) -> Measurement:
-    with bench.serving(contender, role) as server:
-        result = bench.generate(contender, server, "roundtrip", text=text)
-    return Measurement(result["median_us"], result)
-
-
 def _kinds(bench: Bench, contender: Contender) -> Measurement:
     """A Struct, with the other kinds as details."""
     details: dict[str, float] = {}
@@ -53,8 +47,8 @@ def _kinds(bench: Bench, contender: Contender) -> Measurement:
     return Measurement(details["struct"], details)
 
 
-def _one_at_a_time(bench: Bench, contender: Contender) -> Measurement:
-    return _roundtrip(replace(bench, shared_core=True), contender, "struct", MOVE)
+def _one_at_a_time(bench: Bench, contender: Contender) -> Turns:
+    return replace(bench, shared_core=True).round_trips(contender, "struct", text=MOVE)
 
 
 TYPED = Workload(
@@ -82,6 +76,6 @@ TYPED_ROUNDTRIP = Workload(
     better="less",
     references=("picows",),
     contenders=CONTENDERS,
-    measure=_one_at_a_time,
+    hold=_one_at_a_time,
     columns=(("p99_us", "p99 µs"),),
 )
