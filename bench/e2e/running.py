@@ -101,24 +101,25 @@ def _in_turn(
 ) -> None:
     """All contenders run at the same time, and each is measured some times, in turn."""
     began = time.monotonic()
-    held: list[tuple[Row, Callable[[], Measurement]]] = []
+    held: list[tuple[Row, contextlib.ExitStack, Callable[[], Measurement]]] = []
     with contextlib.ExitStack() as stack:
         for row in rows:
+            own = stack.enter_context(contextlib.ExitStack())
             try:
-                turn = stack.enter_context(hold(bench, BY_NAME[row.contender]))
+                turn = own.enter_context(hold(bench, BY_NAME[row.contender]))
             except BenchError as error:
                 row.failure = str(error)
             else:
-                held.append((row, turn))
+                held.append((row, own, turn))
         for at in range(TURNS if held else 0):
             first = at % len(held)  # nobody is always behind the one that leaves the caches worst
-            for row, turn in held[first:] + held[:first]:
+            for row, own, turn in held[first:] + held[:first]:
                 if row.failure:
                     continue
                 try:
                     row.measurements.append(turn())
                 except BenchError as error:
-                    row.failure = str(error)
+                    row.failure = _last_words(own, error)
     took = time.monotonic() - began
     for row in rows:
         median = statistics.median(row.values[-TURNS:]) if row.measurements else 0
@@ -126,3 +127,12 @@ def _in_turn(
         place = f"{workload.name}, round {number + 1}, {row.contender}"
         print(f"  {place}: {text}", file=sys.stderr, flush=True)
     print(f"  {workload.name}, round {number + 1}: {took:.1f} s", file=sys.stderr, flush=True)
+
+
+def _last_words(held: contextlib.ExitStack, error: BenchError) -> str:
+    """Stop a contender that has failed; what it printed at the end may say why."""
+    try:
+        held.__exit__(type(error), error, error.__traceback__)
+    except BenchError as said:
+        return str(said)
+    return str(error)

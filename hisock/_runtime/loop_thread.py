@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable
@@ -37,6 +38,7 @@ class LoopThread:
         self._timers: set[asyncio.TimerHandle] = set()
         #: ``None`` where nobody watches them, or the loop gains nothing by it.
         self._long_timers: LongTimers | None = None
+        self._looked = 0.0
         #: Held while :meth:`run` posts: what is posted before the end still runs, nothing after.
         self._posting = Lock()
 
@@ -131,17 +133,26 @@ class LoopThread:
     def watch(self) -> None:
         """Have another thread call :meth:`look` at short intervals from now on, until the end."""
         if long_timers.wanted(self.loop):
+            self._looked = time.monotonic()
             self._long_timers = LongTimers()
 
-    def look(self) -> None:
-        """Post the long timers that are due. From the thread that watches."""
-        timers = self._long_timers
-        if timers is not None:
-            now = time.monotonic()
-            for func in timers.take(now):
-                self.post(self._call, func, now)
+    def look(self, interval: float) -> None:
+        """Post the long timers that are due. From the thread that watches.
 
-    def _call(self, func: Callable[[], None], posted: float) -> None:
+        :param interval: seconds between two looks. A function is not called late by less than that,
+            but by all for which that thread was kept from looking.
+        """
+        timers = self._long_timers
+        if timers is None:
+            return
+        now = time.monotonic()
+        expected, self._looked = min(now, self._looked + interval), now
+        for timer in timers.take(now):
+            since = max(timer.due, expected)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self.loop.call_soon_threadsafe(self._call, timer.func, since, context=timer.context)
+
+    def _call(self, func: Callable[[], None], since: float) -> None:
         if self.running:
-            self.late = time.monotonic() - posted
+            self.late = max(0.0, time.monotonic() - since)
             func()

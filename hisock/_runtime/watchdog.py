@@ -71,13 +71,19 @@ class Watchdog:
 
     def _watch(self, ident: int, outer: set[CodeType]) -> None:
         while not self._done.wait(INTERVAL):
-            self._thread.look()
-            top = frame_of(ident)
-            handler = None if top is None else handler_in(top, outer)
-            del top  # its locals are the program's
-            if handler is not None:
-                self._follow(handler, ident, outer)
-            del handler
+            try:
+                self._look(ident, outer)
+            except Exception as exc:  # of the program's logging; the timers depend on this thread
+                args = (type(exc), exc, exc.__traceback__, threading.current_thread())
+                threading.excepthook(threading.ExceptHookArgs(args))
+
+    def _look(self, ident: int, outer: set[CodeType]) -> None:
+        self._thread.look(INTERVAL)
+        top = frame_of(ident)
+        handler = None if top is None else handler_in(top, outer)
+        del top  # its locals are the program's
+        if handler is not None:
+            self._follow(handler, ident, outer)
 
     def _follow(self, handler: FrameType, ident: int, outer: set[CodeType]) -> None:
         """Look on until a handler ends, or leaves the loop to others."""
@@ -88,6 +94,7 @@ class Watchdog:
             return
         told = False
         while not turned.wait(INTERVAL / 2) and not self._done.is_set():
+            self._thread.look(INTERVAL)
             top = frame_of(ident)
             if top is None or handler_in(top, outer) is not handler:
                 return

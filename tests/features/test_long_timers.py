@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -35,8 +38,8 @@ def test_they_are_due_in_order() -> None:
         (9.0, []),
     ):
         called.clear()
-        for func in timers.take(now):
-            func()
+        for timer in timers.take(now):
+            timer.func()
         assert called == expected
 
 
@@ -108,38 +111,89 @@ def test_what_is_due_happens_all_the_same() -> None:
     on_a_loop(main)
 
 
+def hold(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 @needs_it
-def test_nothing_is_called_after_the_end() -> None:
+def test_a_loop_that_was_held_was_late() -> None:
     async def main(to_come: Callable[[], list[float]]) -> None:
+        async with hisock.HiSockServer(LOOPBACK) as server:
+            await asyncio.sleep(0.7)
+            hold(0.9)  # it is due within that, and the watching thread looks at who holds the loop
+            while server.stats().loop_lag < 0.2:
+                await within(asyncio.sleep(0))
+
+    on_a_loop(main)
+
+
+@needs_it
+def test_an_error_of_the_programs_logging_ends_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_type))
+
+    def refuse(record: logging.LogRecord) -> bool:
+        if "has held the loop" in record.getMessage():
+            raise ZeroDivisionError("of this test")
+        return True
+
+    async def main(to_come: Callable[[], list[float]]) -> None:
+        async with hisock.HiSockServer(LOOPBACK, hello_timeout=1.0) as server:
+            hold(0.4)
+            reader, writer = await asyncio.open_connection(*server.addr)
+            await reader.read()
+            writer.close()
+            assert server.stats().ended == {"hello": 1}
+
+    log = logging.getLogger("hisock.server")
+    log.addFilter(refuse)
+    try:
+        on_a_loop(main)
+    finally:
+        log.removeFilter(refuse)
+    assert set(raised) == {ZeroDivisionError}
+
+
+@needs_it
+def test_they_run_in_the_context_of_who_wanted_them_and_not_after_the_end() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="nobody's")
+
+    async def main(to_come: Callable[[], list[float]]) -> None:
+        loop = asyncio.get_running_loop()
         thread = LoopThread()
         thread.begin()
         thread.watch()
-        called: list[float] = []
-        for seconds in (long_timers.LONG, 2 * long_timers.LONG):
-            thread.later(seconds, lambda: called.append(thread.late))
+        variable.set("ours")
+        called: list[str] = []
+        thread.later(long_timers.LONG, lambda: called.append(variable.get()))
         assert to_come() == []
-        watching = threading.Event()
-        while not called:
-            await asyncio.to_thread(watching.wait, 0.01)
-            thread.look()
-        assert [late >= 0 for late in called] == [True]
-        posted: list[Any] = []
-
-        def post(*args: Any) -> bool:
-            posted.append(args)
-            return True
-
-        thread.post = post  # type: ignore[method-assign,assignment]
-        while not posted:
-            await asyncio.to_thread(watching.wait, 0.01)
-            thread.look()
+        while not called:  # in a thread whose context is empty
+            await within(loop.run_in_executor(None, thread.look, 0.01))
+        assert called == ["ours"]
+        assert 0 <= thread.late < long_timers.LONG
+        timers = thread._long_timers
+        assert timers is not None
+        timers.add(0.0, lambda: called.append("after the end"))
+        thread.look(0.01)
         thread.end()
-        func, *args = posted[0]
-        func(*args)
-        thread.look()
-        assert len(called) == 1
+        await asyncio.sleep(0)
+        thread.look(0.01)
+        await asyncio.sleep(0)
+        assert called == ["ours"]
 
     on_a_loop(main)
+
+
+@needs_it
+def test_a_loop_with_a_clock_of_its_own_keeps_its_timers() -> None:
+    class Simulated(fast.Loop):  # type: ignore[misc]
+        def time(self) -> float:
+            return 5.0
+
+    for kind, expected in ((fast.Loop, True), (Simulated, False)):
+        loop = kind()
+        assert long_timers.wanted(loop) == expected
+        loop.close()
 
 
 def test_loops_of_asyncio_keep_theirs() -> None:

@@ -83,7 +83,7 @@ def hangs_up(peer: Peer) -> bool:
 def test_handshakes_that_never_end_take_places_until_they_time_out(
     start_tls_server: StartServer, authority: Authority, limit: str
 ) -> None:
-    server = start_tls_server(**{limit: MOST}, hello_timeout=1.0)
+    server = start_tls_server(**{limit: MOST}, hello_timeout=3.0)
     with logged("hisock.server") as log, contextlib.ExitStack() as stack:
         for start in BEGINNINGS:
             stack.enter_context(Peer(server.addr)).write(start)
