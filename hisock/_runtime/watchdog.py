@@ -6,6 +6,7 @@ same thread looks whether a long timer of the loop is due.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -75,7 +76,8 @@ class Watchdog:
                 self._look(ident, outer)
             except Exception as exc:  # of the program's logging; the timers depend on this thread
                 args = (type(exc), exc, exc.__traceback__, threading.current_thread())
-                threading.excepthook(threading.ExceptHookArgs(args))
+                with contextlib.suppress(Exception):
+                    threading.excepthook(threading.ExceptHookArgs(args))
 
     def _look(self, ident: int, outer: set[CodeType]) -> None:
         self._thread.look(INTERVAL)
