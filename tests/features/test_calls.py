@@ -258,7 +258,9 @@ async def test_thousands_of_calls_in_flight_are_matched_by_number() -> None:
 
         async with await hisock.async_connect(server.addr) as client:
             calls = [client.call("hold", number, int, timeout=None) for number in range(count)]
-            assert await within(asyncio.gather(*calls)) == [-number for number in range(count)]
+            # The Python core takes long for that where coverage is measured.
+            answers = await asyncio.wait_for(asyncio.gather(*calls), 3 * PATIENCE)
+            assert answers == [-number for number in range(count)]
             assert len(client._driver.session.calls) == 0
 
 
