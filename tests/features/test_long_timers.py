@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def test_they_are_due_in_order() -> None:
     timers = LongTimers()
     called: list[str] = []
     for due, name in ((3.0, "third"), (1.0, "first"), (2.0, "second"), (1.0, "first too")):
-        timers.add(due, lambda name=name: called.append(name))  # type: ignore[misc]
+        timers.add(due, partial(called.append, name))
     assert timers.take(0.9) == []
     for now, expected in (
         (1.0, ["first", "first too"]),
@@ -46,7 +47,7 @@ def test_they_are_due_in_order() -> None:
 def on_a_loop(main: Callable[[Callable[[], list[float]]], Any]) -> None:
     """Run it on a loop that says how many seconds the timers have that are still to come."""
 
-    class Listing(fast.Loop):  # type: ignore[misc]
+    class Listing(fast.Loop):  # type: ignore[misc]  # its base is not known here
         def __init__(self) -> None:
             super().__init__()
             self.timers: list[tuple[float, Any]] = []
@@ -82,7 +83,6 @@ def on_a_loop(main: Callable[[Callable[[], list[float]]], Any]) -> None:
 def test_a_server_that_waits_for_its_clients_has_no_timer() -> None:
     async def main(to_come: Callable[[], list[float]]) -> None:
         server = hisock.HiSockServer(LOOPBACK)  # with keepalives, as is the default
-        server.on("echo")(lambda client, message: message)
         async with server:
             assert to_come() == []
             _, writer = await asyncio.open_connection(*server.addr)
@@ -186,7 +186,7 @@ def test_they_run_in_the_context_of_who_wanted_them_and_not_after_the_end() -> N
 
 @needs_it
 def test_a_loop_with_a_clock_of_its_own_keeps_its_timers() -> None:
-    class Simulated(fast.Loop):  # type: ignore[misc]
+    class Simulated(fast.Loop):  # type: ignore[misc]  # likewise
         def time(self) -> float:
             return 5.0
 
